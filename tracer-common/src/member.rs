@@ -1,0 +1,89 @@
+//! Members of kernel structs that the programs read. Their offsets differ by kernel: user space
+//! looks them up by name in the running kernel's BTF and hands them over before load.
+
+macro_rules! members {
+    ($($(#[$doc:meta])* $name:ident = $in:literal . $path:literal,)*) => {
+        /// A member; the discriminant is its index in the offset table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Member { $($(#[$doc])* $name,)* }
+
+        impl Member {
+            /// Every member, in the order of the discriminants.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The struct's name in BTF.
+            #[must_use]
+            pub const fn structure(self) -> &'static str {
+                match self { $(Self::$name => $in,)* }
+            }
+
+            /// The member's name, dotted where it is nested.
+            #[must_use]
+            pub const fn path(self) -> &'static str {
+                match self { $(Self::$name => $path,)* }
+            }
+        }
+    };
+}
+
+members! {
+    /// The first bio of a request.
+    RequestBio = "request"."bio",
+    /// Bytes of a request.
+    RequestDataLen = "request"."__data_len",
+    /// First sector of a request.
+    RequestSector = "request"."__sector",
+    /// The device of a bio.
+    BioBdev = "bio"."bi_bdev",
+    /// Operation and flags of a bio.
+    BioOpf = "bio"."bi_opf",
+    /// First sector of a bio.
+    BioSector = "bio"."bi_iter.bi_sector",
+    /// Bytes left of a bio.
+    BioSize = "bio"."bi_iter.bi_size",
+    /// The next bio of a request.
+    BioNext = "bio"."bi_next",
+    /// The status of a bio.
+    BioStatus = "bio"."bi_status",
+    /// The `dev_t` of a block device.
+    BdevDev = "block_device"."bd_dev",
+    /// The thread id of a task.
+    TaskPid = "task_struct"."pid",
+    /// Whether a task is on a CPU.
+    TaskOnCpu = "task_struct"."on_cpu",
+    /// Whether a task is on a run queue.
+    TaskOnRq = "task_struct"."on_rq",
+    /// The name of an interrupt handler.
+    IrqactionName = "irqaction"."name",
+    /// The device of a packet.
+    SkbDev = "sk_buff"."dev",
+    /// Bytes of a packet.
+    SkbLen = "sk_buff"."len",
+    /// Start of a packet's buffer.
+    SkbHead = "sk_buff"."head",
+    /// Offset of the network header from the start of the buffer.
+    SkbNetworkHeader = "sk_buff"."network_header",
+    /// Offset of the transport header from the start of the buffer.
+    SkbTransportHeader = "sk_buff"."transport_header",
+    /// EtherType of a packet.
+    SkbProtocol = "sk_buff"."protocol",
+    /// End of a packet's linear buffer: `skb_shared_info` starts there.
+    SkbEnd = "sk_buff"."end",
+    /// Segments of a GSO packet.
+    SharedGsoSize = "skb_shared_info"."gso_size",
+    /// The interface index of a network device.
+    NetDeviceIfindex = "net_device"."ifindex",
+    /// The newest packet of a socket's receive queue.
+    SockReceiveQueueTail = "sock"."sk_receive_queue.prev",
+    /// The IP protocol of a socket.
+    SockProtocol = "sock"."sk_protocol",
+}
+
+/// Marks a member that this kernel does not have.
+pub const MISSING: u32 = u32::MAX;
+
+/// Entries of the offset table; room for growth.
+pub const TABLE_LEN: usize = 64;
+
+const _: () = assert!(Member::ALL.len() <= TABLE_LEN);

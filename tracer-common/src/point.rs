@@ -1,0 +1,216 @@
+//! Trace points: the named moments of a request's way, and the kinds of record that hold them.
+
+/// A named moment on a datapath. The discriminant is stable within one build only; recordings
+/// carry the names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Point {
+    /// The bio enters the block layer (blktrace's Q).
+    BlkQueue,
+    /// A request was allocated for the bio, after merging and splitting (G).
+    BlkGetrq,
+    /// The request enters the I/O scheduler (I).
+    BlkInsert,
+    /// The driver gave the request back; the last time it did.
+    BlkRequeue,
+    /// The request goes to the driver (D); the last time it did.
+    BlkIssue,
+    /// The hard interrupt handler that answers the request starts.
+    IrqEntry,
+    /// The soft interrupt (BLOCK, NET_RX or NET_TX) starts.
+    SoftirqEntry,
+    /// The request is complete (C). For a bio-based device: the bio is.
+    BlkComplete,
+    /// The task that waits is woken.
+    SchedWaking,
+    /// The task that waits runs.
+    SchedSwitch,
+    /// The sending task calls into the socket.
+    SockSend,
+    /// The packet reaches the device queue layer (`__dev_queue_xmit`).
+    NetQueue,
+    /// The queueing discipline hands the packet out again.
+    QdiscDequeue,
+    /// The driver's transmit function is called.
+    NetXmit,
+    /// The driver's transmit function has returned.
+    NetXmitDone,
+    /// The driver freed the packet: the device has sent it.
+    NetTxComplete,
+    /// The packet is put in a CPU's backlog (software devices: veth, loopback).
+    NetifRx,
+    /// The driver's poll function starts.
+    NapiPoll,
+    /// The driver hands the packet to GRO.
+    NapiGroReceive,
+    /// The packet enters the protocol stack.
+    NetifReceive,
+    /// The data is in the socket and its reader is told.
+    SockReady,
+}
+
+impl Point {
+    /// Every point, in the order of the discriminants.
+    pub const ALL: [Self; 21] = [
+        Self::BlkQueue,
+        Self::BlkGetrq,
+        Self::BlkInsert,
+        Self::BlkRequeue,
+        Self::BlkIssue,
+        Self::IrqEntry,
+        Self::SoftirqEntry,
+        Self::BlkComplete,
+        Self::SchedWaking,
+        Self::SchedSwitch,
+        Self::SockSend,
+        Self::NetQueue,
+        Self::QdiscDequeue,
+        Self::NetXmit,
+        Self::NetXmitDone,
+        Self::NetTxComplete,
+        Self::NetifRx,
+        Self::NapiPoll,
+        Self::NapiGroReceive,
+        Self::NetifReceive,
+        Self::SockReady,
+    ];
+
+    /// The name in scenarios, reports and recordings.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BlkQueue => "blk.queue",
+            Self::BlkGetrq => "blk.getrq",
+            Self::BlkInsert => "blk.insert",
+            Self::BlkRequeue => "blk.requeue",
+            Self::BlkIssue => "blk.issue",
+            Self::IrqEntry => "irq.entry",
+            Self::SoftirqEntry => "softirq.entry",
+            Self::BlkComplete => "blk.complete",
+            Self::SchedWaking => "sched.waking",
+            Self::SchedSwitch => "sched.switch",
+            Self::SockSend => "sock.send",
+            Self::NetQueue => "net.queue",
+            Self::QdiscDequeue => "qdisc.dequeue",
+            Self::NetXmit => "net.xmit",
+            Self::NetXmitDone => "net.xmit_done",
+            Self::NetTxComplete => "net.tx_complete",
+            Self::NetifRx => "netif.rx",
+            Self::NapiPoll => "napi.poll",
+            Self::NapiGroReceive => "napi.gro_receive",
+            Self::NetifReceive => "netif.receive",
+            Self::SockReady => "sock.ready",
+        }
+    }
+}
+
+/// What a record describes; it says which points the stamps stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Kind {
+    /// A block request (or a bio, on a bio-based device).
+    Disk = 1,
+    /// A packet on its way out.
+    NetTx = 2,
+    /// A packet on its way in.
+    NetRx = 3,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Disk, Self::NetTx, Self::NetRx];
+
+    /// The kind with this number, if there is one.
+    #[must_use]
+    pub const fn from_u8(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Disk),
+            2 => Some(Self::NetTx),
+            3 => Some(Self::NetRx),
+            _ => None,
+        }
+    }
+
+    /// The trace points of this kind of record, in the order in which a request passes them: stamp
+    /// `i` of a record belongs to `points()[i]`.
+    #[must_use]
+    pub const fn points(self) -> &'static [Point] {
+        use Point::*;
+        match self {
+            Self::Disk => &[
+                BlkQueue,
+                BlkGetrq,
+                BlkInsert,
+                BlkRequeue,
+                BlkIssue,
+                IrqEntry,
+                SoftirqEntry,
+                BlkComplete,
+                SchedWaking,
+                SchedSwitch,
+            ],
+            Self::NetTx => &[
+                SockSend,
+                NetQueue,
+                QdiscDequeue,
+                NetXmit,
+                NetXmitDone,
+                IrqEntry,
+                SoftirqEntry,
+                NetTxComplete,
+            ],
+            Self::NetRx => &[
+                NetifRx,
+                IrqEntry,
+                SoftirqEntry,
+                NapiPoll,
+                NapiGroReceive,
+                NetifReceive,
+                SockReady,
+                SchedWaking,
+                SchedSwitch,
+            ],
+        }
+    }
+
+    /// Where `point` stands in this kind of record.
+    ///
+    /// # Panics
+    /// At compile time (it is meant for `const` use), if the kind has no such point.
+    #[must_use]
+    #[expect(
+        clippy::panic,
+        reason = "only evaluated in constants: a wrong table does not compile"
+    )]
+    pub const fn index_of(self, point: Point) -> usize {
+        let points = self.points();
+        let mut index = 0;
+        while index < points.len() {
+            if points[index] as u8 == point as u8 {
+                return index;
+            }
+            index += 1;
+        }
+        panic!("this kind of record has no such point")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn discriminants_index_all() {
+        for (index, point) in Point::ALL.iter().enumerate() {
+            assert_eq!(*point as usize, index, "{}", point.name());
+        }
+    }
+
+    #[test]
+    fn every_kind_has_room_in_a_record() {
+        for kind in Kind::ALL {
+            assert!(kind.points().len() <= crate::record::MAX_POINTS);
+            assert_eq!(Kind::from_u8(kind as u8), Some(kind));
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The record: what a domain's eBPF programs emit for one request, once.
+
+use crate::point::Kind;
+
+/// Room for stamps in a record.
+pub const MAX_POINTS: usize = 16;
+
+/// One request in one domain: its key and its local timestamps.
+///
+/// Only the first [`Record::len`] bytes are emitted.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// A [`Kind`].
+    pub kind: u8,
+    /// Disk: the kernel's `REQ_OP_*`. Network: the IP protocol.
+    pub op: u8,
+    /// A set of [`flag`]s.
+    pub flags: u16,
+    /// Disk: the kernel's internal `dev_t` (major << 20 | minor). Network: the interface index.
+    pub dev: u32,
+    /// What identifies the request while it is in flight; unique among the requests in flight only.
+    pub key: u64,
+    /// Disk: the first sector, in units of 512 bytes. Network: the flow (see [`flow`]).
+    pub position: u64,
+    /// Bytes that the request carries.
+    pub bytes: u32,
+    /// The thread that made the request, or reads what it brings; 0 if not known.
+    pub tid: u32,
+    /// The interrupt that answered the request; 0 if not known.
+    pub irq: u32,
+    /// The CPU on which the request was made.
+    pub cpu: u16,
+    /// The CPU on which it ended.
+    pub cpu_end: u16,
+    /// `CLOCK_MONOTONIC` nanoseconds at each of the kind's points; 0 where the point was not passed.
+    pub at: [u64; MAX_POINTS],
+}
+
+/// Bytes of a record before its stamps.
+pub const HEADER_BYTES: usize = core::mem::size_of::<Record>() - MAX_POINTS * 8;
+
+const _: () = assert!(HEADER_BYTES == 40);
+const _: () = assert!(core::mem::align_of::<Record>() == 8);
+
+impl Record {
+    /// A record with nothing in it.
+    pub const EMPTY: Self = Self {
+        kind: 0,
+        op: 0,
+        flags: 0,
+        dev: 0,
+        key: 0,
+        position: 0,
+        bytes: 0,
+        tid: 0,
+        irq: 0,
+        cpu: 0,
+        cpu_end: 0,
+        at: [0; MAX_POINTS],
+    };
+
+    /// Bytes that a record of `kind` takes on the wire.
+    #[must_use]
+    pub const fn len(kind: Kind) -> usize {
+        HEADER_BYTES + kind.points().len() * 8
+    }
+
+    /// Decodes one record from the start of `bytes`; also says how many bytes it took. `None` if
+    /// the kind is unknown or `bytes` is too short.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<(Self, usize)> {
+        let kind = Kind::from_u8(*bytes.first()?)?;
+        let len = Self::len(kind);
+        let bytes = bytes.get(..len)?;
+        let u16_at = |o: usize| u16::from_ne_bytes([bytes[o], bytes[o + 1]]);
+        let u32_at =
+            |o: usize| u32::from_ne_bytes([bytes[o], bytes[o + 1], bytes[o + 2], bytes[o + 3]]);
+        let u64_at = |o: usize| (u64::from(u32_at(o + 4)) << 32) | u64::from(u32_at(o));
+        let mut record = Self {
+            kind: kind as u8,
+            op: bytes[1],
+            flags: u16_at(2),
+            dev: u32_at(4),
+            key: u64_at(8),
+            position: u64_at(16),
+            bytes: u32_at(24),
+            tid: u32_at(28),
+            irq: u32_at(32),
+            cpu: u16_at(36),
+            cpu_end: u16_at(38),
+            at: [0; MAX_POINTS],
+        };
+        for (index, stamp) in record.at.iter_mut().take(kind.points().len()).enumerate() {
+            *stamp = u64_at(HEADER_BYTES + index * 8);
+        }
+        Some((record, len))
+    }
+
+    /// Appends the wire form to `out` through `push`. The twin of [`Record::decode`], for tests and
+    /// for synthetic recordings.
+    pub fn encode(&self, mut push: impl FnMut(&[u8])) {
+        let Some(kind) = Kind::from_u8(self.kind) else {
+            return;
+        };
+        push(&[self.kind, self.op]);
+        push(&self.flags.to_ne_bytes());
+        push(&self.dev.to_ne_bytes());
+        push(&self.key.to_ne_bytes());
+        push(&self.position.to_ne_bytes());
+        push(&self.bytes.to_ne_bytes());
+        push(&self.tid.to_ne_bytes());
+        push(&self.irq.to_ne_bytes());
+        push(&self.cpu.to_ne_bytes());
+        push(&self.cpu_end.to_ne_bytes());
+        for stamp in &self.at[..kind.points().len()] {
+            push(&stamp.to_ne_bytes());
+        }
+    }
+}
+
+/// What can be true of a request besides its stamps.
+pub mod flag {
+    /// Other bios were merged into the request.
+    pub const MERGED: u16 = 1 << 0;
+    /// The request is part of a bio that was split.
+    pub const SPLIT: u16 = 1 << 1;
+    /// The driver gave the request back at least once.
+    pub const REQUEUED: u16 = 1 << 2;
+    /// A later bio was merged in front of the one that began the request.
+    pub const FRONT_MERGED: u16 = 1 << 3;
+    /// More than one interrupt could have answered the request: none is named.
+    pub const IRQ_AMBIGUOUS: u16 = 1 << 4;
+    /// The request failed.
+    pub const ERROR: u16 = 1 << 5;
+    /// The waiting task was woken before it had left its CPU: it has no `sched.switch`.
+    pub const READER_AWAKE: u16 = 1 << 6;
+    /// The device completed the request in parts; the last part counts.
+    pub const PARTIAL: u16 = 1 << 7;
+    /// The packet is several segments that the stack or the device cuts (GSO) or joined (GRO).
+    pub const SEGMENTED: u16 = 1 << 8;
+    /// The packet was dropped.
+    pub const DROPPED: u16 = 1 << 9;
+    /// Transmit: the packet went to the socket outside of a system call (ACK-clocked, retransmit).
+    pub const DEFERRED: u16 = 1 << 10;
+    /// A TCP retransmission.
+    pub const RETRANSMIT: u16 = 1 << 11;
+
+    /// Names, for reports.
+    pub const NAMES: [(u16, &str); 12] = [
+        (MERGED, "merged"),
+        (SPLIT, "split"),
+        (REQUEUED, "requeued"),
+        (FRONT_MERGED, "front_merged"),
+        (IRQ_AMBIGUOUS, "irq_ambiguous"),
+        (ERROR, "error"),
+        (READER_AWAKE, "reader_awake"),
+        (PARTIAL, "partial"),
+        (SEGMENTED, "segmented"),
+        (DROPPED, "dropped"),
+        (DEFERRED, "deferred"),
+        (RETRANSMIT, "retransmit"),
+    ];
+}
+
+/// The flow of a packet in [`Record::position`]: source port, destination port, and 32 bits that
+/// tell packets of one flow apart (TCP: the sequence number; UDP: the IP id).
+pub mod flow {
+    /// Packs ports and sequence.
+    #[inline(always)]
+    #[must_use]
+    pub const fn pack(source_port: u16, destination_port: u16, sequence: u32) -> u64 {
+        ((source_port as u64) << 48) | ((destination_port as u64) << 32) | sequence as u64
+    }
+
+    /// The twin of [`pack`]: `(source_port, destination_port, sequence)`.
+    #[must_use]
+    pub const fn unpack(position: u64) -> (u16, u16, u32) {
+        (
+            (position >> 48) as u16,
+            (position >> 32) as u16,
+            position as u32,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    fn any_record() -> impl Strategy<Value = Record> {
+        (
+            prop::sample::select(&Kind::ALL[..]),
+            any::<(u8, u16, u32, u64, u64, u32, u32, u32, u16, u16)>(),
+            any::<[u64; MAX_POINTS]>(),
+        )
+            .prop_map(|(kind, f, mut at)| {
+                at[kind.points().len()..].fill(0);
+                Record {
+                    kind: kind as u8,
+                    op: f.0,
+                    flags: f.1,
+                    dev: f.2,
+                    key: f.3,
+                    position: f.4,
+                    bytes: f.5,
+                    tid: f.6,
+                    irq: f.7,
+                    cpu: f.8,
+                    cpu_end: f.9,
+                    at,
+                }
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn decode_is_the_inverse_of_encode(record in any_record()) {
+            let mut wire = Vec::new();
+            record.encode(|bytes| wire.extend_from_slice(bytes));
+            prop_assert_eq!(Record::decode(&wire), Some((record, wire.len())));
+        }
+
+        #[test]
+        fn decode_takes_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
+            if let Some((_, len)) = Record::decode(&bytes) {
+                prop_assert!(len <= bytes.len());
+            }
+        }
+
+        #[test]
+        fn flow_round_trips(s in any::<u16>(), d in any::<u16>(), q in any::<u32>()) {
+            prop_assert_eq!(flow::unpack(flow::pack(s, d, q)), (s, d, q));
+        }
+    }
+}

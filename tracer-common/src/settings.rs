@@ -1,0 +1,12 @@
+//! What the loader tells the programs before they are loaded, as read-only globals.
+
+/// Block devices that a run can follow at once; with none named, all are followed.
+pub const MAX_DEVICES: usize = 16;
+
+/// Values of the global `MODE`.
+pub mod mode {
+    /// One record a request.
+    pub const SPANS: u32 = 0;
+    /// Histograms in the kernel; records only for outliers.
+    pub const AGGREGATE: u32 = 1;
+}

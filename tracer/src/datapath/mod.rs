@@ -1,0 +1,89 @@
+//! Datapaths as data: trace points, how each is bound on a kernel, and whose time a stage is.
+
+use tracer_common::point::Point;
+
+/// Whose time a stage is.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Component {
+    /// The block layer: merging, splitting, plugging, the I/O scheduler.
+    BlockLayer,
+    /// The device, with its driver's submission.
+    Device,
+    /// Hard interrupt to completion: handler, soft interrupt.
+    Interrupt,
+    /// Waking the waiting task and giving it a CPU.
+    Scheduler,
+    /// Sockets and protocols.
+    NetworkStack,
+    /// The queueing discipline.
+    Qdisc,
+    /// The network driver.
+    Driver,
+}
+
+impl Component {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BlockLayer => "block layer",
+            Self::Device => "device",
+            Self::Interrupt => "interrupt",
+            Self::Scheduler => "scheduler",
+            Self::NetworkStack => "network stack",
+            Self::Qdisc => "qdisc",
+            Self::Driver => "driver",
+        }
+    }
+}
+
+/// Whose time passes between two neighbouring points. blktrace's letter pair where there is one.
+#[must_use]
+pub fn stage(from: Point, to: Point) -> (Component, Option<&'static str>) {
+    use Point::*;
+    match (from, to) {
+        (BlkQueue, BlkGetrq) => (Component::BlockLayer, Some("Q2G")),
+        (BlkQueue, BlkInsert) => (Component::BlockLayer, Some("Q2I")),
+        (BlkQueue, BlkIssue) => (Component::BlockLayer, Some("Q2D")),
+        (BlkQueue, BlkComplete) => (Component::Device, Some("Q2C")),
+        (BlkGetrq, BlkInsert) => (Component::BlockLayer, Some("G2I")),
+        (BlkGetrq, BlkIssue) => (Component::BlockLayer, Some("G2D")),
+        (BlkInsert, BlkIssue) => (Component::BlockLayer, Some("I2D")),
+        (BlkIssue, BlkComplete) => (Component::Device, Some("D2C")),
+        (BlkIssue, IrqEntry | SoftirqEntry) => (Component::Device, None),
+        (_, BlkGetrq | BlkInsert | BlkRequeue | BlkIssue) => (Component::BlockLayer, None),
+        (IrqEntry | SoftirqEntry, SoftirqEntry | BlkComplete | NetTxComplete) => {
+            (Component::Interrupt, None)
+        }
+        (_, BlkComplete) => (Component::Device, None),
+        (BlkComplete, SchedWaking) => (Component::BlockLayer, None),
+        (SockReady, SchedWaking) => (Component::NetworkStack, None),
+        (_, SchedSwitch | SchedWaking) => (Component::Scheduler, None),
+        (SockSend, NetQueue) => (Component::NetworkStack, None),
+        (NetQueue, QdiscDequeue | NetXmit) => (Component::Qdisc, None),
+        (QdiscDequeue, NetXmit) => (Component::Qdisc, None),
+        (NetXmit, NetXmitDone) => (Component::Driver, None),
+        (NetXmit | NetXmitDone, IrqEntry | SoftirqEntry | NetTxComplete) => {
+            (Component::Device, None)
+        }
+        (NetifRx, SoftirqEntry) => (Component::Interrupt, None),
+        (IrqEntry | SoftirqEntry, NapiPoll) => (Component::Interrupt, None),
+        (_, NapiGroReceive) => (Component::Driver, None),
+        (_, NetifReceive) => (Component::NetworkStack, None),
+        (_, SockReady) => (Component::NetworkStack, None),
+        _ => (Component::Driver, None),
+    }
+}

@@ -1,0 +1,17 @@
+//! `tracer`: where the latency of disk and network I/O goes, on Linux and on Xen.
+//!
+//! Data flows one way: scenario -> probe -> (agent) -> span -> analysis -> report. Everything after
+//! `probe` works on a recording.
+
+pub mod agent;
+pub mod analysis;
+pub mod clock;
+pub mod datapath;
+pub mod load;
+pub mod platform;
+pub mod probe;
+pub mod report;
+pub mod resource;
+pub mod run;
+pub mod scenario;
+pub mod span;

@@ -1,0 +1,47 @@
+//! Spans: one request's whole journey on one timeline.
+
+use tracer_common::point::Point;
+
+/// The intervals between the points that a request passed, and what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The datapath's name, as in [`crate::datapath`].
+    pub datapath: &'static str,
+    /// The measured iteration in which the request ended, from 0.
+    pub iteration: u32,
+    /// Disk: the kernel's internal `dev_t`. Network: the interface index.
+    pub device: u32,
+    /// Disk: `REQ_OP_*`. Network: the IP protocol.
+    pub operation: u8,
+    /// A set of [`tracer_common::record::flag`]s.
+    pub flags: u16,
+    /// Bytes that the request carries.
+    pub bytes: u32,
+    /// The thread that made the request or waits for it; 0 if not known.
+    pub tid: u32,
+    /// The interrupt that answered it; 0 if not known.
+    pub irq: u32,
+    /// Disk: first sector (512 bytes). Network: [`tracer_common::record::flow`].
+    pub position: u64,
+    /// The points passed, in order of time, with the time in nanoseconds on the run's timeline. At
+    /// least two.
+    pub points: Vec<(Point, u64)>,
+}
+
+impl Span {
+    /// Time from the first point to the last, in nanoseconds.
+    #[must_use]
+    pub fn total_ns(&self) -> u64 {
+        match (self.points.first(), self.points.last()) {
+            (Some((_, first)), Some((_, last))) => last - first,
+            _ => 0,
+        }
+    }
+
+    /// The stages: from point, to point, nanoseconds. They add up to [`Span::total_ns`].
+    pub fn stages(&self) -> impl Iterator<Item = (Point, Point, u64)> + '_ {
+        self.points
+            .windows(2)
+            .map(|pair| (pair[0].0, pair[1].0, pair[1].1 - pair[0].1))
+    }
+}

@@ -1,0 +1,2 @@
+//! `cargo xtask`: set-up, build, run, test, bench and dist.
+fn main() {}
