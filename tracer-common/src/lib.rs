@@ -3,6 +3,7 @@
 //! interrupts are counted. Plain `#[repr(C)]` data; no dependency in the kernel.
 #![no_std]
 
+pub mod aggregate;
 pub mod counter;
 pub mod hist;
 pub mod irq;

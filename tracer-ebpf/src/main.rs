@@ -1,5 +1,21 @@
+//! tracer's kernel side. Each file is one kernel subsystem; each program is one trace point.
+//!
+//! A request in flight has one [`slots::Slot`]; programs stamp it, and it is emitted once, as one
+//! [`tracer_common::record::Record`], when the request leaves the domain.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
+
+mod aggregate;
+mod block;
+mod cpu;
+mod emit;
+mod irq;
+mod kernel;
+mod net_rx;
+mod net_tx;
+mod sched;
+mod slots;
 
 #[cfg(not(test))]
 #[panic_handler]

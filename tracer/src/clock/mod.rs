@@ -1,1 +1,127 @@
-//! (being written)
+//! One timeline for all domains: pairs of the TSC and `CLOCK_MONOTONIC`, with an error bound.
+//!
+//! A pair is bracketed: TSC, monotonic, TSC. The clock was read somewhere between the two TSC
+//! values, so half their distance bounds the error. The narrowest of many pairs is kept (the method
+//! of NTP's and PTP's "best of N" filters).
+
+use nix::time::{ClockId, clock_gettime};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Tries a pair is the best of.
+const TRIES: usize = 64;
+
+/// A moment on two clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Pair {
+    /// Time-stamp counter, in ticks: the middle of the bracket.
+    pub tsc: u64,
+    /// `CLOCK_MONOTONIC` in nanoseconds.
+    pub monotonic_ns: u64,
+    /// Half the bracket, in ticks: the moment's error bound.
+    pub half_width: u64,
+}
+
+/// Samples the clocks; `None` where the machine has no time-stamp counter.
+#[must_use]
+pub fn sample() -> Option<Pair> {
+    (0..TRIES)
+        .filter_map(|_| one())
+        .min_by_key(|pair| pair.half_width)
+}
+
+fn one() -> Option<Pair> {
+    let before = tsc()?;
+    let monotonic_ns = monotonic_ns()?;
+    let after = tsc()?;
+    let width = after.checked_sub(before)?;
+    Some(Pair {
+        tsc: before + width / 2,
+        monotonic_ns,
+        half_width: width.div_ceil(2),
+    })
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds, as the eBPF programs read it.
+#[must_use]
+pub fn monotonic_ns() -> Option<u64> {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).ok()?;
+    u64::try_from(now.tv_sec())
+        .ok()?
+        .checked_mul(1_000_000_000)?
+        .checked_add(u64::try_from(now.tv_nsec()).ok()?)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[expect(clippy::unnecessary_wraps, reason = "other machines have none")]
+fn tsc() -> Option<u64> {
+    // SAFETY: every x86-64 CPU has RDTSC and RDTSCP's fence is not needed: the bracket holds for any
+    // order of the reads that the clock's system call or vDSO (which fences) allows.
+    Some(unsafe { core::arch::x86_64::_rdtsc() })
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn tsc() -> Option<u64> {
+    None
+}
+
+/// How a domain's `CLOCK_MONOTONIC` maps to the TSC, from pairs before and after the run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Fit {
+    /// TSC ticks a nanosecond.
+    pub ticks_per_ns: f64,
+    /// Bound of the error of a mapped time, in nanoseconds.
+    pub error_ns: f64,
+}
+
+/// Fits a line through the first and the last pair. `None` if they are too close to say.
+#[must_use]
+pub fn fit(first: Pair, last: Pair) -> Option<Fit> {
+    let ns = last.monotonic_ns.checked_sub(first.monotonic_ns)?;
+    let ticks = last.tsc.checked_sub(first.tsc)?;
+    if ns < 1_000_000 {
+        return None;
+    }
+    let ticks_per_ns = ticks as f64 / ns as f64;
+    let half_width = first.half_width.max(last.half_width) as f64;
+    Some(Fit {
+        ticks_per_ns,
+        error_ns: half_width / ticks_per_ns,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_advance_together() {
+        let (Some(first), Some(last)) = (sample(), {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            sample()
+        }) else {
+            eprintln!("skipped: this machine has no time-stamp counter");
+            return;
+        };
+        let fit = fit(first, last).unwrap();
+        assert!(fit.ticks_per_ns > 0.1 && fit.ticks_per_ns < 20.0, "{fit:?}");
+        assert!(fit.error_ns < 100_000.0, "{fit:?}");
+    }
+
+    #[test]
+    fn a_fit_recovers_a_known_line() {
+        let first = Pair {
+            tsc: 1_000,
+            monotonic_ns: 0,
+            half_width: 30,
+        };
+        let last = Pair {
+            tsc: 1_000 + 3_000_000_000,
+            monotonic_ns: 1_000_000_000,
+            half_width: 60,
+        };
+        let fit = fit(first, last).unwrap();
+        assert!((fit.ticks_per_ns - 3.0).abs() < 1e-9);
+        assert!((fit.error_ns - 20.0).abs() < 1e-9);
+    }
+}

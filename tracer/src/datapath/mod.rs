@@ -1,5 +1,8 @@
 //! Datapaths as data: trace points, how each is bound on a kernel, and whose time a stage is.
 
+pub mod table;
+
+pub use table::{DATAPATHS, Datapath, datapath};
 use tracer_common::point::Point;
 
 /// Whose time a stage is.

@@ -1,1 +1,8 @@
-//! (being written)
+//! What machine is this: kernel, types, tracepoints, interrupts, devices, environment.
+
+pub mod btf;
+pub mod host;
+pub mod interrupts;
+pub mod kernel;
+
+pub use kernel::Kernel;

@@ -1,0 +1,425 @@
+//! The block layer: queue -> (merge, split) -> getrq -> insert -> issue -> complete.
+//!
+//! A slot is found by the address of a request's first bio: the same from the moment the bio is
+//! queued until it completes, so nothing has to be re-keyed when the request is made.
+
+use aya_ebpf::{
+    helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id},
+    macros::{btf_tracepoint, fentry, map},
+    maps::HashMap,
+    programs::{BtfTracePointContext, FEntryContext},
+};
+use tracer_common::{
+    counter::Counter,
+    member::Member,
+    point::{Kind, Point},
+    record::flag,
+    settings::MAX_DEVICES,
+};
+
+use crate::{
+    cpu::{self, Cpu, Level, count, softirq},
+    emit,
+    kernel::{Object, Setting, key_of, now, read},
+    slots::{self, Handle, Slot, state},
+};
+
+/// `dev_t`s to follow, and how many there are; none: all.
+#[unsafe(no_mangle)]
+static DEVICES: [u32; MAX_DEVICES] = [0; MAX_DEVICES];
+#[unsafe(no_mangle)]
+static DEVICE_COUNT: Setting = Setting::new(0);
+/// Whether a followed device takes bios without making requests of them.
+#[unsafe(no_mangle)]
+static BIO_BASED: Setting = Setting::new(0);
+
+/// Requests that completed in part, by [`key_of`] the request: their first bio has changed.
+#[map]
+static PARTIAL: HashMap<u64, Handle> = HashMap::with_max_entries(1024, 0);
+
+const QUEUE: usize = Kind::Disk.index_of(Point::BlkQueue);
+const GETRQ: usize = Kind::Disk.index_of(Point::BlkGetrq);
+const INSERT: usize = Kind::Disk.index_of(Point::BlkInsert);
+const REQUEUE: usize = Kind::Disk.index_of(Point::BlkRequeue);
+const ISSUE: usize = Kind::Disk.index_of(Point::BlkIssue);
+const IRQ: usize = Kind::Disk.index_of(Point::IrqEntry);
+const SOFTIRQ: usize = Kind::Disk.index_of(Point::SoftirqEntry);
+const COMPLETE: usize = Kind::Disk.index_of(Point::BlkComplete);
+
+/// bios that may stand in front of the one that began a request.
+const FRONT_MERGES: usize = 4;
+/// `REQ_OP_MASK` (include/linux/blk_types.h).
+const REQ_OP_MASK: u32 = 0xff;
+
+/// The place of a device in the table of followed devices; 0 for every one if none is named.
+#[inline(always)]
+pub fn device_index(dev: u32) -> Option<u32> {
+    let devices = DEVICE_COUNT.get();
+    if devices == 0 {
+        return Some(0);
+    }
+    for index in 0..MAX_DEVICES {
+        // SAFETY: within the array; volatile, because the loader replaces it in the object.
+        let candidate =
+            unsafe { core::ptr::read_volatile((&raw const DEVICES).cast::<u32>().add(index)) };
+        if index as u64 >= devices {
+            return None;
+        }
+        if candidate == dev {
+            return Some(index as u32);
+        }
+    }
+    None
+}
+
+#[btf_tracepoint(function = "block_bio_queue")]
+pub fn blk_queue(ctx: BtfTracePointContext) -> i32 {
+    let bio: Object = ctx.arg(0);
+    let bdev: Object = read(bio, Member::BioBdev);
+    let dev: u32 = read(bdev, Member::BdevDev);
+    if device_index(dev).is_none() {
+        return 0;
+    }
+    let Some((slot, _)) = slots::claim(key_of(bio), Kind::Disk) else {
+        return 0;
+    };
+    let bytes: u32 = read(bio, Member::BioSize);
+    let opf: u32 = read(bio, Member::BioOpf);
+    slot.first_bytes = bytes;
+    let record = &mut slot.record;
+    record.op = (opf & REQ_OP_MASK) as u8;
+    record.dev = dev;
+    record.position = read(bio, Member::BioSector);
+    record.bytes = bytes;
+    // SAFETY: the helpers have no preconditions.
+    unsafe {
+        record.tid = bpf_get_current_pid_tgid() as u32;
+        record.cpu = bpf_get_smp_processor_id() as u16;
+    }
+    record.at[QUEUE] = now();
+    0
+}
+
+#[btf_tracepoint(function = "block_split")]
+pub fn blk_split(ctx: BtfTracePointContext) -> i32 {
+    let bio: Object = ctx.arg(0);
+    let Some(cpu) = cpu::this() else { return 0 };
+    let Some((slot, _)) = slots::find(key_of(bio)) else {
+        return 0;
+    };
+    count(Counter::Split);
+    slot.record.flags |= flag::SPLIT;
+    slot.record.position = read(bio, Member::BioSector);
+    slot.record.bytes = read(bio, Member::BioSize);
+    slot.first_bytes = slot.record.bytes;
+    // The front part is a new bio, which comes next on this CPU, in this task, to `getrq` or to a
+    // merge.
+    cpu.split_key = slot.key;
+    cpu.split_at = slot.record.at[QUEUE];
+    cpu.split_tid = slot.record.tid;
+    0
+}
+
+/// A bio without a slot in front of a split's remainder: the part that was split off.
+#[inline(always)]
+fn adopt_split(bio: Object, cpu: &mut Cpu) -> Option<&'static mut Slot> {
+    let (rest, _) = slots::find(cpu.split_key)?;
+    let bytes: u32 = read(bio, Member::BioSize);
+    let sector: u64 = read(bio, Member::BioSector);
+    if sector + u64::from(bytes >> 9) != rest.record.position {
+        return None;
+    }
+    let (dev, op, tid, from) = (
+        rest.record.dev,
+        rest.record.op,
+        rest.record.tid,
+        rest.record.cpu,
+    );
+    let (slot, _) = slots::claim(key_of(bio), Kind::Disk)?;
+    slot.first_bytes = bytes;
+    let record = &mut slot.record;
+    record.op = op;
+    record.dev = dev;
+    record.tid = tid;
+    record.cpu = from;
+    record.position = sector;
+    record.bytes = bytes;
+    record.flags = flag::SPLIT;
+    record.at[QUEUE] = cpu.split_at;
+    cpu.split_key = 0;
+    Some(slot)
+}
+
+#[btf_tracepoint(function = "block_getrq")]
+pub fn blk_getrq(ctx: BtfTracePointContext) -> i32 {
+    let bio: Object = ctx.arg(0);
+    if bio.is_null() {
+        return 0;
+    }
+    if let Some((slot, _)) = slots::find(key_of(bio)) {
+        slot.record.at[GETRQ] = now();
+        return 0;
+    }
+    let Some(cpu) = cpu::this() else { return 0 };
+    if cpu.split_key != 0
+        && let Some(slot) = adopt_split(bio, cpu)
+    {
+        slot.record.at[GETRQ] = now();
+    }
+    0
+}
+
+/// A bio joined to a request ends with that request: its own slot is not needed.
+#[inline(always)]
+fn merged(bio: Object, counter: Counter) {
+    if let Some((slot, _)) = slots::find(key_of(bio)) {
+        count(counter);
+        slots::free(slot);
+    }
+}
+
+#[btf_tracepoint(function = "block_bio_backmerge")]
+pub fn blk_backmerge(ctx: BtfTracePointContext) -> i32 {
+    merged(ctx.arg(0), Counter::BackMerged);
+    0
+}
+
+/// The bio becomes the request's first one, so it keeps its slot; see [`slot_of`].
+#[btf_tracepoint(function = "block_bio_frontmerge")]
+pub fn blk_frontmerge(ctx: BtfTracePointContext) -> i32 {
+    let bio: Object = ctx.arg(0);
+    if let Some((slot, _)) = slots::find(key_of(bio)) {
+        count(Counter::FrontMerged);
+        slot.record.flags |= flag::FRONT_MERGED;
+    }
+    0
+}
+
+#[btf_tracepoint(function = "block_rq_merge")]
+pub fn blk_merge(ctx: BtfTracePointContext) -> i32 {
+    let request: Object = ctx.arg(0);
+    let bio: Object = read(request, Member::RequestBio);
+    if !bio.is_null() {
+        merged(bio, Counter::RequestsMerged);
+    }
+    0
+}
+
+/// The slot of a request, by its first bio. Where that bio was merged in front, it takes over what
+/// the bio behind it has passed.
+#[inline(always)]
+fn slot_of(request: Object) -> Option<(&'static mut Slot, Handle)> {
+    let bio: Object = read(request, Member::RequestBio);
+    if bio.is_null() {
+        return None;
+    }
+    let (slot, handle) = slots::find(key_of(bio))?;
+    if slot.record.flags & flag::FRONT_MERGED != 0 && slot.record.at[GETRQ] == 0 {
+        take_over(slot, bio);
+    }
+    Some((slot, handle))
+}
+
+#[inline(always)]
+fn take_over(slot: &mut Slot, first: Object) {
+    let mut bio = first;
+    for _ in 0..FRONT_MERGES {
+        bio = read(bio, Member::BioNext);
+        if bio.is_null() {
+            return;
+        }
+        let Some((behind, _)) = slots::find(key_of(bio)) else {
+            continue;
+        };
+        let began = behind.record.at[GETRQ] != 0;
+        slot.record.at[QUEUE] = slot.record.at[QUEUE].min(behind.record.at[QUEUE]);
+        slot.record.at[GETRQ] = behind.record.at[GETRQ];
+        slot.record.at[INSERT] = behind.record.at[INSERT];
+        slots::free(behind);
+        if began {
+            return;
+        }
+    }
+}
+
+#[btf_tracepoint(function = "block_rq_insert")]
+pub fn blk_insert(ctx: BtfTracePointContext) -> i32 {
+    if let Some((slot, _)) = slot_of(ctx.arg(0)) {
+        let record = &mut slot.record;
+        // A request that the driver gave back is inserted again: the first time counts.
+        if record.at[INSERT] == 0 && record.flags & flag::REQUEUED == 0 {
+            record.at[INSERT] = now();
+        }
+    }
+    0
+}
+
+#[btf_tracepoint(function = "block_rq_issue")]
+pub fn blk_issue(ctx: BtfTracePointContext) -> i32 {
+    let request: Object = ctx.arg(0);
+    if let Some((slot, _)) = slot_of(request) {
+        let bytes: u32 = read(request, Member::RequestDataLen);
+        let record = &mut slot.record;
+        if bytes > slot.first_bytes {
+            record.flags |= flag::MERGED;
+        }
+        if bytes != 0 {
+            record.bytes = bytes;
+        }
+        record.at[ISSUE] = now();
+    }
+    0
+}
+
+#[btf_tracepoint(function = "block_rq_requeue")]
+pub fn blk_requeue(ctx: BtfTracePointContext) -> i32 {
+    if let Some((slot, _)) = slot_of(ctx.arg(0)) {
+        count(Counter::Requeued);
+        slot.record.flags |= flag::REQUEUED;
+        slot.record.at[REQUEUE] = now();
+        slot.record.at[ISSUE] = 0;
+    }
+    0
+}
+
+/// Says which interrupt brought the completion, if it came in one and after the issue.
+#[inline(always)]
+fn stamp_interrupt(slot: &mut Slot, cpu: &Cpu) {
+    let record = &mut slot.record;
+    let issued = record.at[ISSUE];
+    match cpu.level() {
+        Level::Hardirq if cpu.irq_at >= issued => {
+            record.at[IRQ] = cpu.irq_at;
+            record.irq = cpu.irq;
+        }
+        Level::Softirq if cpu.softirq == softirq::BLOCK + 1 && cpu.softirq_at >= issued => {
+            record.at[SOFTIRQ] = cpu.softirq_at;
+            if cpu.cause.count > 1 {
+                record.flags |= flag::IRQ_AMBIGUOUS;
+            } else if cpu.cause.count == 1 && cpu.cause.at >= issued {
+                record.at[IRQ] = cpu.cause.at;
+                record.irq = cpu.cause.irq;
+            }
+        }
+        _ => {}
+    }
+}
+
+#[btf_tracepoint(function = "block_rq_complete")]
+pub fn blk_complete(ctx: BtfTracePointContext) -> i32 {
+    let request: Object = ctx.arg(0);
+    let error: u8 = ctx.arg(1);
+    let bytes: u32 = ctx.arg(2);
+    let bio: Object = read(request, Member::RequestBio);
+    if bio.is_null() {
+        return 0;
+    }
+    let total: u32 = read(request, Member::RequestDataLen);
+    let Some((slot, handle)) = slots::find(key_of(bio)) else {
+        complete_rest(request, error, bytes >= total);
+        return 0;
+    };
+    if bytes < total {
+        slot.record.flags |= flag::PARTIAL;
+        let _ = PARTIAL.insert(&key_of(request), &handle, 0);
+        return 0;
+    }
+    complete(slot, handle, error);
+    0
+}
+
+/// A completion whose first bio has no slot: the last part of a request that completed in parts, or
+/// a request that was in flight before the programs were attached.
+#[inline(always)]
+fn complete_rest(request: Object, error: u8, is_last: bool) {
+    let key = key_of(request);
+    // SAFETY: the value is a plain number, copied at once.
+    let Some(handle) = (unsafe { PARTIAL.get(&key) }).copied() else {
+        return;
+    };
+    if is_last {
+        let _ = PARTIAL.remove(&key);
+        if let Some(slot) = slots::of(handle)
+            && slot.record.flags & flag::PARTIAL != 0
+        {
+            complete(slot, handle, error);
+        }
+    }
+}
+
+#[inline(always)]
+fn complete(slot: &'static mut Slot, handle: Handle, error: u8) {
+    let Some(cpu) = cpu::this() else { return };
+    slot.record.at[COMPLETE] = now();
+    if error != 0 {
+        slot.record.flags |= flag::ERROR;
+    }
+    stamp_interrupt(slot, cpu);
+    if emit::aggregates() {
+        emit::aggregate_disk(slot);
+        return;
+    }
+    // The bios' owners are told next, in this context: it may wake the task that waits.
+    slot.state = state::ENDING;
+    end_previous(cpu);
+    *cpu.ending() = handle;
+}
+
+/// Emits what this level was still ending.
+#[inline(always)]
+fn end_previous(cpu: &mut Cpu) {
+    let ending = cpu.ending();
+    let handle = *ending;
+    *ending = 0;
+    if let Some(slot) = slots::of(handle)
+        && slot.state == state::ENDING
+        && slot.record.kind == Kind::Disk as u8
+    {
+        emit::disk(slot);
+    }
+}
+
+/// All bios of the request have been told: no waiting task was woken, or its switch is awaited.
+#[btf_tracepoint(function = "block_io_done")]
+pub fn blk_done(_ctx: BtfTracePointContext) -> i32 {
+    if let Some(cpu) = cpu::this() {
+        flush(cpu);
+    }
+    0
+}
+
+/// Leaving this level: what it was ending has ended.
+#[inline(always)]
+pub fn flush(cpu: &mut Cpu) {
+    if *cpu.ending() != 0 {
+        end_previous(cpu);
+    }
+}
+
+/// The end of a bio on a device that makes no requests (device mapper, md, zram).
+#[btf_tracepoint(function = "block_bio_complete")]
+pub fn blk_bio_complete(ctx: BtfTracePointContext) -> i32 {
+    let bio: Object = ctx.arg(1);
+    let Some((slot, handle)) = slots::find(key_of(bio)) else {
+        return 0;
+    };
+    // One that became a request ends with the request.
+    if slot.record.at[GETRQ] != 0 || slot.record.at[ISSUE] != 0 || slot.state != state::FLIGHT {
+        return 0;
+    }
+    if BIO_BASED.get() != 0 {
+        let status: u8 = read(bio, Member::BioStatus);
+        complete(slot, handle, status);
+    }
+    0
+}
+
+/// For kernels without `block_io_done` (before 6.5): the owners have been told when the request is
+/// handed to its own end.
+#[fentry(function = "__blk_mq_end_request")]
+pub fn blk_done_fentry(_ctx: FEntryContext) -> i32 {
+    if let Some(cpu) = cpu::this() {
+        flush(cpu);
+    }
+    0
+}

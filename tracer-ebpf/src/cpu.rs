@@ -1,0 +1,110 @@
+//! What each CPU is doing: which interrupt it serves and which request it is ending.
+
+use aya_ebpf::{macros::map, maps::PerCpuArray};
+use tracer_common::counter::Counter;
+
+use crate::slots::Handle;
+
+/// Soft interrupts (`enum` in include/linux/interrupt.h).
+pub mod softirq {
+    pub const NET_RX: u32 = 3;
+    pub const BLOCK: u32 = 4;
+    /// There are ten; a power of two keeps indexes in bounds by a mask.
+    pub const COUNT: usize = 16;
+}
+
+/// An interrupt that raised a soft interrupt.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Raised {
+    /// Entry of the handler.
+    pub at: u64,
+    pub action: u64,
+    pub irq: u32,
+    /// Interrupts that raised it since it last ran.
+    pub count: u32,
+}
+
+#[repr(C)]
+pub struct Cpu {
+    /// Entry of the hard interrupt handler that runs; 0: none.
+    pub irq_at: u64,
+    pub irq_action: u64,
+    pub irq: u32,
+    /// The soft interrupt that runs, plus one; 0: none.
+    pub softirq: u32,
+    pub softirq_at: u64,
+    /// By soft interrupt: raised since it last ran.
+    pub raised: [Raised; softirq::COUNT],
+    /// What had raised the soft interrupt that runs.
+    pub cause: Raised,
+    /// By [`Level`]: the request that ends; its waiting task may be woken now.
+    pub ending: [Handle; 3],
+    /// The packet that the protocol stack handles (receive).
+    pub receiving: Handle,
+    /// The packet that GRO looks at.
+    pub gro: u64,
+    /// The packet that leaves the device queue layer (transmit).
+    pub sending: u64,
+    /// The bio whose front part was split off, and when it was queued.
+    pub split_key: u64,
+    pub split_at: u64,
+    pub split_tid: u32,
+    pub split_flags: u32,
+    /// Start of the driver's poll function.
+    pub poll_at: u64,
+}
+
+#[map]
+static CPUS: PerCpuArray<Cpu> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::ALL.len() as u32, 0);
+
+/// In what context code runs: each can interrupt only those before it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Level {
+    Task = 0,
+    Softirq = 1,
+    Hardirq = 2,
+}
+
+impl Cpu {
+    #[inline(always)]
+    pub fn level(&self) -> Level {
+        if self.irq_at != 0 {
+            Level::Hardirq
+        } else if self.softirq != 0 {
+            Level::Softirq
+        } else {
+            Level::Task
+        }
+    }
+
+    /// What this level is ending.
+    #[inline(always)]
+    pub fn ending(&mut self) -> &mut Handle {
+        match self.level() {
+            Level::Task => &mut self.ending[0],
+            Level::Softirq => &mut self.ending[1],
+            Level::Hardirq => &mut self.ending[2],
+        }
+    }
+}
+
+/// This CPU's state.
+#[inline(always)]
+pub fn this() -> Option<&'static mut Cpu> {
+    // SAFETY: per CPU; a program is interrupted only by programs of a higher level, which touch
+    // other fields or restore them.
+    unsafe { CPUS.get_ptr_mut(0).map(|cpu| &mut *cpu) }
+}
+
+/// Adds one to a counter.
+#[inline(always)]
+pub fn count(counter: Counter) {
+    if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
+        // SAFETY: a per-CPU value; an interrupt between load and store can lose one count.
+        unsafe { *value += 1 };
+    }
+}

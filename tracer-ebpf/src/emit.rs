@@ -1,0 +1,88 @@
+//! The end of a request: one record to user space, or one count in the kernel's histograms.
+
+use aya_ebpf::{helpers::bpf_get_smp_processor_id, macros::map, maps::RingBuf};
+use tracer_common::{
+    counter::Counter,
+    point::Kind,
+    record::{Record, flag},
+    settings::mode,
+};
+
+use crate::{
+    aggregate,
+    cpu::count,
+    kernel::Setting,
+    slots::{self, Slot},
+};
+
+/// `BPF_RB_NO_WAKEUP`: user space polls, since a wake-up costs twenty times the write.
+const NO_WAKEUP: u64 = 1;
+
+#[map]
+static RECORDS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// One of [`mode`].
+#[unsafe(no_mangle)]
+static MODE: Setting = Setting::new(mode::SPANS as u64);
+/// In aggregate mode: requests that took at least this long are emitted as records, too.
+#[unsafe(no_mangle)]
+static OUTLIER_NS: Setting = Setting::new(u64::MAX);
+
+/// Whether the kernel keeps histograms instead of emitting every record.
+#[inline(always)]
+pub fn aggregates() -> bool {
+    MODE.get() == u64::from(mode::AGGREGATE)
+}
+
+/// Ends a disk request.
+#[inline(always)]
+pub fn disk(slot: &mut Slot) {
+    // SAFETY: the helper has no preconditions.
+    slot.record.cpu_end = unsafe { bpf_get_smp_processor_id() } as u16;
+    output::<{ Record::len(Kind::Disk) }>(&slot.record);
+    slots::free(slot);
+}
+
+/// Ends a disk request in aggregate mode: counted, and emitted only if it is an outlier or of a sort
+/// that has no histogram.
+#[inline(always)]
+pub fn aggregate_disk(slot: &mut Slot) {
+    if aggregate::add(&slot.record) && aggregate::total_ns(&slot.record) < OUTLIER_NS.get() {
+        slots::free(slot);
+    } else {
+        disk(slot);
+    }
+}
+
+/// Ends a packet on its way out.
+#[inline(always)]
+pub fn net_tx(slot: &mut Slot) {
+    net::<{ Record::len(Kind::NetTx) }>(slot);
+}
+
+/// Ends a packet on its way in.
+#[inline(always)]
+pub fn net_rx(slot: &mut Slot) {
+    net::<{ Record::len(Kind::NetRx) }>(slot);
+}
+
+#[inline(always)]
+fn net<const LEN: usize>(slot: &mut Slot) {
+    // SAFETY: the helper has no preconditions.
+    slot.record.cpu_end = unsafe { bpf_get_smp_processor_id() } as u16;
+    if slot.record.flags & flag::DROPPED != 0 {
+        count(Counter::Dropped);
+    }
+    output::<LEN>(&slot.record);
+    slots::free(slot);
+}
+
+#[inline(always)]
+fn output<const LEN: usize>(record: &Record) {
+    // SAFETY: every record length is at most the size of a `Record`, which is plain old data.
+    let bytes = unsafe { &*(&raw const *record).cast::<[u8; LEN]>() };
+    match RECORDS.output::<[u8; LEN]>(bytes, NO_WAKEUP) {
+        Ok(()) => count(Counter::Emitted),
+        Err(_) => count(Counter::RingFull),
+    }
+}

@@ -1,0 +1,163 @@
+//! Interrupts: arrivals, handler times, delays to the soft interrupt; and which interrupt a
+//! request's completion belongs to.
+
+use aya_ebpf::{
+    helpers::generated::bpf_probe_read_kernel_str,
+    macros::{btf_tracepoint, map},
+    maps::{PerCpuArray, PerCpuHashMap},
+    programs::BtfTracePointContext,
+};
+use tracer_common::{
+    counter::Counter,
+    irq::{IrqKey, IrqStats},
+    member::Member,
+};
+
+use crate::{
+    cpu::{self, count, softirq},
+    kernel::{self, Object, key_of, masked, tally},
+};
+
+/// `BPF_F_NO_PREALLOC`: most interrupt lines never fire.
+const NO_PREALLOC: u32 = 1;
+
+#[map]
+static IRQS: PerCpuHashMap<IrqKey, IrqStats> = PerCpuHashMap::with_max_entries(1024, NO_PREALLOC);
+/// What a new entry starts as: too large for a program's stack. Never written.
+#[map]
+static IRQ_EMPTY: PerCpuArray<IrqStats> = PerCpuArray::with_max_entries(1, 0);
+
+#[inline(always)]
+fn stats(irq: u32, action: u64) -> Option<&'static mut IrqStats> {
+    let key = IrqKey {
+        irq,
+        pad: 0,
+        action,
+    };
+    // SAFETY: per CPU, and hard interrupt handlers do not nest.
+    IRQS.get_ptr_mut(&key).map(|stats| unsafe { &mut *stats })
+}
+
+#[inline(always)]
+fn add_entry(irq: u32, action: Object, action_key: u64) {
+    let key = IrqKey {
+        irq,
+        pad: 0,
+        action: action_key,
+    };
+    let Some(empty) = IRQ_EMPTY.get(0) else {
+        return;
+    };
+    if IRQS.insert(&key, empty, 0).is_err() {
+        count(Counter::IrqTableFull);
+    }
+    if let Some(stats) = stats(irq, action_key) {
+        let name: Object = kernel::read(action, Member::IrqactionName);
+        // SAFETY: the helper bounds the copy by the array's size and ends it with a zero.
+        unsafe {
+            bpf_probe_read_kernel_str(
+                stats.name.as_mut_ptr().cast(),
+                stats.name.len() as u32,
+                name.cast(),
+            );
+        }
+    }
+}
+
+#[btf_tracepoint(function = "irq_handler_entry")]
+pub fn irq_entry(ctx: BtfTracePointContext) -> i32 {
+    let Some(cpu) = cpu::this() else { return 0 };
+    let irq: i32 = ctx.arg(0);
+    let action: Object = ctx.arg(1);
+    cpu.irq = irq as u32;
+    cpu.irq_action = key_of(action);
+    cpu.irq_at = kernel::now();
+    if stats(cpu.irq, cpu.irq_action).is_none_or(|stats| stats.name[0] == 0) {
+        add_entry(cpu.irq, action, cpu.irq_action);
+    }
+    0
+}
+
+#[btf_tracepoint(function = "irq_handler_exit")]
+pub fn irq_exit(ctx: BtfTracePointContext) -> i32 {
+    let Some(cpu) = cpu::this() else { return 0 };
+    let result: i32 = ctx.arg(2);
+    let entry = cpu.irq_at;
+    if entry == 0 {
+        return 0;
+    }
+    let time = kernel::now().wrapping_sub(entry);
+    if let Some(stats) = stats(cpu.irq, cpu.irq_action) {
+        stats.count += 1;
+        stats.handled += u64::from(result != 0);
+        stats.time_sum += time;
+        stats.time_square_sum = stats.time_square_sum.wrapping_add(time.wrapping_mul(time));
+        stats.time_max = stats.time_max.max(time);
+        tally(&mut stats.time_hist, time);
+        if stats.last != 0 {
+            tally(&mut stats.distance_hist, entry.wrapping_sub(stats.last));
+        }
+        stats.last = entry;
+    }
+    crate::block::flush(cpu);
+    cpu.irq_at = 0;
+    0
+}
+
+#[btf_tracepoint(function = "softirq_raise")]
+pub fn softirq_raise(ctx: BtfTracePointContext) -> i32 {
+    let Some(cpu) = cpu::this() else { return 0 };
+    let vector: u32 = ctx.arg(0);
+    if cpu.irq_at == 0 || vector as usize >= softirq::COUNT {
+        return 0;
+    }
+    let raised = &mut cpu.raised[masked::<15>(u64::from(vector)) & 15];
+    if raised.count == 0 {
+        raised.at = cpu.irq_at;
+        raised.action = cpu.irq_action;
+        raised.irq = cpu.irq;
+        raised.count = 1;
+    } else if raised.at != cpu.irq_at {
+        raised.count += 1;
+    }
+    0
+}
+
+#[btf_tracepoint(function = "softirq_entry")]
+pub fn softirq_entry(ctx: BtfTracePointContext) -> i32 {
+    let Some(cpu) = cpu::this() else { return 0 };
+    let vector: u32 = ctx.arg(0);
+    if vector as usize >= softirq::COUNT {
+        return 0;
+    }
+    let now = kernel::now();
+    cpu.softirq = vector + 1;
+    cpu.softirq_at = now;
+    let raised = &mut cpu.raised[masked::<15>(u64::from(vector)) & 15];
+    // Field by field: a whole copy would become a call of memcpy.
+    cpu.cause.at = raised.at;
+    cpu.cause.action = raised.action;
+    cpu.cause.irq = raised.irq;
+    cpu.cause.count = raised.count;
+    raised.count = 0;
+    if cpu.cause.count != 0
+        && let Some(stats) = stats(cpu.cause.irq, cpu.cause.action)
+    {
+        let delay = now.wrapping_sub(cpu.cause.at);
+        stats.softirq_count += 1;
+        stats.softirq_delay_sum += delay;
+        stats.softirq_delay_max = stats.softirq_delay_max.max(delay);
+        tally(&mut stats.softirq_delay_hist, delay);
+    }
+    0
+}
+
+#[btf_tracepoint(function = "softirq_exit")]
+pub fn softirq_exit(_ctx: BtfTracePointContext) -> i32 {
+    let Some(cpu) = cpu::this() else { return 0 };
+    crate::block::flush(cpu);
+    crate::net_rx::flush(cpu);
+    cpu.softirq = 0;
+    cpu.poll_at = 0;
+    0
+}

@@ -1,0 +1,124 @@
+//! The task that waits for a request: woken, then running.
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, map},
+    maps::Array,
+    programs::BtfTracePointContext,
+};
+use tracer_common::{
+    member::Member,
+    point::{Kind, Point},
+    record::flag,
+};
+
+use crate::{
+    cpu, emit,
+    kernel::{self, Object},
+    slots::{self, Handle, Slot, state},
+};
+
+const WAITERS: u32 = 16_384;
+/// By thread id: the request that a woken task waited for.
+#[map]
+static WOKEN: Array<Handle> = Array::with_max_entries(WAITERS, 0);
+
+const DISK_WAKING: usize = Kind::Disk.index_of(Point::SchedWaking);
+const DISK_SWITCH: usize = Kind::Disk.index_of(Point::SchedSwitch);
+const RX_WAKING: usize = Kind::NetRx.index_of(Point::SchedWaking);
+const RX_SWITCH: usize = Kind::NetRx.index_of(Point::SchedSwitch);
+
+#[inline(always)]
+fn woken(tid: u32) -> Option<&'static mut Handle> {
+    // SAFETY: the map outlives the program; a race of two wakers ends with one of them stored.
+    unsafe {
+        WOKEN
+            .get_ptr_mut(tid & (WAITERS - 1))
+            .map(|handle| &mut *handle)
+    }
+}
+
+#[btf_tracepoint(function = "sched_waking")]
+pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
+    let Some(cpu) = cpu::this() else { return 0 };
+    let handle = *cpu.ending();
+    if handle == 0 {
+        return 0;
+    }
+    let Some(slot) = slots::of(handle) else {
+        return 0;
+    };
+    if slot.state != state::ENDING {
+        return 0;
+    }
+    let task: Object = ctx.arg(0);
+    let tid: u32 = kernel::read(task, Member::TaskPid);
+    let index = if slot.record.kind == Kind::Disk as u8 {
+        // A block request's waiting task is the one that made it.
+        if slot.record.tid != tid {
+            return 0;
+        }
+        DISK_WAKING
+    } else {
+        slot.record.tid = tid;
+        RX_WAKING
+    };
+    slot.record.at[index] = kernel::now();
+    // It set out to sleep, but still has its CPU: it will go on without a switch.
+    let on_cpu: u32 = kernel::read(task, Member::TaskOnCpu);
+    let on_rq: u32 = kernel::read(task, Member::TaskOnRq);
+    if on_cpu != 0 && on_rq != 0 {
+        slot.record.flags |= flag::READER_AWAKE;
+        return 0;
+    }
+    let Some(waiter) = woken(tid) else { return 0 };
+    if *waiter != 0
+        && *waiter != handle
+        && let Some(other) = slots::of(*waiter)
+        && other.state == state::WOKEN
+    {
+        // Another task has this entry: its request ends without the switch.
+        finish(other);
+    }
+    *waiter = handle;
+    slot.state = state::WOKEN;
+    *cpu.ending() = 0;
+    0
+}
+
+#[btf_tracepoint(function = "sched_switch")]
+pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
+    let next: Object = ctx.arg(2);
+    let tid: u32 = kernel::read(next, Member::TaskPid);
+    let Some(waiter) = woken(tid) else { return 0 };
+    if *waiter == 0 {
+        return 0;
+    }
+    let Some(slot) = slots::of(*waiter) else {
+        return 0;
+    };
+    if slot.state != state::WOKEN {
+        *waiter = 0;
+        return 0;
+    }
+    if slot.record.tid != tid {
+        return 0;
+    }
+    *waiter = 0;
+    let now = kernel::now();
+    if slot.record.kind == Kind::Disk as u8 {
+        slot.record.at[DISK_SWITCH] = now;
+    } else {
+        slot.record.at[RX_SWITCH] = now;
+    }
+    finish(slot);
+    0
+}
+
+#[inline(always)]
+fn finish(slot: &mut Slot) {
+    if slot.record.kind == Kind::Disk as u8 {
+        emit::disk(slot);
+    } else {
+        emit::net_rx(slot);
+    }
+}

@@ -1,0 +1,134 @@
+//! Requests in flight: one slot each, in a preallocated, set-associative table.
+//!
+//! A table of this kind costs one inlined array look-up a trace point, where a hash map costs a
+//! call, a hash and, twice a request, a free list under a lock.
+
+use aya_ebpf::{macros::map, maps::Array};
+use tracer_common::{counter::Counter, point::Kind, record::Record};
+
+use crate::{
+    cpu::count,
+    kernel::{Setting, now},
+};
+
+/// A request in flight.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Slot {
+    /// [`crate::kernel::key_of`] the bio or packet; 0: the slot is free.
+    pub key: u64,
+    /// What the slot waits for.
+    pub state: u32,
+    /// Bytes of the first bio.
+    pub first_bytes: u32,
+    pub record: Record,
+}
+
+/// Values of [`Slot::state`].
+pub mod state {
+    /// On its way.
+    pub const FLIGHT: u32 = 1;
+    /// At its end; its waiting task may be woken in this same context.
+    pub const ENDING: u32 = 2;
+    /// Its waiting task was woken and has not yet run.
+    pub const WOKEN: u32 = 3;
+}
+
+/// Ways of a set.
+const WAYS: u32 = 4;
+/// A slot whose request began this long ago may be given to another.
+const STALE_NS: u64 = 60_000_000_000;
+
+#[map]
+static SLOTS: Array<Slot> = Array::with_max_entries(8192, 0);
+
+/// Entries of [`SLOTS`] less one; a power of two less one.
+#[unsafe(no_mangle)]
+static SLOT_MASK: Setting = Setting::new(8191);
+
+/// A slot's index plus one: what other maps store, so that zero means none.
+pub type Handle = u32;
+
+#[inline(always)]
+fn at(index: u32) -> Option<&'static mut Slot> {
+    // SAFETY: the map outlives the program. Two CPUs hold the same slot only if they handle the
+    // same request, whose trace points follow each other; a lost race for a free slot is seen as a
+    // request without a start.
+    unsafe { SLOTS.get_ptr_mut(index).map(|slot| &mut *slot) }
+}
+
+#[inline(always)]
+fn way(key: u64, way: u32) -> u32 {
+    let hash = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u32;
+    (hash ^ way) & SLOT_MASK.get() as u32
+}
+
+/// Takes a slot for a request that begins now. The caller sets the rest of the record's head.
+#[inline(always)]
+pub fn claim(key: u64, kind: Kind) -> Option<(&'static mut Slot, Handle)> {
+    for w in 0..WAYS {
+        let index = way(key, w);
+        let slot = at(index)?;
+        if slot.key == key {
+            count(Counter::Abandoned);
+        }
+        if slot.key == 0 || slot.key == key {
+            return Some((begin(slot, key, kind), index + 1));
+        }
+    }
+    let index = way(key, 0);
+    let slot = at(index)?;
+    if now().wrapping_sub(slot.record.at[0]) > STALE_NS {
+        count(Counter::Abandoned);
+        return Some((begin(slot, key, kind), index + 1));
+    }
+    count(Counter::SlotsFull);
+    None
+}
+
+#[inline(always)]
+fn begin(slot: &'static mut Slot, key: u64, kind: Kind) -> &'static mut Slot {
+    slot.key = key;
+    slot.state = state::FLIGHT;
+    slot.first_bytes = 0;
+    let record = &mut slot.record;
+    record.kind = kind as u8;
+    record.flags = 0;
+    record.key = key;
+    record.tid = 0;
+    record.irq = 0;
+    record.cpu_end = 0;
+    for index in 0..kind.points().len() {
+        record.at[index] = 0;
+    }
+    slot
+}
+
+/// The slot of a request in flight.
+#[inline(always)]
+pub fn find(key: u64) -> Option<(&'static mut Slot, Handle)> {
+    for w in 0..WAYS {
+        let index = way(key, w);
+        let slot = at(index)?;
+        if slot.key == key {
+            return Some((slot, index + 1));
+        }
+    }
+    None
+}
+
+/// The slot of a handle.
+#[inline(always)]
+pub fn of(handle: Handle) -> Option<&'static mut Slot> {
+    if handle == 0 {
+        return None;
+    }
+    at(handle - 1)
+}
+
+/// Gives a slot back.
+#[inline(always)]
+pub fn free(slot: &mut Slot) {
+    slot.key = 0;
+    slot.state = 0;
+}

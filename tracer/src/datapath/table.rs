@@ -1,0 +1,296 @@
+//! The tables: which program binds which trace point to what in the kernel. A new kernel's renamed
+//! symbol is one more row.
+
+use tracer_common::{member::Member, point::Point};
+
+/// What a program attaches to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attach {
+    /// A BTF tracepoint and the number of its arguments, which changed over time for some.
+    Tracepoint(&'static str, usize),
+    /// The entry of a kernel function.
+    Fentry(&'static str),
+}
+
+/// One way to bind a trace point.
+#[derive(Clone, Copy, Debug)]
+pub struct Binding {
+    /// The program's name in the eBPF object.
+    pub program: &'static str,
+    /// What it attaches to.
+    pub attach: Attach,
+    /// Members that it reads.
+    pub needs: &'static [Member],
+}
+
+/// How much a datapath depends on a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// Without it the datapath cannot be traced.
+    Required,
+    /// Without it some stages are missing or joined.
+    Optional,
+}
+
+/// One probe of a datapath: its bindings in order of preference; the first that the kernel offers
+/// is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Probe {
+    /// What it does, for `tracer probes`.
+    pub role: &'static str,
+    /// The trace point that it stamps, if it stamps one.
+    pub point: Option<Point>,
+    /// Whether the datapath needs it.
+    pub intent: Intent,
+    /// Whether aggregate mode attaches it, too.
+    pub aggregate: bool,
+    /// The bindings.
+    pub bindings: &'static [Binding],
+}
+
+/// A datapath: an ordered list of probes.
+#[derive(Clone, Copy, Debug)]
+pub struct Datapath {
+    /// The name in scenarios and reports.
+    pub name: &'static str,
+    /// What it follows.
+    pub summary: &'static str,
+    /// The probes.
+    pub probes: &'static [Probe],
+}
+
+/// A row with one binding to a tracepoint.
+const fn tracepoint(
+    role: &'static str,
+    point: Option<Point>,
+    intent: Intent,
+    aggregate: bool,
+    binding: &'static [Binding],
+) -> Probe {
+    Probe {
+        role,
+        point,
+        intent,
+        aggregate,
+        bindings: binding,
+    }
+}
+
+macro_rules! bind {
+    ($program:literal, $name:literal / $arguments:literal, [$($member:ident),*]) => {
+        Binding {
+            program: $program,
+            attach: Attach::Tracepoint($name, $arguments),
+            needs: &[$(Member::$member),*],
+        }
+    };
+    ($program:literal, fentry $name:literal, [$($member:ident),*]) => {
+        Binding {
+            program: $program,
+            attach: Attach::Fentry($name),
+            needs: &[$(Member::$member),*],
+        }
+    };
+}
+
+const IRQ_ENTRY: Probe = tracepoint(
+    "interrupt handler starts",
+    Some(Point::IrqEntry),
+    Intent::Optional,
+    true,
+    &[bind!("irq_entry", "irq_handler_entry" / 2, [IrqactionName])],
+);
+const IRQ_EXIT: Probe = tracepoint(
+    "interrupt handler ends",
+    None,
+    Intent::Optional,
+    true,
+    &[bind!("irq_exit", "irq_handler_exit" / 3, [])],
+);
+const SOFTIRQ_RAISE: Probe = tracepoint(
+    "soft interrupt raised",
+    None,
+    Intent::Optional,
+    true,
+    &[bind!("softirq_raise", "softirq_raise" / 1, [])],
+);
+const SOFTIRQ_ENTRY: Probe = tracepoint(
+    "soft interrupt starts",
+    Some(Point::SoftirqEntry),
+    Intent::Optional,
+    true,
+    &[bind!("softirq_entry", "softirq_entry" / 1, [])],
+);
+const SOFTIRQ_EXIT: Probe = tracepoint(
+    "soft interrupt ends",
+    None,
+    Intent::Optional,
+    true,
+    &[bind!("softirq_exit", "softirq_exit" / 1, [])],
+);
+const SCHED_WAKING: Probe = tracepoint(
+    "waiting task woken",
+    Some(Point::SchedWaking),
+    Intent::Optional,
+    false,
+    &[bind!(
+        "sched_waking",
+        "sched_waking" / 1,
+        [TaskPid, TaskOnCpu, TaskOnRq]
+    )],
+);
+const SCHED_SWITCH: Probe = tracepoint(
+    "waiting task runs",
+    Some(Point::SchedSwitch),
+    Intent::Optional,
+    false,
+    &[bind!("sched_switch", "sched_switch" / 4, [TaskPid])],
+);
+
+/// Block requests on a host's own disks.
+const DISK_NATIVE: Datapath = Datapath {
+    name: "disk/native",
+    summary: "block requests: queue, getrq, insert, issue, interrupt, complete, reader wakes",
+    probes: &[
+        tracepoint(
+            "bio queued",
+            Some(Point::BlkQueue),
+            Intent::Required,
+            true,
+            &[bind!(
+                "blk_queue",
+                "block_bio_queue" / 1,
+                [BioBdev, BdevDev, BioSize, BioOpf, BioSector]
+            )],
+        ),
+        tracepoint(
+            "bio split",
+            None,
+            Intent::Optional,
+            true,
+            &[bind!("blk_split", "block_split" / 2, [BioSize, BioSector])],
+        ),
+        tracepoint(
+            "request allocated",
+            Some(Point::BlkGetrq),
+            Intent::Optional,
+            false,
+            &[bind!("blk_getrq", "block_getrq" / 1, [BioSize, BioSector])],
+        ),
+        tracepoint(
+            "bio merged behind",
+            None,
+            Intent::Optional,
+            true,
+            &[bind!("blk_backmerge", "block_bio_backmerge" / 1, [])],
+        ),
+        tracepoint(
+            "bio merged in front",
+            None,
+            Intent::Optional,
+            true,
+            &[bind!("blk_frontmerge", "block_bio_frontmerge" / 1, [])],
+        ),
+        tracepoint(
+            "requests merged",
+            None,
+            Intent::Optional,
+            true,
+            &[bind!("blk_merge", "block_rq_merge" / 1, [RequestBio])],
+        ),
+        tracepoint(
+            "request inserted",
+            Some(Point::BlkInsert),
+            Intent::Optional,
+            true,
+            &[bind!(
+                "blk_insert",
+                "block_rq_insert" / 1,
+                [RequestBio, BioNext]
+            )],
+        ),
+        tracepoint(
+            "request given back",
+            Some(Point::BlkRequeue),
+            Intent::Optional,
+            true,
+            &[bind!(
+                "blk_requeue",
+                "block_rq_requeue" / 1,
+                [RequestBio, BioNext]
+            )],
+        ),
+        tracepoint(
+            "request issued",
+            Some(Point::BlkIssue),
+            Intent::Required,
+            true,
+            &[bind!(
+                "blk_issue",
+                "block_rq_issue" / 1,
+                [RequestBio, RequestDataLen, BioNext]
+            )],
+        ),
+        tracepoint(
+            "request complete",
+            Some(Point::BlkComplete),
+            Intent::Required,
+            true,
+            &[bind!(
+                "blk_complete",
+                "block_rq_complete" / 3,
+                [RequestBio, RequestDataLen]
+            )],
+        ),
+        tracepoint(
+            "owners told",
+            None,
+            Intent::Optional,
+            false,
+            &[
+                bind!("blk_done", "block_io_done" / 1, []),
+                bind!("blk_done_fentry", fentry "__blk_mq_end_request", []),
+            ],
+        ),
+        tracepoint(
+            "bio complete",
+            Some(Point::BlkComplete),
+            Intent::Optional,
+            true,
+            &[bind!(
+                "blk_bio_complete",
+                "block_bio_complete" / 2,
+                [BioStatus]
+            )],
+        ),
+        IRQ_ENTRY,
+        IRQ_EXIT,
+        SOFTIRQ_RAISE,
+        SOFTIRQ_ENTRY,
+        SOFTIRQ_EXIT,
+        SCHED_WAKING,
+        SCHED_SWITCH,
+    ],
+};
+
+/// Interrupts alone.
+const IRQ: Datapath = Datapath {
+    name: "irq",
+    summary: "interrupts: arrivals, handler times, delay to the soft interrupt",
+    probes: &[
+        IRQ_ENTRY,
+        IRQ_EXIT,
+        SOFTIRQ_RAISE,
+        SOFTIRQ_ENTRY,
+        SOFTIRQ_EXIT,
+    ],
+};
+
+/// Every datapath.
+pub const DATAPATHS: &[Datapath] = &[DISK_NATIVE, IRQ];
+
+/// The datapath of this name.
+#[must_use]
+pub fn datapath(name: &str) -> Option<&'static Datapath> {
+    DATAPATHS.iter().find(|path| path.name == name)
+}

@@ -1,0 +1,159 @@
+//! Questions to the kernel's own type information (BTF), answered by name.
+
+use std::path::Path;
+
+use btf_rs::{Btf, Type};
+
+/// Why a question to BTF has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum BtfError {
+    /// The file is missing or malformed.
+    #[error(
+        "cannot read the kernel's type information {path}: {source}; tracer needs a kernel built with CONFIG_DEBUG_INFO_BTF=y"
+    )]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What btf-rs says.
+        source: btf_rs::Error,
+    },
+    /// This kernel has no such struct.
+    #[error("this kernel has no struct {0}")]
+    NoStruct(String),
+    /// The struct has no such member.
+    #[error("this kernel's struct {0} has no member {1}")]
+    NoMember(String, String),
+    /// The member does not start at a byte.
+    #[error("struct {0}'s member {1} is a bit field")]
+    BitField(String, String),
+}
+
+/// The types of a running kernel.
+pub struct Types {
+    btf: Btf,
+}
+
+impl std::fmt::Debug for Types {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Types").finish_non_exhaustive()
+    }
+}
+
+impl Types {
+    /// Reads a BTF file.
+    ///
+    /// # Errors
+    /// If it is missing or malformed.
+    pub fn from_file(path: &Path) -> Result<Self, BtfError> {
+        Btf::from_file(path)
+            .map(|btf| Self { btf })
+            .map_err(|source| BtfError::Unreadable {
+                path: path.display().to_string(),
+                source,
+            })
+    }
+
+    /// Reads BTF from memory.
+    ///
+    /// # Errors
+    /// If it is malformed.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BtfError> {
+        Btf::from_bytes(bytes)
+            .map(|btf| Self { btf })
+            .map_err(|source| BtfError::Unreadable {
+                path: "(memory)".into(),
+                source,
+            })
+    }
+
+    /// Byte offset of a member; `path` is dotted where the member is nested. Members of anonymous
+    /// structs and unions count as the outer struct's.
+    ///
+    /// # Errors
+    /// If the struct or member does not exist, or is a bit field.
+    pub fn offset_of(&self, structure: &str, path: &str) -> Result<u32, BtfError> {
+        let no_member = || BtfError::NoMember(structure.into(), path.into());
+        let mut current = self
+            .btf
+            .resolve_types_by_name(structure)
+            .unwrap_or_default()
+            .into_iter()
+            .find(|t| matches!(t, Type::Struct(_) | Type::Union(_)))
+            .ok_or_else(|| BtfError::NoStruct(structure.into()))?;
+        let mut bits = 0u32;
+        for name in path.split('.') {
+            let (offset, inner) = self.member(&current, name, 0).ok_or_else(no_member)?;
+            bits = bits.checked_add(offset).ok_or_else(no_member)?;
+            current = inner;
+        }
+        if bits % 8 != 0 {
+            return Err(BtfError::BitField(structure.into(), path.into()));
+        }
+        Ok(bits / 8)
+    }
+
+    fn member(&self, outer: &Type, name: &str, depth: u32) -> Option<(u32, Type)> {
+        // Malformed BTF could nest without end.
+        if depth > 16 {
+            return None;
+        }
+        let (Type::Struct(members) | Type::Union(members)) = outer else {
+            return None;
+        };
+        for member in &members.members {
+            let member_name = self.btf.resolve_name(member).unwrap_or_default();
+            if member_name == name {
+                return Some((member.bit_offset(), self.strip(member)?));
+            }
+            if member_name.is_empty()
+                && let Some((bits, t)) = self.member(&self.strip(member)?, name, depth + 1)
+            {
+                return Some((member.bit_offset().checked_add(bits)?, t));
+            }
+        }
+        None
+    }
+
+    /// The type behind typedefs and qualifiers.
+    fn strip(&self, holder: &dyn btf_rs::BtfType) -> Option<Type> {
+        let mut current = self.btf.resolve_chained_type(holder).ok()?;
+        for _ in 0..32 {
+            match &current {
+                Type::Typedef(_)
+                | Type::Const(_)
+                | Type::Volatile(_)
+                | Type::Restrict(_)
+                | Type::TypeTag(_) => {
+                    let next = self.btf.resolve_chained_type(current.as_btf_type()?).ok()?;
+                    current = next;
+                }
+                _ => return Some(current),
+            }
+        }
+        None
+    }
+
+    /// Arguments of a tracepoint's programs; `None` if BTF does not know the tracepoint. (Every
+    /// tracepoint has a `typedef void (*btf_trace_NAME)(void *, ARGUMENTS)`.)
+    #[must_use]
+    pub fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
+        let types = self
+            .btf
+            .resolve_types_by_name(&format!("btf_trace_{name}"))
+            .ok()?;
+        let typedef = types.into_iter().find(|t| matches!(t, Type::Typedef(_)))?;
+        let pointer = self.btf.resolve_chained_type(typedef.as_btf_type()?).ok()?;
+        match self.btf.resolve_chained_type(pointer.as_btf_type()?).ok()? {
+            Type::FuncProto(prototype) => Some(prototype.parameters.len().saturating_sub(1)),
+            _ => None,
+        }
+    }
+
+    /// Whether there is a function of this name.
+    #[must_use]
+    pub fn has_function(&self, name: &str) -> bool {
+        self.btf
+            .resolve_types_by_name(name)
+            .is_ok_and(|types| types.iter().any(|t| matches!(t, Type::Func(_))))
+    }
+}

@@ -1,0 +1,78 @@
+//! The running kernel as one immutable value, built from a root path. It is asked what it has;
+//! its version is only ever printed.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::platform::btf::{BtfError, Types};
+
+/// What a kernel offers to be traced by.
+#[derive(Debug)]
+pub struct Kernel {
+    root: PathBuf,
+    release: String,
+    types: Types,
+    available_functions: Option<String>,
+    has_kprobes: bool,
+}
+
+impl Kernel {
+    /// Reads the kernel under `root`: `/` for the running one, a fixture in tests.
+    ///
+    /// # Errors
+    /// If its BTF cannot be read.
+    pub fn from_root(root: &Path) -> Result<Self, BtfError> {
+        let types = Types::from_file(&root.join("sys/kernel/btf/vmlinux"))?;
+        let read = |path: &str| fs::read_to_string(root.join(path)).ok();
+        let available_functions = read("sys/kernel/tracing/available_filter_functions")
+            .or_else(|| read("sys/kernel/debug/tracing/available_filter_functions"));
+        Ok(Self {
+            release: read("proc/sys/kernel/osrelease")
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
+            types,
+            available_functions,
+            has_kprobes: root.join("sys/kernel/tracing/kprobe_events").exists()
+                || root.join("sys/kernel/debug/kprobes").exists(),
+            root: root.to_owned(),
+        })
+    }
+
+    /// The release, for people to read.
+    #[must_use]
+    pub fn release(&self) -> &str {
+        &self.release
+    }
+
+    /// Where this kernel's files are.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The kernel's types.
+    #[must_use]
+    pub fn types(&self) -> &Types {
+        &self.types
+    }
+
+    /// Whether a function can be attached to: it exists and ftrace may patch it. Without ftrace's
+    /// list (tracefs not mounted) BTF alone answers.
+    #[must_use]
+    pub fn has_traceable_function(&self, name: &str) -> bool {
+        self.types.has_function(name)
+            && self.available_functions.as_ref().is_none_or(|list| {
+                list.lines()
+                    .any(|line| line.split_whitespace().next() == Some(name))
+            })
+    }
+
+    /// Whether the kernel has kprobes.
+    #[must_use]
+    pub const fn has_kprobes(&self) -> bool {
+        self.has_kprobes
+    }
+}

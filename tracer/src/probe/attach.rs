@@ -1,0 +1,295 @@
+//! Loads the eBPF object and attaches what the plan says.
+
+use std::time::Instant;
+
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    programs::{BtfTracePoint, FEntry, Program, ProgramError},
+};
+use serde::{Deserialize, Serialize};
+use tracer_common::settings::{MAX_DEVICES, mode};
+
+use crate::{
+    datapath::{DATAPATHS, Datapath, datapath},
+    platform::Kernel,
+    probe::{OBJECT, Plan, Planned, Unavailable, plan},
+};
+
+/// Smallest and largest ring buffer, in bytes.
+pub const RING_BYTES: std::ops::RangeInclusive<u32> = 4096..=1 << 30;
+
+/// What the loader asks an agent to attach.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Names of datapaths.
+    pub datapaths: Vec<String>,
+    /// Histograms in the kernel instead of a record a request.
+    pub aggregate: bool,
+    /// In aggregate mode: requests from this time up are emitted, too, in nanoseconds.
+    pub outlier_ns: Option<u64>,
+    /// Size of the ring buffer in bytes; a power of two from 4096.
+    pub ring_bytes: u32,
+    /// Requests in flight that can be followed; a power of two.
+    pub in_flight: u32,
+    /// Block devices to follow (kernel-internal `dev_t`); none: all.
+    pub devices: Vec<u32>,
+    /// Whether one of the devices is bio-based.
+    pub bio_based: bool,
+    /// TCP and UDP ports to follow; none: all.
+    pub ports: Vec<u16>,
+    /// Follow one in so many packets.
+    pub sample: u32,
+}
+
+/// Why nothing was attached.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The scenario names a datapath that does not exist.
+    #[error("there is no datapath {0}; known: {known}", known = names())]
+    NoDatapath(String),
+    /// A datapath's required probe has no binding.
+    #[error(
+        "kernel {kernel}: {role} cannot be traced: {why}; this costs the datapaths {datapaths}"
+    )]
+    Required {
+        /// The kernel's release.
+        kernel: String,
+        /// The probe.
+        role: String,
+        /// The reasons.
+        why: String,
+        /// What was asked for.
+        datapaths: String,
+    },
+    /// A size that cannot be.
+    #[error("{0}")]
+    Size(String),
+    /// More devices than fit.
+    #[error("{0} block devices are asked for; at most {MAX_DEVICES} can be followed at once")]
+    Devices(usize),
+    /// The kernel refused the object or one of its maps.
+    #[error("the kernel refused tracer's eBPF object: {0}{hint}", hint = hint(.0))]
+    Load(String),
+    /// The kernel refused a program.
+    #[error("the kernel refused the program for {symbol} ({program}): {reason}{hint}", hint = hint(.reason))]
+    Program {
+        /// The program.
+        program: String,
+        /// What it was to be attached to.
+        symbol: String,
+        /// What the kernel said.
+        reason: String,
+    },
+}
+
+fn names() -> String {
+    DATAPATHS
+        .iter()
+        .map(|path| path.name)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// What to do about a refusal.
+fn hint(reason: &str) -> &'static str {
+    let reason = reason.to_lowercase();
+    if reason.contains("eperm")
+        || reason.contains("operation not permitted")
+        || reason.contains("eacces")
+    {
+        " (run as root, or with CAP_BPF and CAP_PERFMON; a locked-down kernel refuses all)"
+    } else if reason.contains("enomem") || reason.contains("cannot allocate") {
+        " (not enough memory: ask for a smaller probes.ring_buffer or probes.in_flight)"
+    } else {
+        ""
+    }
+}
+
+/// What the kernel's verifier said last: the line that tells why, without the hundreds before it.
+fn brief(text: &str) -> String {
+    let Some((before, log)) = text.split_once("Verifier output:") else {
+        return text.into();
+    };
+    let noise = ["verification time", "stack depth", "processed ", ":"];
+    let lines: Vec<&str> = log
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !noise.iter().any(|start| line.starts_with(start)))
+        .collect();
+    let last = lines[lines.len().saturating_sub(2)..].join("; ");
+    tracing::debug!("verifier output: {log}");
+    format!("{before}the verifier said: {last}")
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    brief(&text)
+}
+
+/// Programs in the kernel; dropping it detaches them.
+#[derive(Debug)]
+pub struct Attached {
+    /// The loaded object.
+    pub ebpf: Ebpf,
+    /// What was attached.
+    pub planned: Vec<Planned>,
+    /// What could not be.
+    pub unavailable: Vec<Unavailable>,
+    /// Time from the start of loading to the last attachment, in nanoseconds.
+    pub attach_ns: u64,
+}
+
+/// Loads and attaches.
+///
+/// # Errors
+/// If a required probe cannot be bound or the kernel refuses. Nothing stays attached then.
+pub fn attach(kernel: &Kernel, request: &Request) -> Result<Attached, AttachError> {
+    let start = Instant::now();
+    let datapaths = lookup(&request.datapaths)?;
+    check_sizes(request)?;
+    let mut plan = Plan::new(kernel, &datapaths, request.aggregate);
+    let skip_bio_complete = !request.bio_based;
+    plan.planned
+        .retain(|probe| !(skip_bio_complete && probe.program == "blk_bio_complete"));
+    if let Some(missing) = plan.unavailable.iter().find(|probe| probe.required) {
+        return Err(AttachError::Required {
+            kernel: kernel.release().into(),
+            role: missing.role.clone(),
+            why: missing.why.join("; "),
+            datapaths: request.datapaths.join(", "),
+        });
+    }
+    let mut ebpf = load(kernel, request)?;
+    let btf = Btf::from_sys_fs().map_err(|error| AttachError::Load(chain(&error)))?;
+    let mut planned = Vec::new();
+    let mut unavailable = plan.unavailable;
+    // Ends of a request first: one whose start is seen then also ends.
+    for probe in plan.planned.into_iter().rev() {
+        match attach_one(&mut ebpf, &probe, &btf) {
+            Ok(()) => planned.push(probe),
+            Err(reason) => refused(&datapaths, probe, &reason, &mut unavailable)?,
+        }
+    }
+    planned.reverse();
+    let attach_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    Ok(Attached {
+        ebpf,
+        planned,
+        unavailable,
+        attach_ns,
+    })
+}
+
+/// A probe that the kernel refused: an error if a datapath needs it, else a missing point.
+fn refused(
+    datapaths: &[&Datapath],
+    probe: Planned,
+    reason: &str,
+    unavailable: &mut Vec<Unavailable>,
+) -> Result<(), AttachError> {
+    let required = datapaths.iter().flat_map(|path| path.probes).any(|row| {
+        row.intent == crate::datapath::table::Intent::Required
+            && row
+                .bindings
+                .iter()
+                .any(|binding| binding.program == probe.program)
+    });
+    if required {
+        return Err(AttachError::Program {
+            program: probe.program,
+            symbol: probe.symbol,
+            reason: reason.into(),
+        });
+    }
+    let why = vec![format!("{} {}: {reason}", probe.binding, probe.symbol)];
+    unavailable.push(Unavailable {
+        role: probe.role,
+        point: probe.point,
+        required,
+        why,
+    });
+    Ok(())
+}
+
+fn lookup(names: &[String]) -> Result<Vec<&'static Datapath>, AttachError> {
+    names
+        .iter()
+        .map(|name| datapath(name).ok_or_else(|| AttachError::NoDatapath(name.clone())))
+        .collect()
+}
+
+fn check_sizes(request: &Request) -> Result<(), AttachError> {
+    if !request.ring_bytes.is_power_of_two() || !RING_BYTES.contains(&request.ring_bytes) {
+        return Err(AttachError::Size(format!(
+            "probes.ring_buffer is {} bytes; it must be a power of two from {} to {}",
+            request.ring_bytes,
+            RING_BYTES.start(),
+            RING_BYTES.end()
+        )));
+    }
+    if !request.in_flight.is_power_of_two() || request.in_flight < 4 {
+        return Err(AttachError::Size(format!(
+            "probes.in_flight is {}; it must be a power of two from 4",
+            request.in_flight
+        )));
+    }
+    if request.devices.len() > MAX_DEVICES {
+        return Err(AttachError::Devices(request.devices.len()));
+    }
+    Ok(())
+}
+
+fn load(kernel: &Kernel, request: &Request) -> Result<Ebpf, AttachError> {
+    let offsets = plan::offsets(kernel);
+    let mut devices = [0u32; MAX_DEVICES];
+    devices[..request.devices.len()].copy_from_slice(&request.devices);
+    let device_count = request.devices.len() as u64;
+    let bio_based = u64::from(request.bio_based);
+    let mode = u64::from(if request.aggregate {
+        mode::AGGREGATE
+    } else {
+        mode::SPANS
+    });
+    let outlier_ns = request.outlier_ns.unwrap_or(u64::MAX);
+    let slot_mask = u64::from(request.in_flight - 1);
+    EbpfLoader::new()
+        .override_global("OFFSETS", &offsets[..], true)
+        .override_global("DEVICES", &devices[..], true)
+        .override_global("DEVICE_COUNT", &device_count, true)
+        .override_global("BIO_BASED", &bio_based, true)
+        .override_global("MODE", &mode, true)
+        .override_global("OUTLIER_NS", &outlier_ns, true)
+        .override_global("SLOT_MASK", &slot_mask, true)
+        .map_max_entries("RECORDS", request.ring_bytes)
+        .map_max_entries("SLOTS", request.in_flight)
+        .load(OBJECT)
+        .map_err(|error| AttachError::Load(chain(&error)))
+}
+
+fn attach_one(ebpf: &mut Ebpf, probe: &Planned, btf: &Btf) -> Result<(), String> {
+    let program = ebpf
+        .program_mut(&probe.program)
+        .ok_or_else(|| "not in the eBPF object".to_owned())?;
+    let result: Result<(), ProgramError> = match program {
+        Program::BtfTracePoint(program) => tracepoint(program, &probe.symbol, btf),
+        Program::FEntry(program) => fentry(program, &probe.symbol, btf),
+        _ => return Err("of a type that the loader does not attach".into()),
+    };
+    result.map_err(|error| chain(&error))
+}
+
+fn tracepoint(program: &mut BtfTracePoint, symbol: &str, btf: &Btf) -> Result<(), ProgramError> {
+    program.load(symbol, btf)?;
+    program.attach().map(drop)
+}
+
+fn fentry(program: &mut FEntry, symbol: &str, btf: &Btf) -> Result<(), ProgramError> {
+    program.load(symbol, btf)?;
+    program.attach().map(drop)
+}

@@ -1,0 +1,144 @@
+//! Which binding of each trace point this kernel offers, and why the others cannot be.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tracer_common::member::{MISSING, Member, TABLE_LEN};
+
+use crate::{
+    datapath::{
+        Datapath,
+        table::{Attach, Binding, Intent, Probe},
+    },
+    platform::Kernel,
+};
+
+/// A trace point that will be attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Planned {
+    /// What it does.
+    pub role: String,
+    /// The point that it stamps.
+    pub point: Option<String>,
+    /// The eBPF program.
+    pub program: String,
+    /// `tp_btf` or `fentry`.
+    pub binding: String,
+    /// The tracepoint or function.
+    pub symbol: String,
+}
+
+/// A trace point that cannot be attached on this kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unavailable {
+    /// What it would do.
+    pub role: String,
+    /// The point that it would stamp.
+    pub point: Option<String>,
+    /// Whether the datapath cannot be traced without it.
+    pub required: bool,
+    /// Why, for each binding.
+    pub why: Vec<String>,
+}
+
+/// What to attach for some datapaths on one kernel.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// What can be attached.
+    pub planned: Vec<Planned>,
+    /// What cannot.
+    pub unavailable: Vec<Unavailable>,
+}
+
+impl Plan {
+    /// Chooses bindings. In aggregate mode only the probes that it needs.
+    #[must_use]
+    pub fn new(kernel: &Kernel, datapaths: &[&Datapath], aggregate: bool) -> Self {
+        let mut plan = Self::default();
+        let mut seen = BTreeSet::new();
+        for probe in datapaths.iter().flat_map(|path| path.probes) {
+            if (aggregate && !probe.aggregate) || !seen.insert(probe.bindings[0].program) {
+                continue;
+            }
+            match choose(kernel, probe) {
+                Ok(planned) => plan.planned.push(planned),
+                Err(unavailable) => plan.unavailable.push(unavailable),
+            }
+        }
+        plan
+    }
+}
+
+fn choose(kernel: &Kernel, probe: &Probe) -> Result<Planned, Unavailable> {
+    let mut why = Vec::new();
+    for binding in probe.bindings {
+        match obstacle(kernel, binding) {
+            None => return Ok(planned(probe, binding)),
+            Some(reason) => why.push(reason),
+        }
+    }
+    Err(Unavailable {
+        role: probe.role.into(),
+        point: probe.point.map(|point| point.name().into()),
+        required: probe.intent == Intent::Required,
+        why,
+    })
+}
+
+fn planned(probe: &Probe, binding: &Binding) -> Planned {
+    let (kind, symbol) = match binding.attach {
+        Attach::Tracepoint(name, _) => ("tp_btf", name),
+        Attach::Fentry(name) => ("fentry", name),
+    };
+    Planned {
+        role: probe.role.into(),
+        point: probe.point.map(|point| point.name().into()),
+        program: binding.program.into(),
+        binding: kind.into(),
+        symbol: symbol.into(),
+    }
+}
+
+/// Why a binding cannot be used on this kernel, if so.
+fn obstacle(kernel: &Kernel, binding: &Binding) -> Option<String> {
+    match binding.attach {
+        Attach::Tracepoint(name, arguments) => match kernel.types().tracepoint_arguments(name) {
+            None => return Some(format!("this kernel has no tracepoint {name}")),
+            Some(found) if found != arguments => {
+                return Some(format!(
+                    "tracepoint {name} has {found} arguments here, not {arguments}"
+                ));
+            }
+            Some(_) => {}
+        },
+        Attach::Fentry(name) if !kernel.has_traceable_function(name) => {
+            return Some(format!(
+                "this kernel has no traceable function {name} (inlined or not there)"
+            ));
+        }
+        Attach::Fentry(_) => {}
+    }
+    binding
+        .needs
+        .iter()
+        .find_map(|member| {
+            kernel
+                .types()
+                .offset_of(member.structure(), member.path())
+                .err()
+        })
+        .map(|error| error.to_string())
+}
+
+/// The offset table for this kernel.
+#[must_use]
+pub fn offsets(kernel: &Kernel) -> [u32; TABLE_LEN] {
+    let mut table = [MISSING; TABLE_LEN];
+    for member in Member::ALL {
+        if let Ok(offset) = kernel.types().offset_of(member.structure(), member.path()) {
+            table[*member as usize] = offset;
+        }
+    }
+    table
+}
