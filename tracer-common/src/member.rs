@@ -62,10 +62,10 @@ members! {
     SkbLen = "sk_buff"."len",
     /// Start of a packet's buffer.
     SkbHead = "sk_buff"."head",
+    /// Start of a packet's data in its buffer.
+    SkbData = "sk_buff"."data",
     /// Offset of the network header from the start of the buffer.
     SkbNetworkHeader = "sk_buff"."network_header",
-    /// Offset of the transport header from the start of the buffer.
-    SkbTransportHeader = "sk_buff"."transport_header",
     /// EtherType of a packet.
     SkbProtocol = "sk_buff"."protocol",
     /// End of a packet's linear buffer: `skb_shared_info` starts there.

@@ -119,6 +119,38 @@ impl Record {
     }
 }
 
+/// A request in flight: an entry of the kernel side's table.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Slot {
+    /// What identifies the bio or packet; 0: the slot is free.
+    pub key: u64,
+    /// One of [`state`].
+    pub state: u32,
+    /// Bytes of the first bio.
+    pub first_bytes: u32,
+    /// What is known so far.
+    pub record: Record,
+}
+
+/// Values of [`Slot::state`].
+pub mod state {
+    /// On its way.
+    pub const FLIGHT: u32 = 1;
+    /// At its end; its waiting task may be woken in this same context.
+    pub const ENDING: u32 = 2;
+    /// Its waiting task was woken and has not yet run.
+    pub const WOKEN: u32 = 3;
+    /// A packet that a software device handed to its peer: no completion will come.
+    pub const HANDED: u32 = 4;
+}
+
+// SAFETY: repr(C), only integers, no padding (the assertion below), any bit pattern is valid.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Slot {}
+
+const _: () = assert!(core::mem::size_of::<Slot>() == 16 + core::mem::size_of::<Record>());
+
 /// What can be true of a request besides its stamps.
 pub mod flag {
     /// Other bios were merged into the request.

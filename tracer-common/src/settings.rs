@@ -10,3 +10,8 @@ pub mod mode {
     /// Histograms in the kernel; records only for outliers.
     pub const AGGREGATE: u32 = 1;
 }
+
+/// Ports that a run can follow; with none named, all are followed.
+pub const MAX_PORTS: usize = 8;
+/// System calls by which data reach a socket.
+pub const MAX_SEND_CALLS: usize = 8;

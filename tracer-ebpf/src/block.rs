@@ -360,40 +360,16 @@ fn complete(slot: &'static mut Slot, handle: Handle, error: u8) {
         return;
     }
     // The bios' owners are told next, in this context: it may wake the task that waits.
-    slot.state = state::ENDING;
-    end_previous(cpu);
-    *cpu.ending() = handle;
-}
-
-/// Emits what this level was still ending.
-#[inline(always)]
-fn end_previous(cpu: &mut Cpu) {
-    let ending = cpu.ending();
-    let handle = *ending;
-    *ending = 0;
-    if let Some(slot) = slots::of(handle)
-        && slot.state == state::ENDING
-        && slot.record.kind == Kind::Disk as u8
-    {
-        emit::disk(slot);
-    }
+    emit::begin_ending(cpu, slot, handle);
 }
 
 /// All bios of the request have been told: no waiting task was woken, or its switch is awaited.
 #[btf_tracepoint(function = "block_io_done")]
 pub fn blk_done(_ctx: BtfTracePointContext) -> i32 {
     if let Some(cpu) = cpu::this() {
-        flush(cpu);
+        emit::end_previous(cpu);
     }
     0
-}
-
-/// Leaving this level: what it was ending has ended.
-#[inline(always)]
-pub fn flush(cpu: &mut Cpu) {
-    if *cpu.ending() != 0 {
-        end_previous(cpu);
-    }
 }
 
 /// The end of a bio on a device that makes no requests (device mapper, md, zram).
@@ -419,7 +395,7 @@ pub fn blk_bio_complete(ctx: BtfTracePointContext) -> i32 {
 #[fentry(function = "__blk_mq_end_request")]
 pub fn blk_done_fentry(_ctx: FEntryContext) -> i32 {
     if let Some(cpu) = cpu::this() {
-        flush(cpu);
+        emit::end_previous(cpu);
     }
     0
 }

@@ -43,9 +43,9 @@ pub struct Cpu {
     /// The packet that the protocol stack handles (receive).
     pub receiving: Handle,
     /// The packet that GRO looks at.
-    pub gro: u64,
+    pub gro: Handle,
     /// The packet that leaves the device queue layer (transmit).
-    pub sending: u64,
+    pub sending: Handle,
     /// The bio whose front part was split off, and when it was queued.
     pub split_key: u64,
     pub split_at: u64,

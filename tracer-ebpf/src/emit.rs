@@ -10,9 +10,9 @@ use tracer_common::{
 
 use crate::{
     aggregate,
-    cpu::count,
+    cpu::{Cpu, count},
     kernel::Setting,
-    slots::{self, Slot},
+    slots::{self, Handle, Slot, state},
 };
 
 /// `BPF_RB_NO_WAKEUP`: user space polls, since a wake-up costs twenty times the write.
@@ -75,6 +75,41 @@ fn net<const LEN: usize>(slot: &mut Slot) {
     }
     output::<LEN>(&slot.record);
     slots::free(slot);
+}
+
+/// Ends a request that a task waits for.
+#[inline(always)]
+pub fn waited_for(slot: &mut Slot) {
+    if slot.record.kind == Kind::Disk as u8 {
+        disk(slot);
+    } else {
+        net_rx(slot);
+    }
+}
+
+/// The owners of this request are told next, in this context: it may wake the task that waits. What
+/// this level was ending before has ended.
+#[inline(always)]
+pub fn begin_ending(cpu: &mut Cpu, slot: &mut Slot, handle: Handle) {
+    slot.state = state::ENDING;
+    end_previous(cpu);
+    *cpu.ending() = handle;
+}
+
+/// Emits what this level was still ending.
+#[inline(always)]
+pub fn end_previous(cpu: &mut Cpu) {
+    let ending = cpu.ending();
+    let handle = *ending;
+    if handle == 0 {
+        return;
+    }
+    *ending = 0;
+    if let Some(slot) = slots::of(handle)
+        && slot.state == state::ENDING
+    {
+        waited_for(slot);
+    }
 }
 
 #[inline(always)]

@@ -15,6 +15,7 @@ use tracer_common::{
 
 use crate::{
     cpu::{self, count, softirq},
+    emit,
     kernel::{self, Object, key_of, masked, tally},
 };
 
@@ -99,7 +100,7 @@ pub fn irq_exit(ctx: BtfTracePointContext) -> i32 {
         }
         stats.last = entry;
     }
-    crate::block::flush(cpu);
+    emit::end_previous(cpu);
     cpu.irq_at = 0;
     0
 }
@@ -155,8 +156,7 @@ pub fn softirq_entry(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "softirq_exit")]
 pub fn softirq_exit(_ctx: BtfTracePointContext) -> i32 {
     let Some(cpu) = cpu::this() else { return 0 };
-    crate::block::flush(cpu);
-    crate::net_rx::flush(cpu);
+    emit::end_previous(cpu);
     cpu.softirq = 0;
     cpu.poll_at = 0;
     0

@@ -12,6 +12,7 @@ mod cpu;
 mod emit;
 mod irq;
 mod kernel;
+mod net_packet;
 mod net_rx;
 mod net_tx;
 mod sched;

@@ -1,4 +1,217 @@
-//! (stub)
-use crate::cpu::Cpu;
+//! Receive: interrupt -> soft interrupt -> poll -> stack -> socket -> the reader wakes.
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, fentry},
+    programs::{BtfTracePointContext, FEntryContext},
+};
+use tracer_common::{
+    counter::Counter,
+    member::Member,
+    point::{Kind, Point},
+    record::flag,
+};
+
+use crate::{
+    cpu::{self, Cpu, Level, count, softirq},
+    emit,
+    kernel::{self, Object, Setting, key_of, now, read},
+    net_packet::{self, UDP},
+    net_tx,
+    slots::{self, Handle, Slot},
+};
+
+const RX: usize = Kind::NetRx.index_of(Point::NetifRx);
+const IRQ: usize = Kind::NetRx.index_of(Point::IrqEntry);
+const SOFTIRQ: usize = Kind::NetRx.index_of(Point::SoftirqEntry);
+const POLL: usize = Kind::NetRx.index_of(Point::NapiPoll);
+const GRO: usize = Kind::NetRx.index_of(Point::NapiGroReceive);
+const RECEIVE: usize = Kind::NetRx.index_of(Point::NetifReceive);
+const READY: usize = Kind::NetRx.index_of(Point::SockReady);
+
+/// GRO's verdicts on packets that it joined to another (`enum gro_result`).
+const GRO_MERGED: i32 = 0;
+const GRO_MERGED_FREE: i32 = 1;
+
+/// A packet's key on its way in: on a software device the same packet may still be on its way out,
+/// under the even key.
 #[inline(always)]
-pub fn flush(_cpu: &mut Cpu) {}
+fn key(skb: Object) -> u64 {
+    key_of(skb) + 1
+}
+
+/// Whether the run follows packets on their way in; `netif_rx` also tells the end of the way out.
+#[unsafe(no_mangle)]
+static RECEIVES: Setting = Setting::new(0);
+
+#[inline(always)]
+fn begin(skb: Object) -> Option<(&'static mut Slot, Handle)> {
+    if RECEIVES.get() == 0 {
+        return None;
+    }
+    let packet = net_packet::incoming(skb)?;
+    let (slot, handle) = slots::claim(key(skb), Kind::NetRx)?;
+    packet.describe(&mut slot.record);
+    Some((slot, handle))
+}
+
+#[btf_tracepoint(function = "netif_rx")]
+pub fn netif_rx(ctx: BtfTracePointContext) -> i32 {
+    let skb: Object = ctx.arg(0);
+    net_tx::handed_over(skb);
+    if let Some((slot, _)) = begin(skb) {
+        slot.record.at[RX] = now();
+    }
+    0
+}
+
+/// The soft interrupt that handles the packet, and the interrupt that raised it.
+#[inline(always)]
+fn stamp_interrupt(slot: &mut Slot, cpu: &Cpu) {
+    let record = &mut slot.record;
+    if cpu.softirq != softirq::NET_RX + 1 || cpu.softirq_at < record.at[RX] {
+        return;
+    }
+    record.at[SOFTIRQ] = cpu.softirq_at;
+    if cpu.poll_at >= cpu.softirq_at {
+        record.at[POLL] = cpu.poll_at;
+    }
+    if record.at[RX] != 0 {
+        return;
+    }
+    if cpu.cause.count == 1 {
+        record.at[IRQ] = cpu.cause.at;
+        record.irq = cpu.cause.irq;
+    } else if cpu.cause.count > 1 {
+        record.flags |= flag::IRQ_AMBIGUOUS;
+    }
+}
+
+#[btf_tracepoint(function = "napi_gro_receive_entry")]
+pub fn napi_gro_receive(ctx: BtfTracePointContext) -> i32 {
+    let skb: Object = ctx.arg(0);
+    let Some(cpu) = cpu::this() else { return 0 };
+    cpu.gro = 0;
+    if let Some((slot, handle)) = begin(skb) {
+        slot.record.at[GRO] = now();
+        stamp_interrupt(slot, cpu);
+        cpu.gro = handle;
+    }
+    0
+}
+
+/// A packet joined to another ends with it.
+#[btf_tracepoint(function = "napi_gro_receive_exit")]
+pub fn napi_gro_result(ctx: BtfTracePointContext) -> i32 {
+    let result: i32 = ctx.arg(0);
+    let Some(cpu) = cpu::this() else { return 0 };
+    let handle = cpu.gro;
+    cpu.gro = 0;
+    if result != GRO_MERGED && result != GRO_MERGED_FREE {
+        return 0;
+    }
+    if let Some(slot) = slots::of(handle)
+        && slot.record.at[RECEIVE] == 0
+    {
+        count(Counter::GroMerged);
+        slots::free(slot);
+    }
+    0
+}
+
+#[btf_tracepoint(function = "netif_receive_skb")]
+pub fn netif_receive(ctx: BtfTracePointContext) -> i32 {
+    let skb: Object = ctx.arg(0);
+    let Some(cpu) = cpu::this() else { return 0 };
+    emit::end_previous(cpu);
+    cpu.receiving = 0;
+    net_tx::handed_over(skb);
+    let Some((slot, handle)) = slots::find(key(skb)).or_else(|| begin(skb)) else {
+        return 0;
+    };
+    cpu.receiving = handle;
+    // A packet that goes through several devices (bridge, VLAN) comes here for each: the first
+    // counts.
+    if slot.record.at[RECEIVE] == 0 {
+        if slot.record.at[SOFTIRQ] == 0 {
+            stamp_interrupt(slot, cpu);
+        }
+        slot.record.at[RECEIVE] = now();
+    }
+    0
+}
+
+/// TCP looks at this segment: with packets handled in lists, not the last one that was received.
+#[btf_tracepoint(function = "tcp_probe")]
+pub fn tcp_segment(ctx: BtfTracePointContext) -> i32 {
+    let skb: Object = ctx.arg(1);
+    let Some(cpu) = cpu::this() else { return 0 };
+    cpu.receiving = match slots::find(key(skb)) {
+        Some((_, handle)) => handle,
+        None => 0,
+    };
+    0
+}
+
+#[inline(always)]
+fn ready(socket: Object) {
+    let Some(cpu) = cpu::this() else { return };
+    let protocol: u16 = read(socket, Member::SockProtocol);
+    let handle = if protocol == u16::from(UDP) {
+        // UDP has just put the packet at its queue's tail.
+        let newest: Object = read(socket, Member::SockReceiveQueueTail);
+        match slots::find(key(newest)) {
+            Some((_, handle)) => handle,
+            None => 0,
+        }
+    } else {
+        cpu.receiving
+    };
+    cpu.receiving = 0;
+    let Some(slot) = slots::of(handle) else {
+        return;
+    };
+    if slot.record.kind != Kind::NetRx as u8 || slot.record.at[READY] != 0 {
+        return;
+    }
+    slot.record.at[READY] = kernel::now();
+    if cpu.level() == Level::Task {
+        // The socket's owner handles its backlog: the reader is awake.
+        slot.record.flags |= flag::READER_AWAKE;
+        emit::net_rx(slot);
+    } else {
+        emit::begin_ending(cpu, slot, handle);
+    }
+}
+
+#[btf_tracepoint(function = "sk_data_ready")]
+pub fn sock_ready(ctx: BtfTracePointContext) -> i32 {
+    ready(ctx.arg(0));
+    0
+}
+
+/// For kernels without the tracepoint `sk_data_ready` (before 6.3).
+#[fentry(function = "sock_def_readable")]
+pub fn sock_ready_fentry(ctx: FEntryContext) -> i32 {
+    ready(ctx.arg(0));
+    0
+}
+
+#[fentry(function = "__napi_poll")]
+pub fn napi_poll(_ctx: FEntryContext) -> i32 {
+    if let Some(cpu) = cpu::this() {
+        cpu.poll_at = now();
+    }
+    0
+}
+
+/// The stack drops a packet on its way in.
+#[inline(always)]
+pub fn dropped(skb: Object) {
+    if let Some((slot, _)) = slots::find(key(skb))
+        && slot.record.kind == Kind::NetRx as u8
+        && slot.record.at[RECEIVE] != 0
+    {
+        slot.record.flags |= flag::DROPPED;
+        emit::net_rx(slot);
+    }
+}

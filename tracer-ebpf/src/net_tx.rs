@@ -1,1 +1,300 @@
-//! (stub)
+//! Transmit: socket call -> stack -> qdisc -> driver -> completion.
+
+use aya_ebpf::{
+    helpers::bpf_get_current_pid_tgid,
+    macros::{btf_tracepoint, fentry, map},
+    maps::Array,
+    programs::{BtfTracePointContext, FEntryContext},
+};
+use tracer_common::{
+    counter::Counter,
+    point::{Kind, Point},
+    record::flag,
+    settings::MAX_SEND_CALLS,
+};
+
+use crate::{
+    cpu::{self, Cpu, Level, count, softirq},
+    emit,
+    kernel::{Object, Setting, key_of, now},
+    net_packet,
+    slots::{self, Handle, Slot, state},
+};
+
+const SEND: usize = Kind::NetTx.index_of(Point::SockSend);
+const QUEUE: usize = Kind::NetTx.index_of(Point::NetQueue);
+const DEQUEUE: usize = Kind::NetTx.index_of(Point::QdiscDequeue);
+const XMIT: usize = Kind::NetTx.index_of(Point::NetXmit);
+const XMIT_DONE: usize = Kind::NetTx.index_of(Point::NetXmitDone);
+const IRQ: usize = Kind::NetTx.index_of(Point::IrqEntry);
+const SOFTIRQ: usize = Kind::NetTx.index_of(Point::SoftirqEntry);
+const COMPLETE: usize = Kind::NetTx.index_of(Point::NetTxComplete);
+
+/// A task's call into a socket.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Call {
+    at: u64,
+    tid: u32,
+    pad: u32,
+}
+
+const CALLERS: u32 = 16_384;
+/// By thread id: the call that it is in.
+#[map]
+static CALLS: Array<Call> = Array::with_max_entries(CALLERS, 0);
+
+/// Numbers of the system calls that send, and how many.
+#[unsafe(no_mangle)]
+static SEND_CALLS: [u32; MAX_SEND_CALLS] = [u32::MAX; MAX_SEND_CALLS];
+#[unsafe(no_mangle)]
+static SEND_CALL_COUNT: Setting = Setting::new(0);
+
+#[inline(always)]
+fn current_tid() -> u32 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_current_pid_tgid() as u32 }
+}
+
+#[inline(always)]
+fn call_of(tid: u32) -> Option<&'static mut Call> {
+    // SAFETY: the map outlives the program; a task writes its own entry, and one that it shares with
+    // another is told apart by the thread id.
+    unsafe {
+        CALLS
+            .get_ptr_mut(tid & (CALLERS - 1))
+            .map(|call| &mut *call)
+    }
+}
+
+#[inline(always)]
+fn is_send(number: u32) -> bool {
+    for index in 0..MAX_SEND_CALLS {
+        // SAFETY: within the array; volatile, because the loader replaces it in the object.
+        let call =
+            unsafe { core::ptr::read_volatile((&raw const SEND_CALLS).cast::<u32>().add(index)) };
+        if (index as u64) < SEND_CALL_COUNT.get() && call == number {
+            return true;
+        }
+    }
+    false
+}
+
+#[inline(always)]
+fn begin_call() {
+    let tid = current_tid();
+    if let Some(call) = call_of(tid) {
+        call.at = now();
+        call.tid = tid;
+    }
+}
+
+/// Any system call: one that sends begins a call, any other ends the last one.
+#[btf_tracepoint(function = "sys_enter")]
+pub fn sock_send(ctx: BtfTracePointContext) -> i32 {
+    let number: u64 = ctx.arg(1);
+    if is_send(number as u32) {
+        begin_call();
+    } else {
+        let tid = current_tid();
+        if let Some(call) = call_of(tid)
+            && call.tid == tid
+        {
+            call.tid = 0;
+        }
+    }
+    0
+}
+
+/// Where functions can be traced, only calls that reach TCP cost anything.
+#[fentry(function = "tcp_sendmsg")]
+pub fn sock_send_tcp(_ctx: FEntryContext) -> i32 {
+    begin_call();
+    0
+}
+
+/// As [`sock_send_tcp`].
+#[fentry(function = "udp_sendmsg")]
+pub fn sock_send_udp(_ctx: FEntryContext) -> i32 {
+    begin_call();
+    0
+}
+
+#[btf_tracepoint(function = "net_dev_queue")]
+pub fn net_queue(ctx: BtfTracePointContext) -> i32 {
+    let skb: Object = ctx.arg(0);
+    let Some(cpu) = cpu::this() else { return 0 };
+    let key = key_of(skb);
+    if let Some((slot, _)) = slots::find(key) {
+        if slot.state == state::FLIGHT && slot.record.at[XMIT_DONE] == 0 {
+            // A device on top of another (bridge, VLAN): the packet's way began at the upper one.
+            return 0;
+        }
+        emit::net_tx(slot);
+    }
+    let Some(packet) = net_packet::outgoing(skb) else {
+        return 0;
+    };
+    let Some((slot, handle)) = slots::claim(key, Kind::NetTx) else {
+        return 0;
+    };
+    packet.describe(&mut slot.record);
+    slot.record.at[QUEUE] = now();
+    cpu.sending = handle;
+    let tid = current_tid();
+    if cpu.level() == Level::Task
+        && let Some(call) = call_of(tid)
+        && call.tid == tid
+    {
+        slot.record.tid = tid;
+        slot.record.at[SEND] = call.at;
+    } else {
+        slot.record.flags |= flag::DEFERRED;
+    }
+    0
+}
+
+#[btf_tracepoint(function = "qdisc_dequeue")]
+pub fn qdisc_dequeue(ctx: BtfTracePointContext) -> i32 {
+    let skb: Object = ctx.arg(3);
+    if skb.is_null() {
+        return 0;
+    }
+    if let Some((slot, handle)) = slots::find(key_of(skb))
+        && slot.record.kind == Kind::NetTx as u8
+    {
+        slot.record.at[DEQUEUE] = now();
+        if let Some(cpu) = cpu::this() {
+            cpu.sending = handle;
+        }
+    }
+    0
+}
+
+/// The packet's slot, or that of the packet it was cut from (GSO in software).
+#[inline(always)]
+fn sent(skb: Object, cpu: &Cpu) -> Option<(&'static mut Slot, Handle)> {
+    if let Some(found) = slots::find(key_of(skb)) {
+        return Some(found);
+    }
+    let slot = slots::of(cpu.sending)?;
+    let is_cut = slot.key != 0
+        && slot.record.kind == Kind::NetTx as u8
+        && slot.record.flags & flag::SEGMENTED != 0
+        && slot.state == state::FLIGHT;
+    is_cut.then_some((slot, cpu.sending))
+}
+
+#[btf_tracepoint(function = "net_dev_start_xmit")]
+pub fn net_xmit(ctx: BtfTracePointContext) -> i32 {
+    let skb: Object = ctx.arg(0);
+    let Some(cpu) = cpu::this() else { return 0 };
+    let Some((slot, _)) = sent(skb, cpu) else {
+        return 0;
+    };
+    let is_cut = slot.key != key_of(skb);
+    // Of the pieces of one packet, the first counts.
+    if slot.record.at[XMIT] == 0 || !is_cut {
+        slot.record.at[XMIT] = now();
+    }
+    0
+}
+
+#[btf_tracepoint(function = "net_dev_xmit")]
+pub fn net_xmit_done(ctx: BtfTracePointContext) -> i32 {
+    let skb: Object = ctx.arg(0);
+    let code: i32 = ctx.arg(1);
+    let Some(cpu) = cpu::this() else { return 0 };
+    let Some((slot, _)) = sent(skb, cpu) else {
+        return 0;
+    };
+    if slot.record.kind != Kind::NetTx as u8 || slot.record.at[XMIT] == 0 {
+        return 0;
+    }
+    let is_cut = slot.key != key_of(skb);
+    // NETDEV_TX_BUSY and the like: the queueing discipline tries again.
+    if code != 0 {
+        slot.record.flags |= flag::REQUEUED;
+        return 0;
+    }
+    slot.record.at[XMIT_DONE] = now();
+    if slot.state == state::HANDED || is_cut {
+        cpu.sending = 0;
+        emit::net_tx(slot);
+    }
+    0
+}
+
+/// A software device gives the packet to its peer: no completion will come.
+#[inline(always)]
+pub fn handed_over(skb: Object) {
+    if let Some((slot, _)) = slots::find(key_of(skb))
+        && slot.record.kind == Kind::NetTx as u8
+    {
+        if slot.record.at[XMIT_DONE] == 0 {
+            slot.state = state::HANDED;
+        } else {
+            emit::net_tx(slot);
+        }
+    }
+}
+
+#[inline(always)]
+fn freed(skb: Object, flags: u16) {
+    let Some((slot, _)) = slots::find(key_of(skb)) else {
+        return;
+    };
+    let Some(cpu) = cpu::this() else { return };
+    let record = &mut slot.record;
+    if record.kind != Kind::NetTx as u8 {
+        return;
+    }
+    if record.at[XMIT] == 0 && flags == 0 {
+        // Cut into pieces in software: the pieces go on.
+        if record.flags & flag::SEGMENTED == 0 {
+            slots::free(slot);
+        }
+        return;
+    }
+    record.flags |= flags;
+    record.at[COMPLETE] = now();
+    stamp_interrupt(slot, cpu);
+    emit::net_tx(slot);
+}
+
+#[inline(always)]
+fn stamp_interrupt(slot: &mut Slot, cpu: &Cpu) {
+    let record = &mut slot.record;
+    let sent = record.at[XMIT].max(record.at[XMIT_DONE]);
+    if cpu.level() == Level::Softirq && cpu.softirq == softirq::NET_RX + 1 && cpu.softirq_at >= sent
+    {
+        record.at[SOFTIRQ] = cpu.softirq_at;
+        if cpu.cause.count == 1 && cpu.cause.at >= sent {
+            record.at[IRQ] = cpu.cause.at;
+            record.irq = cpu.cause.irq;
+        }
+    } else if cpu.level() == Level::Hardirq && cpu.irq_at >= sent {
+        record.at[IRQ] = cpu.irq_at;
+        record.irq = cpu.irq;
+    }
+}
+
+#[btf_tracepoint(function = "consume_skb")]
+pub fn net_consumed(ctx: BtfTracePointContext) -> i32 {
+    freed(ctx.arg(0), 0);
+    0
+}
+
+#[btf_tracepoint(function = "kfree_skb")]
+pub fn net_dropped(ctx: BtfTracePointContext) -> i32 {
+    let skb: Object = ctx.arg(0);
+    freed(skb, flag::DROPPED);
+    crate::net_rx::dropped(skb);
+    0
+}
+
+#[btf_tracepoint(function = "tcp_retransmit_skb")]
+pub fn tcp_retransmit(_ctx: BtfTracePointContext) -> i32 {
+    count(Counter::Retransmitted);
+    0
+}

@@ -14,7 +14,7 @@ use tracer_common::{
 use crate::{
     cpu, emit,
     kernel::{self, Object},
-    slots::{self, Handle, Slot, state},
+    slots::{self, Handle, state},
 };
 
 const WAITERS: u32 = 16_384;
@@ -77,7 +77,7 @@ pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
         && other.state == state::WOKEN
     {
         // Another task has this entry: its request ends without the switch.
-        finish(other);
+        emit::waited_for(other);
     }
     *waiter = handle;
     slot.state = state::WOKEN;
@@ -110,15 +110,6 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     } else {
         slot.record.at[RX_SWITCH] = now;
     }
-    finish(slot);
+    emit::waited_for(slot);
     0
-}
-
-#[inline(always)]
-fn finish(slot: &mut Slot) {
-    if slot.record.kind == Kind::Disk as u8 {
-        emit::disk(slot);
-    } else {
-        emit::net_rx(slot);
-    }
 }

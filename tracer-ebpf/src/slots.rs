@@ -4,35 +4,13 @@
 //! call, a hash and, twice a request, a free list under a lock.
 
 use aya_ebpf::{macros::map, maps::Array};
-use tracer_common::{counter::Counter, point::Kind, record::Record};
+pub use tracer_common::record::{Slot, state};
+use tracer_common::{counter::Counter, point::Kind};
 
 use crate::{
     cpu::count,
     kernel::{Setting, now},
 };
-
-/// A request in flight.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Slot {
-    /// [`crate::kernel::key_of`] the bio or packet; 0: the slot is free.
-    pub key: u64,
-    /// What the slot waits for.
-    pub state: u32,
-    /// Bytes of the first bio.
-    pub first_bytes: u32,
-    pub record: Record,
-}
-
-/// Values of [`Slot::state`].
-pub mod state {
-    /// On its way.
-    pub const FLIGHT: u32 = 1;
-    /// At its end; its waiting task may be woken in this same context.
-    pub const ENDING: u32 = 2;
-    /// Its waiting task was woken and has not yet run.
-    pub const WOKEN: u32 = 3;
-}
 
 /// Ways of a set.
 const WAYS: u32 = 4;

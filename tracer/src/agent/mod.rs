@@ -1,1 +1,7 @@
-//! (being written)
+//! `tracer agent --stdio`: one in each domain, the same binary, spoken to in frames. The local domain
+//! goes through it, too.
+
+pub mod client;
+pub mod frame;
+pub mod protocol;
+pub mod serve;

@@ -286,8 +286,250 @@ const IRQ: Datapath = Datapath {
     ],
 };
 
+/// Packets on their way out.
+const NET_TX_NATIVE: Datapath = Datapath {
+    name: "net-tx/native",
+    summary: "packets sent: socket call, stack, qdisc, driver, completion",
+    probes: &[
+        tracepoint(
+            "TCP sends",
+            Some(Point::SockSend),
+            Intent::Optional,
+            false,
+            &[
+                bind!("sock_send_tcp", fentry "tcp_sendmsg", []),
+                bind!("sock_send", "sys_enter" / 2, []),
+            ],
+        ),
+        tracepoint(
+            "UDP sends",
+            Some(Point::SockSend),
+            Intent::Optional,
+            false,
+            &[
+                bind!("sock_send_udp", fentry "udp_sendmsg", []),
+                bind!("sock_send", "sys_enter" / 2, []),
+            ],
+        ),
+        tracepoint(
+            "packet queued",
+            Some(Point::NetQueue),
+            Intent::Required,
+            false,
+            &[bind!(
+                "net_queue",
+                "net_dev_queue" / 1,
+                [
+                    SkbData,
+                    SkbHead,
+                    SkbNetworkHeader,
+                    SkbLen,
+                    SkbProtocol,
+                    SkbDev,
+                    SkbEnd,
+                    SharedGsoSize,
+                    NetDeviceIfindex
+                ]
+            )],
+        ),
+        tracepoint(
+            "qdisc hands out",
+            Some(Point::QdiscDequeue),
+            Intent::Optional,
+            false,
+            &[bind!("qdisc_dequeue", "qdisc_dequeue" / 4, [])],
+        ),
+        tracepoint(
+            "driver called",
+            Some(Point::NetXmit),
+            Intent::Required,
+            false,
+            &[bind!("net_xmit", "net_dev_start_xmit" / 2, [])],
+        ),
+        tracepoint(
+            "driver returned",
+            Some(Point::NetXmitDone),
+            Intent::Required,
+            false,
+            &[bind!("net_xmit_done", "net_dev_xmit" / 4, [])],
+        ),
+        tracepoint(
+            "packet handed to a peer",
+            None,
+            Intent::Optional,
+            false,
+            &[bind!(
+                "netif_rx",
+                "netif_rx" / 1,
+                [
+                    SkbData,
+                    SkbLen,
+                    SkbProtocol,
+                    SkbDev,
+                    SkbHead,
+                    SkbEnd,
+                    SharedGsoSize,
+                    NetDeviceIfindex
+                ]
+            )],
+        ),
+        tracepoint(
+            "packet freed",
+            Some(Point::NetTxComplete),
+            Intent::Required,
+            false,
+            &[bind!("net_consumed", "consume_skb" / 2, [])],
+        ),
+        tracepoint(
+            "packet dropped",
+            None,
+            Intent::Optional,
+            false,
+            &[
+                bind!("net_dropped", "kfree_skb" / 4, []),
+                bind!("net_dropped", "kfree_skb" / 3, []),
+            ],
+        ),
+        tracepoint(
+            "TCP sends again",
+            None,
+            Intent::Optional,
+            false,
+            &[
+                bind!("tcp_retransmit", "tcp_retransmit_skb" / 3, []),
+                bind!("tcp_retransmit", "tcp_retransmit_skb" / 2, []),
+            ],
+        ),
+        IRQ_ENTRY,
+        IRQ_EXIT,
+        SOFTIRQ_RAISE,
+        SOFTIRQ_ENTRY,
+        SOFTIRQ_EXIT,
+    ],
+};
+
+/// Packets on their way in.
+const NET_RX_NATIVE: Datapath = Datapath {
+    name: "net-rx/native",
+    summary: "packets received: interrupt, soft interrupt, poll, stack, socket, reader wakes",
+    probes: &[
+        tracepoint(
+            "packet put in a backlog",
+            Some(Point::NetifRx),
+            Intent::Optional,
+            false,
+            &[bind!(
+                "netif_rx",
+                "netif_rx" / 1,
+                [
+                    SkbData,
+                    SkbLen,
+                    SkbProtocol,
+                    SkbDev,
+                    SkbHead,
+                    SkbEnd,
+                    SharedGsoSize,
+                    NetDeviceIfindex
+                ]
+            )],
+        ),
+        tracepoint(
+            "poll starts",
+            Some(Point::NapiPoll),
+            Intent::Optional,
+            false,
+            &[bind!("napi_poll", fentry "__napi_poll", [])],
+        ),
+        tracepoint(
+            "packet handed to GRO",
+            Some(Point::NapiGroReceive),
+            Intent::Optional,
+            false,
+            &[bind!(
+                "napi_gro_receive",
+                "napi_gro_receive_entry" / 1,
+                [
+                    SkbData,
+                    SkbLen,
+                    SkbProtocol,
+                    SkbDev,
+                    SkbHead,
+                    SkbEnd,
+                    SharedGsoSize,
+                    NetDeviceIfindex
+                ]
+            )],
+        ),
+        tracepoint(
+            "GRO's verdict",
+            None,
+            Intent::Optional,
+            false,
+            &[bind!("napi_gro_result", "napi_gro_receive_exit" / 1, [])],
+        ),
+        tracepoint(
+            "packet enters the stack",
+            Some(Point::NetifReceive),
+            Intent::Required,
+            false,
+            &[bind!(
+                "netif_receive",
+                "netif_receive_skb" / 1,
+                [
+                    SkbData,
+                    SkbLen,
+                    SkbProtocol,
+                    SkbDev,
+                    SkbHead,
+                    SkbEnd,
+                    SharedGsoSize,
+                    NetDeviceIfindex
+                ]
+            )],
+        ),
+        tracepoint(
+            "TCP takes a segment",
+            None,
+            Intent::Optional,
+            false,
+            &[bind!("tcp_segment", "tcp_probe" / 2, [])],
+        ),
+        tracepoint(
+            "data ready",
+            Some(Point::SockReady),
+            Intent::Required,
+            false,
+            &[
+                bind!(
+                    "sock_ready",
+                    "sk_data_ready" / 1,
+                    [SockProtocol, SockReceiveQueueTail]
+                ),
+                bind!("sock_ready_fentry", fentry "sock_def_readable", [SockProtocol, SockReceiveQueueTail]),
+            ],
+        ),
+        tracepoint(
+            "packet dropped",
+            None,
+            Intent::Optional,
+            false,
+            &[
+                bind!("net_dropped", "kfree_skb" / 4, []),
+                bind!("net_dropped", "kfree_skb" / 3, []),
+            ],
+        ),
+        IRQ_ENTRY,
+        IRQ_EXIT,
+        SOFTIRQ_RAISE,
+        SOFTIRQ_ENTRY,
+        SOFTIRQ_EXIT,
+        SCHED_WAKING,
+        SCHED_SWITCH,
+    ],
+};
+
 /// Every datapath.
-pub const DATAPATHS: &[Datapath] = &[DISK_NATIVE, IRQ];
+pub const DATAPATHS: &[Datapath] = &[DISK_NATIVE, NET_TX_NATIVE, NET_RX_NATIVE, IRQ];
 
 /// The datapath of this name.
 #[must_use]

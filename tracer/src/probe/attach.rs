@@ -7,16 +7,28 @@ use aya::{
     programs::{BtfTracePoint, FEntry, Program, ProgramError},
 };
 use serde::{Deserialize, Serialize};
-use tracer_common::settings::{MAX_DEVICES, mode};
+use tracer_common::settings::{MAX_DEVICES, MAX_PORTS, MAX_SEND_CALLS, mode};
 
 use crate::{
     datapath::{DATAPATHS, Datapath, datapath},
     platform::Kernel,
-    probe::{OBJECT, Plan, Planned, Unavailable, plan},
+    probe::{OBJECT, Plan, Planned, Unavailable, plan, plan::Choice},
 };
 
 /// Smallest and largest ring buffer, in bytes.
 pub const RING_BYTES: std::ops::RangeInclusive<u32> = 4096..=1 << 30;
+
+/// The system calls by which data reach a socket.
+const SEND_CALLS: &[i64] = &[
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_sendmmsg,
+    libc::SYS_sendfile,
+    libc::SYS_splice,
+    libc::SYS_io_uring_enter,
+];
 
 /// What the loader asks an agent to attach.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,16 +82,6 @@ pub enum AttachError {
     /// The kernel refused the object or one of its maps.
     #[error("the kernel refused tracer's eBPF object: {0}{hint}", hint = hint(.0))]
     Load(String),
-    /// The kernel refused a program.
-    #[error("the kernel refused the program for {symbol} ({program}): {reason}{hint}", hint = hint(.reason))]
-    Program {
-        /// The program.
-        program: String,
-        /// What it was to be attached to.
-        symbol: String,
-        /// What the kernel said.
-        reason: String,
-    },
 }
 
 fn names() -> String {
@@ -154,29 +156,35 @@ pub fn attach(kernel: &Kernel, request: &Request) -> Result<Attached, AttachErro
     let datapaths = lookup(&request.datapaths)?;
     check_sizes(request)?;
     let mut plan = Plan::new(kernel, &datapaths, request.aggregate);
-    let skip_bio_complete = !request.bio_based;
-    plan.planned
-        .retain(|probe| !(skip_bio_complete && probe.program == "blk_bio_complete"));
-    if let Some(missing) = plan.unavailable.iter().find(|probe| probe.required) {
-        return Err(AttachError::Required {
-            kernel: kernel.release().into(),
-            role: missing.role.clone(),
-            why: missing.why.join("; "),
-            datapaths: request.datapaths.join(", "),
+    if !request.bio_based {
+        plan.choices.retain(|choice| {
+            choice
+                .candidates
+                .iter()
+                .all(|c| c.program != "blk_bio_complete")
         });
     }
     let mut ebpf = load(kernel, request)?;
     let btf = Btf::from_sys_fs().map_err(|error| AttachError::Load(chain(&error)))?;
-    let mut planned = Vec::new();
-    let mut unavailable = plan.unavailable;
+    let mut planned: Vec<Planned> = Vec::new();
+    let mut unavailable = Vec::new();
     // Ends of a request first: one whose start is seen then also ends.
-    for probe in plan.planned.into_iter().rev() {
-        match attach_one(&mut ebpf, &probe, &btf) {
-            Ok(()) => planned.push(probe),
-            Err(reason) => refused(&datapaths, probe, &reason, &mut unavailable)?,
+    for choice in plan.choices.into_iter().rev() {
+        match attach_choice(&mut ebpf, choice, &planned, &btf) {
+            Ok(probe) => planned.push(probe),
+            Err(missing) if missing.required => {
+                return Err(AttachError::Required {
+                    kernel: kernel.release().into(),
+                    role: missing.role,
+                    why: missing.why.join("; "),
+                    datapaths: request.datapaths.join(", "),
+                });
+            }
+            Err(missing) => unavailable.push(missing),
         }
     }
     planned.reverse();
+    unavailable.reverse();
     let attach_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
     Ok(Attached {
         ebpf,
@@ -186,35 +194,37 @@ pub fn attach(kernel: &Kernel, request: &Request) -> Result<Attached, AttachErro
     })
 }
 
-/// A probe that the kernel refused: an error if a datapath needs it, else a missing point.
-fn refused(
-    datapaths: &[&Datapath],
-    probe: Planned,
-    reason: &str,
-    unavailable: &mut Vec<Unavailable>,
-) -> Result<(), AttachError> {
-    let required = datapaths.iter().flat_map(|path| path.probes).any(|row| {
-        row.intent == crate::datapath::table::Intent::Required
-            && row
-                .bindings
-                .iter()
-                .any(|binding| binding.program == probe.program)
-    });
-    if required {
-        return Err(AttachError::Program {
-            program: probe.program,
-            symbol: probe.symbol,
-            reason: reason.into(),
-        });
+/// Attaches the first binding that the kernel takes; two probes may share one.
+fn attach_choice(
+    ebpf: &mut Ebpf,
+    choice: Choice,
+    attached: &[Planned],
+    btf: &Btf,
+) -> Result<Planned, Unavailable> {
+    let mut missing = choice.otherwise;
+    for candidate in choice.candidates {
+        if attached
+            .iter()
+            .any(|other| other.program == candidate.program)
+        {
+            return Ok(candidate);
+        }
+        match attach_one(ebpf, &candidate, btf) {
+            Ok(()) => return Ok(candidate),
+            Err(reason) => {
+                missing.why.push(format!(
+                    "{} {}: {reason}",
+                    candidate.binding, candidate.symbol
+                ));
+            }
+        }
     }
-    let why = vec![format!("{} {}: {reason}", probe.binding, probe.symbol)];
-    unavailable.push(Unavailable {
-        role: probe.role,
-        point: probe.point,
-        required,
-        why,
-    });
-    Ok(())
+    missing.why = missing
+        .why
+        .into_iter()
+        .map(|why| format!("{why}{}", hint(&why)))
+        .collect();
+    Err(missing)
 }
 
 fn lookup(names: &[String]) -> Result<Vec<&'static Datapath>, AttachError> {
@@ -239,6 +249,12 @@ fn check_sizes(request: &Request) -> Result<(), AttachError> {
             request.in_flight
         )));
     }
+    if request.ports.len() > MAX_PORTS {
+        return Err(AttachError::Size(format!(
+            "probes.ports names {} ports; at most {MAX_PORTS} can be followed at once",
+            request.ports.len()
+        )));
+    }
     if request.devices.len() > MAX_DEVICES {
         return Err(AttachError::Devices(request.devices.len()));
     }
@@ -258,6 +274,21 @@ fn load(kernel: &Kernel, request: &Request) -> Result<Ebpf, AttachError> {
     });
     let outlier_ns = request.outlier_ns.unwrap_or(u64::MAX);
     let slot_mask = u64::from(request.in_flight - 1);
+    let mut ports = [0u16; MAX_PORTS];
+    ports[..request.ports.len()].copy_from_slice(&request.ports);
+    let port_count = request.ports.len() as u64;
+    let sample = u64::from(request.sample.max(1));
+    let receives = u64::from(
+        request
+            .datapaths
+            .iter()
+            .any(|path| path.starts_with("net-rx/")),
+    );
+    let mut send_calls = [u32::MAX; MAX_SEND_CALLS];
+    for (entry, number) in send_calls.iter_mut().zip(SEND_CALLS) {
+        *entry = u32::try_from(*number).unwrap_or(u32::MAX);
+    }
+    let send_call_count = SEND_CALLS.len() as u64;
     EbpfLoader::new()
         .override_global("OFFSETS", &offsets[..], true)
         .override_global("DEVICES", &devices[..], true)
@@ -266,6 +297,12 @@ fn load(kernel: &Kernel, request: &Request) -> Result<Ebpf, AttachError> {
         .override_global("MODE", &mode, true)
         .override_global("OUTLIER_NS", &outlier_ns, true)
         .override_global("SLOT_MASK", &slot_mask, true)
+        .override_global("PORTS", &ports[..], false)
+        .override_global("PORT_COUNT", &port_count, false)
+        .override_global("SAMPLE", &sample, false)
+        .override_global("RECEIVES", &receives, false)
+        .override_global("SEND_CALLS", &send_calls[..], false)
+        .override_global("SEND_CALL_COUNT", &send_call_count, false)
         .map_max_entries("RECORDS", request.ring_bytes)
         .map_max_entries("SLOTS", request.in_flight)
         .load(OBJECT)

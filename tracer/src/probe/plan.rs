@@ -42,48 +42,57 @@ pub struct Unavailable {
     pub why: Vec<String>,
 }
 
+/// A probe and the bindings that this kernel seems to offer, best first.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// To be tried in this order; the kernel may still refuse one.
+    pub candidates: Vec<Planned>,
+    /// What is known of it should none of them work.
+    pub otherwise: Unavailable,
+}
+
 /// What to attach for some datapaths on one kernel.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// What can be attached.
-    pub planned: Vec<Planned>,
-    /// What cannot.
-    pub unavailable: Vec<Unavailable>,
+    /// One for each probe, in the datapaths' order.
+    pub choices: Vec<Choice>,
 }
 
 impl Plan {
     /// Chooses bindings. In aggregate mode only the probes that it needs.
     #[must_use]
     pub fn new(kernel: &Kernel, datapaths: &[&Datapath], aggregate: bool) -> Self {
-        let mut plan = Self::default();
         let mut seen = BTreeSet::new();
-        for probe in datapaths.iter().flat_map(|path| path.probes) {
-            if (aggregate && !probe.aggregate) || !seen.insert(probe.bindings[0].program) {
-                continue;
-            }
-            match choose(kernel, probe) {
-                Ok(planned) => plan.planned.push(planned),
-                Err(unavailable) => plan.unavailable.push(unavailable),
-            }
-        }
-        plan
+        let choices = datapaths
+            .iter()
+            .flat_map(|path| path.probes)
+            .filter(|probe| !aggregate || probe.aggregate)
+            .filter(|probe| seen.insert((probe.role, probe.bindings[0].program)))
+            .map(|probe| choose(kernel, probe))
+            .collect();
+        Self { choices }
     }
 }
 
-fn choose(kernel: &Kernel, probe: &Probe) -> Result<Planned, Unavailable> {
+fn choose(kernel: &Kernel, probe: &Probe) -> Choice {
+    let mut candidates = Vec::new();
     let mut why = Vec::new();
     for binding in probe.bindings {
         match obstacle(kernel, binding) {
-            None => return Ok(planned(probe, binding)),
+            None => candidates.push(planned(probe, binding)),
             Some(reason) => why.push(reason),
         }
     }
-    Err(Unavailable {
+    let otherwise = Unavailable {
         role: probe.role.into(),
         point: probe.point.map(|point| point.name().into()),
         required: probe.intent == Intent::Required,
         why,
-    })
+    };
+    Choice {
+        candidates,
+        otherwise,
+    }
 }
 
 fn planned(probe: &Probe, binding: &Binding) -> Planned {

@@ -1,0 +1,185 @@
+//! What a packet is: protocol, ports, sequence. And which packets a run follows.
+
+use aya_ebpf::helpers::bpf_probe_read_kernel;
+use tracer_common::{
+    counter::Counter,
+    member::Member,
+    record::{Record, flag, flow},
+    settings::MAX_PORTS,
+};
+
+use crate::{
+    cpu::count,
+    kernel::{Object, Setting, read},
+};
+
+/// Ports to follow, and how many; none: all.
+#[unsafe(no_mangle)]
+static PORTS: [u16; MAX_PORTS] = [0; MAX_PORTS];
+#[unsafe(no_mangle)]
+static PORT_COUNT: Setting = Setting::new(0);
+/// Follow one in so many packets.
+#[unsafe(no_mangle)]
+static SAMPLE: Setting = Setting::new(1);
+
+/// EtherTypes as they stand in memory.
+const IPV4: u16 = 0x0800u16.to_be();
+const IPV6: u16 = 0x86DDu16.to_be();
+/// IP protocols.
+pub const TCP: u8 = 6;
+pub const UDP: u8 = 17;
+
+/// A TCP or UDP packet that carries data.
+pub struct Packet {
+    protocol: u8,
+    position: u64,
+    payload: u32,
+    device: u32,
+    segmented: bool,
+}
+
+impl Packet {
+    /// Fills in the head of a record.
+    #[inline(always)]
+    pub fn describe(&self, record: &mut Record) {
+        record.op = self.protocol;
+        record.position = self.position;
+        record.bytes = self.payload;
+        record.dev = self.device;
+        record.cpu = 0;
+        if self.segmented {
+            record.flags |= flag::SEGMENTED;
+        }
+    }
+
+    #[inline(always)]
+    pub fn is_tcp(&self) -> bool {
+        self.protocol == TCP
+    }
+}
+
+/// A packet on its way in: its data begin with the network header.
+#[inline(always)]
+pub fn incoming(skb: Object) -> Option<Packet> {
+    let data: u64 = read(skb, Member::SkbData);
+    let len: u32 = read(skb, Member::SkbLen);
+    parse(skb, data, len)
+}
+
+/// A packet on its way out: its data begin with the link header.
+#[inline(always)]
+pub fn outgoing(skb: Object) -> Option<Packet> {
+    let head: u64 = read(skb, Member::SkbHead);
+    let data: u64 = read(skb, Member::SkbData);
+    let network: u16 = read(skb, Member::SkbNetworkHeader);
+    let len: u32 = read(skb, Member::SkbLen);
+    let start = head + u64::from(network);
+    parse(
+        skb,
+        start,
+        len.wrapping_sub(start.wrapping_sub(data) as u32),
+    )
+}
+
+#[inline(always)]
+fn bytes<const N: usize>(address: u64) -> Option<[u8; N]> {
+    // SAFETY: the helper reads any address and fails where nothing is mapped.
+    unsafe { bpf_probe_read_kernel(address as *const [u8; N]) }.ok()
+}
+
+#[inline(always)]
+fn parse(skb: Object, network: u64, len: u32) -> Option<Packet> {
+    let ethertype: u16 = read(skb, Member::SkbProtocol);
+    let (protocol, header, id) = if ethertype == IPV4 {
+        let ip: [u8; 20] = bytes(network)?;
+        // Only the first fragment has ports.
+        if u16::from_be_bytes([ip[6], ip[7]]) & 0x1fff != 0 {
+            return None;
+        }
+        (
+            ip[9],
+            u32::from(ip[0] & 15) * 4,
+            u32::from(u16::from_be_bytes([ip[4], ip[5]])),
+        )
+    } else if ethertype == IPV6 {
+        let ip: [u8; 8] = bytes(network)?;
+        (ip[6], 40, 0)
+    } else {
+        return None;
+    };
+    if protocol != TCP && protocol != UDP {
+        return None;
+    }
+    let transport: [u8; 16] = bytes(network + u64::from(header))?;
+    let source = u16::from_be_bytes([transport[0], transport[1]]);
+    let destination = u16::from_be_bytes([transport[2], transport[3]]);
+    if !follows(source, destination) {
+        return None;
+    }
+    let word = u32::from_be_bytes([transport[4], transport[5], transport[6], transport[7]]);
+    let (sequence, transport_len) = if protocol == TCP {
+        (word, u32::from(transport[12] >> 4) * 4)
+    } else if ethertype == IPV4 {
+        (id, 8)
+    } else {
+        // IPv6 has no id: length and checksum tell most packets of a flow apart.
+        (word, 8)
+    };
+    let payload = len.wrapping_sub(header).wrapping_sub(transport_len);
+    // A TCP segment without data is an acknowledgement: it belongs to no one's call.
+    if protocol == TCP && (payload == 0 || payload > u32::MAX / 2) {
+        return None;
+    }
+    let position = flow::pack(source, destination, sequence);
+    if !sampled(position) {
+        return None;
+    }
+    let net_device: Object = read(skb, Member::SkbDev);
+    Some(Packet {
+        protocol,
+        position,
+        payload,
+        device: read(net_device, Member::NetDeviceIfindex),
+        segmented: is_segmented(skb),
+    })
+}
+
+#[inline(always)]
+fn is_segmented(skb: Object) -> bool {
+    let head: u64 = read(skb, Member::SkbHead);
+    let end: u32 = read(skb, Member::SkbEnd);
+    let shared =
+        crate::kernel::address_of((head + u64::from(end)) as Object, Member::SharedGsoSize);
+    bytes::<2>(shared as u64).is_some_and(|size| size != [0, 0])
+}
+
+#[inline(always)]
+fn follows(source: u16, destination: u16) -> bool {
+    let ports = PORT_COUNT.get();
+    if ports == 0 {
+        return true;
+    }
+    for index in 0..MAX_PORTS {
+        // SAFETY: within the array; volatile, because the loader replaces it in the object.
+        let port = unsafe { core::ptr::read_volatile((&raw const PORTS).cast::<u16>().add(index)) };
+        if (index as u64) < ports && (port == source || port == destination) {
+            return true;
+        }
+    }
+    false
+}
+
+/// One packet in [`SAMPLE`], by a hash of what identifies it, so that every domain picks the same.
+#[inline(always)]
+fn sampled(position: u64) -> bool {
+    let sample = SAMPLE.get();
+    if sample <= 1 {
+        return true;
+    }
+    let hash = (position.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32;
+    if u64::from(hash) % sample == 0 {
+        return true;
+    }
+    count(Counter::NotSampled);
+    false
+}

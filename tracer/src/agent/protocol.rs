@@ -1,0 +1,120 @@
+//! What the loader and an agent say to each other. Each command has one reply, of the same number;
+//! records come in between, in frames of their own.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Pair,
+    load::{LoadResult, LoadSpec},
+    platform::host::HostFacts,
+    probe::{Planned, Request, Unavailable, snapshot::Snapshot},
+};
+
+/// Version of the protocol; both sides must have the same.
+pub const VERSION: u32 = 1;
+
+/// Loader to agent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Command {
+    /// The reply carries the same number.
+    pub number: u64,
+    /// What to do.
+    pub action: Action,
+}
+
+/// What an agent can be asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Action {
+    /// Load and attach the programs.
+    Attach(Request),
+    /// Send what the ring buffer holds, then the counters.
+    Snapshot,
+    /// Write back and drop the page cache.
+    DropCaches,
+    /// Read so many bytes of a file that has nothing to do with the measurement.
+    ReadUnrelated {
+        /// The file.
+        path: String,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// Start a load; answered when it runs.
+    StartLoad {
+        /// A name for it.
+        id: u32,
+        /// The load.
+        spec: LoadSpec,
+    },
+    /// Wait for a load's end.
+    WaitLoad {
+        /// Its name.
+        id: u32,
+        /// At most so many milliseconds.
+        timeout_ms: u64,
+    },
+    /// Stop a load.
+    StopLoad {
+        /// Its name.
+        id: u32,
+    },
+    /// Detach the programs and send what is left.
+    Detach,
+}
+
+/// Agent to loader.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Message {
+    /// The first message.
+    Hello(Box<Hello>),
+    /// The answer to a command.
+    Reply {
+        /// The command's number.
+        number: u64,
+        /// What came of it; an error's text says what failed and what to do.
+        result: Result<Box<Answer>, String>,
+    },
+    /// Records can no longer be sent; the run is over for this domain.
+    Failed(String),
+}
+
+/// Who an agent is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`VERSION`].
+    pub protocol: u32,
+    /// The agent's own version.
+    pub version: String,
+    /// Where it runs.
+    pub host: HostFacts,
+    /// Its clock.
+    pub clock: Option<Pair>,
+}
+
+/// What a command brings.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// Nothing but that it was done.
+    Done,
+    /// What was attached.
+    Attached(Bindings),
+    /// The counters.
+    Snapshot(Snapshot),
+    /// A load's result.
+    Load(LoadResult),
+    /// The programs are detached.
+    Detached {
+        /// Requests still in flight.
+        in_flight: u64,
+    },
+}
+
+/// What was attached, and what could not be.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Bindings {
+    /// Attached.
+    pub planned: Vec<Planned>,
+    /// Not to be had on this kernel.
+    pub unavailable: Vec<Unavailable>,
+    /// Time that loading and attaching took, in nanoseconds.
+    pub attach_ns: u64,
+}

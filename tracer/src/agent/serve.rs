@@ -1,0 +1,237 @@
+//! The agent's side: obeys commands from one end of a stream, sends replies and records to it.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+use aya::{Ebpf, maps::Array};
+use tracer_common::{
+    point::Kind,
+    record::{Record, Slot, state},
+};
+
+use crate::{
+    agent::{
+        frame::{Decoder, FrameType, header},
+        protocol::{Action, Answer, Bindings, Command, Hello, Message, VERSION},
+    },
+    clock, load,
+    platform::{Kernel, host::HostFacts},
+    probe::{self, drain::Drain, snapshot},
+};
+
+/// How long the ring buffer fills between two looks.
+const POLL: Duration = Duration::from_millis(10);
+/// Records are sent in frames of about this many bytes.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// The sending end, shared by the commands' thread and the draining thread.
+type Output<W> = Arc<Mutex<W>>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A thread that panicked while it wrote leaves at worst a cut frame, which the reader notices.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn send<W: Write>(output: &Output<W>, frame_type: FrameType, payload: &[u8]) -> anyhow::Result<()> {
+    let mut output = lock(output);
+    output.write_all(&header(frame_type, payload.len())?)?;
+    output.write_all(payload)?;
+    output.flush().context("the loader is gone")
+}
+
+fn say<W: Write>(output: &Output<W>, message: &Message) -> anyhow::Result<()> {
+    send(output, FrameType::Message, &serde_json::to_vec(message)?)
+}
+
+/// Serves one loader until it closes its end.
+///
+/// # Errors
+/// If the loader sends what is not of the protocol, or cannot be written to. However it ends, the
+/// programs are detached and the loads stopped.
+pub fn serve(input: impl Read, output: impl Write + Send + 'static, root: &Path) -> anyhow::Result<()> {
+    let output = Arc::new(Mutex::new(output));
+    let hello = Hello {
+        protocol: VERSION,
+        version: env!("CARGO_PKG_VERSION").into(),
+        host: HostFacts::from_root(root),
+        clock: clock::sample(),
+    };
+    say(&output, &Message::Hello(Box::new(hello)))?;
+    let mut agent = Agent {
+        output: Arc::clone(&output),
+        root: root.to_owned(),
+        tracing: None,
+        loads: BTreeMap::new(),
+    };
+    read_commands(input, |command| {
+        let result = agent.obey(command.action).map(Box::new).map_err(|error| format!("{error:#}"));
+        say(&output, &Message::Reply { number: command.number, result })
+    })
+}
+
+fn read_commands(
+    mut input: impl Read,
+    mut obey: impl FnMut(Command) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut decoder = Decoder::default();
+    let mut chunk = vec![0; 64 << 10];
+    loop {
+        while let Some(frame) = decoder.next_frame()? {
+            if frame.frame_type == FrameType::Message {
+                obey(serde_json::from_slice(&frame.payload).context("a command that is not one")?)?;
+            }
+        }
+        match input.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Ok(count) => decoder.buffer().extend_from_slice(&chunk[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).context("cannot read commands"),
+        }
+    }
+}
+
+struct Agent<W: Write + Send + 'static> {
+    output: Output<W>,
+    root: PathBuf,
+    tracing: Option<Tracing>,
+    loads: BTreeMap<u32, load::RunningLoad>,
+}
+
+/// Attached programs and the thread that empties their ring buffer.
+struct Tracing {
+    ebpf: Ebpf,
+    drain: Arc<Mutex<Drain>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Tracing {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl<W: Write + Send + 'static> Agent<W> {
+    fn obey(&mut self, action: Action) -> anyhow::Result<Answer> {
+        match action {
+            Action::Attach(request) => self.attach(&request).map(Answer::Attached),
+            Action::Snapshot => self.snapshot().map(Answer::Snapshot),
+            Action::DropCaches => load::cache::drop_caches().map(|()| Answer::Done),
+            Action::ReadUnrelated { path, bytes } => {
+                load::cache::read_unrelated(Path::new(&path), bytes).map(|_| Answer::Done)
+            }
+            Action::StartLoad { id, spec } => {
+                let exe = std::env::current_exe().context("cannot find this program's own file")?;
+                self.loads.insert(id, load::spawn(&exe, &spec)?);
+                Ok(Answer::Done)
+            }
+            Action::WaitLoad { id, timeout_ms } => {
+                let result = self.running(id)?.wait(Duration::from_millis(timeout_ms))?;
+                self.loads.remove(&id);
+                Ok(Answer::Load(result))
+            }
+            Action::StopLoad { id } => {
+                let result = self.running(id)?.stop()?;
+                self.loads.remove(&id);
+                Ok(Answer::Load(result))
+            }
+            Action::Detach => self.detach(),
+        }
+    }
+
+    fn running(&mut self, id: u32) -> anyhow::Result<&mut load::RunningLoad> {
+        self.loads.get_mut(&id).ok_or_else(|| anyhow!("no load {id} runs"))
+    }
+
+    fn attach(&mut self, request: &probe::Request) -> anyhow::Result<Bindings> {
+        let kernel = Kernel::from_root(&self.root)?;
+        let mut attached = probe::attach::attach(&kernel, request)?;
+        let drain = Drain::new(&mut attached.ebpf).context("the eBPF object has no map RECORDS")?;
+        let drain = Arc::new(Mutex::new(drain));
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = thread::Builder::new().name("drain".into()).spawn({
+            let (drain, stop, output) = (Arc::clone(&drain), Arc::clone(&stop), Arc::clone(&self.output));
+            move || drain_until(&stop, &drain, &output)
+        })?;
+        self.tracing = Some(Tracing { ebpf: attached.ebpf, drain, stop, thread: Some(thread) });
+        Ok(Bindings {
+            planned: attached.planned,
+            unavailable: attached.unavailable,
+            attach_ns: attached.attach_ns,
+        })
+    }
+
+    fn snapshot(&mut self) -> anyhow::Result<snapshot::Snapshot> {
+        let tracing = self.tracing.as_ref().context("nothing is attached")?;
+        drain_once(&mut lock(&tracing.drain), &mut Vec::new(), &self.output)?;
+        Ok(snapshot::take(&tracing.ebpf))
+    }
+
+    /// Detaches, then sends what the ring buffer and the table of requests still hold.
+    fn detach(&mut self) -> anyhow::Result<Answer> {
+        let Some(mut tracing) = self.tracing.take() else { return Ok(Answer::Detached { in_flight: 0 }) };
+        for (_, program) in tracing.ebpf.programs_mut() {
+            // A program that was never loaded cannot be unloaded; that is no failure.
+            let _ = program.unload();
+        }
+        drain_once(&mut lock(&tracing.drain), &mut Vec::new(), &self.output)?;
+        let (ended, in_flight) = sweep(&tracing.ebpf);
+        for batch in ended.chunks(BATCH_BYTES / size_of::<Record>()) {
+            let mut bytes = Vec::new();
+            batch.iter().for_each(|record| record.encode(|piece| bytes.extend_from_slice(piece)));
+            send(&self.output, FrameType::Records, &bytes)?;
+        }
+        Ok(Answer::Detached { in_flight })
+    }
+}
+
+/// Requests left in the table: those that had ended (their reader was not yet seen to run), and the
+/// number of the others.
+fn sweep(ebpf: &Ebpf) -> (Vec<Record>, u64) {
+    let Some(slots) = ebpf.map("SLOTS").and_then(|map| Array::<_, Slot>::try_from(map).ok()) else {
+        return (Vec::new(), 0);
+    };
+    let used = slots.iter().filter_map(Result::ok).filter(|slot| slot.key != 0);
+    let (ended, flying): (Vec<Slot>, Vec<Slot>) =
+        used.partition(|slot| matches!(slot.state, state::ENDING | state::WOKEN));
+    let ended = ended.into_iter().map(|slot| slot.record);
+    let ended = ended.filter(|record| Kind::from_u8(record.kind).is_some()).collect();
+    (ended, flying.len() as u64)
+}
+
+fn drain_until<W: Write>(stop: &AtomicBool, drain: &Mutex<Drain>, output: &Output<W>) {
+    let mut batch = Vec::with_capacity(BATCH_BYTES + size_of::<Record>());
+    while !stop.load(Ordering::Relaxed) {
+        thread::sleep(POLL);
+        if drain_once(&mut lock(drain), &mut batch, output).is_err() {
+            // The loader is gone; the thread that reads its commands sees the same and ends.
+            return;
+        }
+    }
+}
+
+fn drain_once<W: Write>(drain: &mut Drain, batch: &mut Vec<u8>, output: &Output<W>) -> anyhow::Result<()> {
+    loop {
+        batch.clear();
+        let empty = drain.fill(batch, BATCH_BYTES);
+        if !batch.is_empty() {
+            send(output, FrameType::Records, batch)?;
+        }
+        if empty {
+            return Ok(());
+        }
+    }
+}
