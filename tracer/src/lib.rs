@@ -3,7 +3,7 @@
 //! Data flows one way: scenario -> probe -> (agent) -> span -> analysis -> report. Everything after
 //! `probe` works on a recording.
 
-//pub mod agent;
+pub mod agent;
 pub mod analysis;
 pub mod clock;
 pub mod datapath;
@@ -12,6 +12,6 @@ pub mod platform;
 pub mod probe;
 pub mod report;
 pub mod resource;
-pub mod run;
+//pub mod run;
 pub mod scenario;
 pub mod span;

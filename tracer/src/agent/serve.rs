@@ -183,10 +183,7 @@ impl<W: Write + Send + 'static> Agent<W> {
     /// Detaches, then sends what the ring buffer and the table of requests still hold.
     fn detach(&mut self) -> anyhow::Result<Answer> {
         let Some(mut tracing) = self.tracing.take() else { return Ok(Answer::Detached { in_flight: 0 }) };
-        for (_, program) in tracing.ebpf.programs_mut() {
-            // A program that was never loaded cannot be unloaded; that is no failure.
-            let _ = program.unload();
-        }
+        probe::attach::detach(&mut tracing.ebpf);
         drain_once(&mut lock(&tracing.drain), &mut Vec::new(), &self.output)?;
         let (ended, in_flight) = sweep(&tracing.ebpf);
         for batch in ended.chunks(BATCH_BYTES / size_of::<Record>()) {

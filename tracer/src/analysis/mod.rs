@@ -1,1 +1,13 @@
-//! (being written)
+//! Spans in, breakdowns out: per stage, per component, per iteration; and in words, where the
+//! jitter comes from.
+
+pub mod breakdown;
+pub mod build;
+pub mod document;
+pub mod jitter;
+pub mod sums;
+pub mod threshold;
+
+pub use breakdown::{Breakdown, StageFigures};
+pub use build::{BreakdownBuilder, Names};
+pub use document::Report;

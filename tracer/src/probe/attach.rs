@@ -330,3 +330,15 @@ fn fentry(program: &mut FEntry, symbol: &str, btf: &Btf) -> Result<(), ProgramEr
     program.load(symbol, btf)?;
     program.attach().map(drop)
 }
+
+/// Detaches every program; the maps stay readable.
+pub fn detach(ebpf: &mut Ebpf) {
+    for (_, program) in ebpf.programs_mut() {
+        // One that was never loaded cannot be unloaded; that is no failure.
+        let _ = match program {
+            Program::BtfTracePoint(program) => program.unload(),
+            Program::FEntry(program) => program.unload(),
+            _ => Ok(()),
+        };
+    }
+}

@@ -1,0 +1,261 @@
+//! Folds spans into breakdowns, one at a time: memory is bounded by groups and stages, not by spans.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+};
+
+use tracer_common::{
+    aggregate::PAIRS,
+    point::{Kind, Point},
+    record::{flag, flow},
+};
+
+use crate::{
+    analysis::{
+        breakdown::{
+            Breakdown, ComponentFigures, Figures, IterationFigures, SlowSpan, StageFigures, buckets,
+        },
+        jitter,
+        sums::Sums,
+    },
+    datapath::Component,
+    probe::snapshot::{GroupCount, StageCount},
+    span::Span,
+};
+
+/// Names for numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// The domain.
+    pub domain: String,
+    /// Block devices by `dev_t`.
+    pub devices: BTreeMap<u32, String>,
+    /// Interfaces by index.
+    pub interfaces: BTreeMap<u32, String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    datapath: &'static str,
+    device: u32,
+    operation: u8,
+}
+
+/// A span in the heap of the slowest. Ties are broken by content, so that order does not matter.
+type Slow = Reverse<(u64, Vec<(Point, u64)>, u32, SpanHead)>;
+type SpanHead = (u32, u32, u64, u16);
+
+#[derive(Debug, Default)]
+struct Group {
+    total: Sums,
+    stages: BTreeMap<(usize, usize), (Point, Point, Sums)>,
+    iterations: BTreeMap<u32, (Sums, u64)>,
+    flags: BTreeMap<&'static str, u64>,
+    bytes: u64,
+    slowest: BinaryHeap<Slow>,
+    approximate: bool,
+}
+
+/// Collects spans.
+#[derive(Debug)]
+pub struct BreakdownBuilder {
+    groups: BTreeMap<Key, Group>,
+    slowest: usize,
+}
+
+impl BreakdownBuilder {
+    /// Keeps the `slowest` slowest spans of each group.
+    #[must_use]
+    pub const fn new(slowest: usize) -> Self {
+        Self { groups: BTreeMap::new(), slowest }
+    }
+
+    /// Adds a span.
+    pub fn add(&mut self, span: &Span) {
+        let key = Key { datapath: span.datapath, device: span.device, operation: span.operation };
+        let group = self.groups.entry(key).or_default();
+        let total = span.total_ns();
+        group.total.add(total, total);
+        group.bytes += u64::from(span.bytes);
+        let order = points_of(span.datapath);
+        let place = |point| order.iter().position(|other| *other == point).unwrap_or(usize::MAX);
+        for (from, to, time) in span.stages() {
+            let stage = group.stages.entry((place(from), place(to)));
+            stage.or_insert_with(|| (from, to, Sums::default())).2.add(time, total);
+        }
+        let iteration = group.iterations.entry(span.iteration).or_insert_with(|| (Sums::default(), u64::MAX));
+        iteration.0.add(total, total);
+        iteration.1 = iteration.1.min(total);
+        for (bit, name) in flag::NAMES {
+            if span.flags & bit != 0 {
+                *group.flags.entry(name).or_default() += 1;
+            }
+        }
+        keep_slow(&mut group.slowest, self.slowest, span, total);
+    }
+
+    /// Adds what the kernel has summed in aggregate mode.
+    pub fn add_kernel_group(&mut self, datapath: &'static str, device: u32, counts: &GroupCount) {
+        let key = Key { datapath, device, operation: counts.operation };
+        let group = self.groups.entry(key).or_default();
+        group.approximate = true;
+        group.total = Sums::from_kernel(&StageCount {
+            pair: 0,
+            count: counts.count,
+            sum: counts.total_sum,
+            max: counts.total_max,
+            square: counts.total_square,
+            product: counts.total_square,
+            hist: counts.total_hist.clone(),
+        });
+        for stage in &counts.stages {
+            let pair = PAIRS[stage.pair.min(PAIRS.len() - 1)];
+            let points = Kind::Disk.points();
+            let ends = (points[pair.0], points[pair.1]);
+            group.stages.insert((pair.0, pair.1), (ends.0, ends.1, Sums::from_kernel(stage)));
+        }
+    }
+
+    /// The breakdowns.
+    #[must_use]
+    pub fn finish(self, names: &Names) -> Vec<Breakdown> {
+        self.groups.into_iter().map(|(key, group)| group.finish(key, names)).collect()
+    }
+}
+
+fn keep_slow(heap: &mut BinaryHeap<Slow>, keep: usize, span: &Span, total: u64) {
+    if keep == 0 || (heap.len() >= keep && heap.peek().is_some_and(|Reverse(least)| total < least.0)) {
+        return;
+    }
+    let head = (span.bytes, span.tid, span.position, span.flags);
+    heap.push(Reverse((total, span.points.clone(), span.iteration, head)));
+    if heap.len() > keep {
+        heap.pop();
+    }
+}
+
+fn points_of(datapath: &str) -> &'static [Point] {
+    match datapath.split('/').next() {
+        Some("net-tx") => Kind::NetTx.points(),
+        Some("net-rx") => Kind::NetRx.points(),
+        _ => Kind::Disk.points(),
+    }
+}
+
+/// What the number of an operation means (`REQ_OP_*` of include/linux/blk_types.h; IP protocols).
+#[must_use]
+pub fn operation_name(datapath: &str, operation: u8) -> String {
+    let known = if datapath.starts_with("net-") {
+        match operation {
+            6 => Some("tcp"),
+            17 => Some("udp"),
+            _ => None,
+        }
+    } else {
+        match operation {
+            0 => Some("read"),
+            1 => Some("write"),
+            2 => Some("flush"),
+            3 => Some("discard"),
+            5 => Some("secure_erase"),
+            7 => Some("zone_append"),
+            9 => Some("write_zeroes"),
+            _ => None,
+        }
+    };
+    known.map_or_else(|| format!("operation {operation}"), Into::into)
+}
+
+impl Group {
+    fn finish(self, key: Key, names: &Names) -> Breakdown {
+        let total = &self.total;
+        let stages: Vec<StageFigures> = self
+            .stages
+            .values()
+            .map(|(from, to, sums)| StageFigures::new(*from, *to, sums, total))
+            .collect();
+        let is_net = key.datapath.starts_with("net-");
+        let table = if is_net { &names.interfaces } else { &names.devices };
+        let device = table.get(&key.device).cloned().unwrap_or_else(|| {
+            if is_net { format!("if{}", key.device) } else { format!("{}:{}", key.device >> 20, key.device & 0xf_ffff) }
+        });
+        let mut slowest: Vec<_> = self.slowest.into_iter().map(|Reverse(slow)| slow).collect();
+        slowest.sort_by(|a, b| b.cmp(a));
+        let slowest: Vec<SlowSpan> = slowest.into_iter().map(|slow| describe(slow, is_net)).collect();
+        let jitter = jitter::explain(total, &stages, &slowest);
+        Breakdown {
+            domain: names.domain.clone(),
+            datapath: key.datapath.into(),
+            device,
+            operation: operation_name(key.datapath, key.operation),
+            approximate: self.approximate,
+            total: Figures::new(total, total),
+            histogram: buckets(total),
+            components: components(&stages, total.count),
+            stages,
+            iterations: iterations(&self.iterations),
+            flags: self.flags.into_iter().map(|(name, count)| (name.into(), count)).collect(),
+            bytes: self.bytes,
+            slowest,
+            jitter,
+        }
+    }
+}
+
+fn components(stages: &[StageFigures], requests: u64) -> Vec<ComponentFigures> {
+    let mut sums: BTreeMap<Component, ComponentFigures> = BTreeMap::new();
+    for stage in stages {
+        let entry = sums.entry(stage.component).or_insert(ComponentFigures {
+            component: stage.component,
+            sum_ns: 0,
+            mean_ns: 0.0,
+            share_of_mean: 0.0,
+            share_of_variance: 0.0,
+        });
+        entry.sum_ns += stage.figures.sum_ns;
+        entry.mean_ns = entry.sum_ns as f64 / requests.max(1) as f64;
+        entry.share_of_mean += stage.figures.share_of_mean;
+        entry.share_of_variance += stage.figures.share_of_variance;
+    }
+    let mut components: Vec<ComponentFigures> = sums.into_values().collect();
+    components.sort_by_key(|component| Reverse(component.sum_ns));
+    components
+}
+
+fn iterations(iterations: &BTreeMap<u32, (Sums, u64)>) -> Vec<IterationFigures> {
+    iterations
+        .iter()
+        .map(|(iteration, (sums, min_ns))| IterationFigures {
+            iteration: *iteration,
+            count: sums.count,
+            mean_ns: sums.mean(),
+            variance_ns2: sums.variance(),
+            min_ns: *min_ns,
+            max_ns: sums.max,
+        })
+        .collect()
+}
+
+fn describe(slow: (u64, Vec<(Point, u64)>, u32, SpanHead), is_net: bool) -> SlowSpan {
+    let (total_ns, points, iteration, (bytes, tid, position, flags)) = slow;
+    let position = if is_net {
+        let (source, destination, sequence) = flow::unpack(position);
+        format!("{source} -> {destination}, {sequence}")
+    } else {
+        format!("sector {position}")
+    };
+    SlowSpan {
+        iteration,
+        total_ns,
+        bytes,
+        tid,
+        position,
+        flags: flag::NAMES
+            .iter()
+            .filter(|(bit, _)| flags & bit != 0)
+            .map(|(_, name)| (*name).to_owned())
+            .collect(),
+        points: points.into_iter().map(|(point, at)| (point.name().to_owned(), at)).collect(),
+    }
+}

@@ -1,0 +1,21 @@
+//! A flame graph of the breakdowns, drawn by inferno.
+
+use anyhow::{Context as _, bail};
+use inferno::flamegraph::{self, Options};
+
+use crate::{analysis::Report, report::folded};
+
+pub(super) fn render(report: &Report) -> anyhow::Result<Vec<u8>> {
+    let folded = folded::render(report);
+    if report.breakdowns.iter().all(|breakdown| breakdown.total.sum_ns == 0) {
+        bail!("there is nothing to draw: the run has no spans");
+    }
+    let mut options = Options::default();
+    options.title = format!("{}: where the time of all requests passed", report.scenario);
+    options.count_name = "ns".into();
+    options.deterministic = true;
+    options.image_width = Some(1200);
+    let mut out = Vec::new();
+    flamegraph::from_lines(&mut options, folded.lines(), &mut out).context("cannot draw the flame graph")?;
+    Ok(out)
+}

@@ -1,0 +1,287 @@
+//! The report for a terminal. What a reader must know first stands first.
+
+use std::fmt::Write as _;
+
+use crate::{
+    analysis::{
+        breakdown::{Breakdown, StageFigures},
+        document::{DomainReport, Report},
+    },
+    platform::environment::Verdict,
+    report::units::{bar, bytes, percent, time},
+};
+
+/// Columns of the bars.
+const BAR: usize = 20;
+
+pub(super) fn render(report: &Report) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write(&mut out, report);
+    out
+}
+
+fn write(out: &mut String, report: &Report) -> std::fmt::Result {
+    if let Some(reason) = &report.partial {
+        writeln!(out, "PARTIAL RUN: {reason}")?;
+    }
+    for warning in &report.warnings {
+        writeln!(out, "WARNING: {warning}")?;
+    }
+    writeln!(out, "{}  {}", report.scenario, report.question)?;
+    let host = &report.host;
+    writeln!(
+        out,
+        "Linux {} · {} · {} CPUs · clock source {} · {}",
+        host.kernel, host.cpu_model, host.cpus, host.clocksource, report.started
+    )?;
+    for breakdown in &report.breakdowns {
+        write_breakdown(out, breakdown)?;
+    }
+    write_iterations(out, report)?;
+    write_interrupts(out, report)?;
+    write_environment(out, report)?;
+    for domain in &report.domains {
+        write_domain(out, domain)?;
+    }
+    for threshold in &report.thresholds {
+        let verdict = if threshold.kept { "kept" } else { "EXCEEDED" };
+        let actual = threshold.actual_ns.map_or_else(|| "nothing".into(), time);
+        writeln!(out, "threshold {verdict}: {} (measured {actual})", threshold.text)?;
+    }
+    Ok(())
+}
+
+fn write_breakdown(out: &mut String, breakdown: &Breakdown) -> std::fmt::Result {
+    let total = &breakdown.total;
+    writeln!(out)?;
+    writeln!(
+        out,
+        "{}   {} requests, {}{}",
+        breakdown.title(),
+        total.count,
+        bytes(breakdown.bytes as f64),
+        if breakdown.approximate { ", percentiles within 12.5%" } else { "" }
+    )?;
+    let widths = stage_width(breakdown);
+    writeln!(
+        out,
+        "  {:<widths$} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}  {:>6} {:<BAR$} {:>6}",
+        "stage", "count", "mean", "p50", "p99", "p99.9", "max", "mean%", "", "var%"
+    )?;
+    for stage in &breakdown.stages {
+        let f = &stage.figures;
+        writeln!(
+            out,
+            "  {:<widths$} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}  {:>6} {:<BAR$} {:>6}",
+            label(stage),
+            f.count,
+            time(f.mean_ns),
+            time(f.p50_ns as f64),
+            time(f.p99_ns as f64),
+            time(f.p999_ns as f64),
+            time(f.max_ns as f64),
+            percent(f.share_of_mean),
+            bar(f.share_of_mean, BAR),
+            percent(f.share_of_variance)
+        )?;
+    }
+    writeln!(
+        out,
+        "  {:<widths$} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}  standard deviation {}",
+        "total",
+        total.count,
+        time(total.mean_ns),
+        time(total.p50_ns as f64),
+        time(total.p99_ns as f64),
+        time(total.p999_ns as f64),
+        time(total.max_ns as f64),
+        time(total.variance_ns2.sqrt())
+    )?;
+    write_components(out, breakdown)?;
+    for sentence in &breakdown.jitter {
+        writeln!(out, "  jitter: {sentence}")?;
+    }
+    if !breakdown.flags.is_empty() {
+        let flags: Vec<String> =
+            breakdown.flags.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        writeln!(out, "  of these: {}", flags.join(", "))?;
+    }
+    write_slowest(out, breakdown)
+}
+
+fn label(stage: &StageFigures) -> String {
+    let letters = stage.letters.as_deref().unwrap_or("");
+    format!("{:<4}{} → {}", letters, stage.from, stage.to)
+}
+
+fn stage_width(breakdown: &Breakdown) -> usize {
+    breakdown.stages.iter().map(|stage| label(stage).chars().count()).max().unwrap_or(0).max(5)
+}
+
+fn write_components(out: &mut String, breakdown: &Breakdown) -> std::fmt::Result {
+    let parts: Vec<String> = breakdown
+        .components
+        .iter()
+        .map(|component| {
+            format!(
+                "{} {} ({}, {} of variance)",
+                component.component.name(),
+                time(component.mean_ns),
+                percent(component.share_of_mean),
+                percent(component.share_of_variance)
+            )
+        })
+        .collect();
+    writeln!(out, "  by component: {}", parts.join(" · "))
+}
+
+fn write_slowest(out: &mut String, breakdown: &Breakdown) -> std::fmt::Result {
+    if breakdown.slowest.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "  slowest:")?;
+    for span in &breakdown.slowest {
+        let stages: Vec<String> = span
+            .points
+            .windows(2)
+            .map(|pair| format!("{} {}", pair[1].0, time((pair[1].1 - pair[0].1) as f64)))
+            .collect();
+        let flags = if span.flags.is_empty() { String::new() } else { format!(" [{}]", span.flags.join(" ")) };
+        writeln!(
+            out,
+            "    {:>9}  iteration {}, {}, {} bytes, thread {}{flags}: {} → {}",
+            time(span.total_ns as f64),
+            span.iteration + 1,
+            span.position,
+            span.bytes,
+            span.tid,
+            span.points.first().map_or("", |point| point.0.as_str()),
+            stages.join(" → ")
+        )?;
+    }
+    Ok(())
+}
+
+fn write_iterations(out: &mut String, report: &Report) -> std::fmt::Result {
+    let Some(summary) = &report.summary else { return Ok(()) };
+    writeln!(out)?;
+    writeln!(
+        out,
+        "iterations: {}   mean {}   standard deviation {}   max-min {} ({} .. {})",
+        summary.count,
+        time(summary.mean_ns),
+        time(summary.variance_ns2.sqrt()),
+        time(summary.range_ns as f64),
+        time(summary.min_ns as f64),
+        time(summary.max_ns as f64)
+    )?;
+    for iteration in &report.iterations {
+        let seconds = iteration.duration_ns as f64 / 1e9;
+        let mut line = format!("  {:>4} {:>9}", iteration.index + 1, time(iteration.duration_ns as f64));
+        if iteration.bytes > 0 && seconds > 0.0 {
+            write!(line, "  {}/s", bytes(iteration.bytes as f64 / seconds))?;
+        }
+        if iteration.operations > 1 && seconds > 0.0 {
+            write!(line, "  {:.0} operations/s", iteration.operations as f64 / seconds)?;
+        }
+        if let Some(l) = &iteration.latency {
+            write!(line, "  as the load saw it: mean {}, p99 {}", time(l.mean_ns), time(l.p99_ns as f64))?;
+        }
+        for (name, value) in iteration.figures.iter().filter(|(_, value)| **value != 0) {
+            write!(line, "  {value} {name}")?;
+        }
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+fn write_interrupts(out: &mut String, report: &Report) -> std::fmt::Result {
+    if report.interrupts.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    writeln!(
+        out,
+        "{:<28} {:>9} {:>10} {:>9} {:>9} {:>9} {:>10} {:>10}  /proc/interrupts",
+        "interrupt", "count", "/iteration", "handler", "p99", "sum", "→ softirq", "distance"
+    )?;
+    for irq in &report.interrupts {
+        let agreement = match (&irq.explanation, irq.agrees) {
+            (_, true) => format!("{} agrees", irq.proc_interrupts),
+            (Some(why), false) => format!("{}: {why}", irq.proc_interrupts),
+            (None, false) => format!("{} DISAGREES", irq.proc_interrupts),
+        };
+        writeln!(
+            out,
+            "{:<28} {:>9} {:>10.1} {:>9} {:>9} {:>9} {:>10} {:>10}  {agreement}",
+            format!("{} {}", irq.irq, irq.name),
+            irq.count,
+            irq.per_iteration,
+            time(irq.handler_mean_ns),
+            time(irq.handler_p99_ns as f64),
+            time(irq.handler_total_ns as f64),
+            if irq.softirq_count == 0 { "-".into() } else { time(irq.softirq_delay_mean_ns) },
+            time(irq.distance_p50_ns as f64)
+        )?;
+    }
+    Ok(())
+}
+
+fn write_environment(out: &mut String, report: &Report) -> std::fmt::Result {
+    for finding in report.environment.iter().filter(|finding| finding.verdict == Verdict::Differs) {
+        writeln!(
+            out,
+            "environment: {} is {}, the scenario wants {}{}",
+            finding.what,
+            finding.actual,
+            finding.wanted.as_deref().unwrap_or("nothing"),
+            finding.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default()
+        )?;
+    }
+    Ok(())
+}
+
+fn write_domain(out: &mut String, domain: &DomainReport) -> std::fmt::Result {
+    writeln!(out)?;
+    writeln!(
+        out,
+        "{}: {} spans, {} lost ({}), {} incomplete, {} out of order, {} in flight at the end, {} outside the iterations",
+        domain.name,
+        domain.spans,
+        domain.lost,
+        percent(domain.lost_share),
+        domain.incomplete,
+        domain.disordered,
+        domain.in_flight,
+        domain.outside
+    )?;
+    let counted: Vec<String> = domain
+        .counters
+        .iter()
+        .filter(|(name, count)| **count != 0 && !matches!(name.as_str(), "emitted" | "aggregated"))
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+    if !counted.is_empty() {
+        writeln!(out, "  counted: {}", counted.join(", "))?;
+    }
+    let cost = &domain.cost;
+    write!(out, "  cost: attached in {}, {} of records", time(cost.attach_ns as f64), bytes(cost.record_bytes as f64))?;
+    if cost.measured {
+        write!(
+            out,
+            ", {:.0} ns of BPF a request in {:.1} program runs (about 50 ns of each is the measuring itself)",
+            cost.bpf_ns_per_request,
+            cost.bpf_runs as f64 * cost.bpf_ns_per_request / (cost.bpf_run_ns.max(1) as f64)
+        )?;
+    }
+    writeln!(out)?;
+    if let Some(error) = domain.clock.error_ns {
+        writeln!(out, "  clock: CLOCK_MONOTONIC, tied to the TSC within {}", time(error))?;
+    }
+    for missing in &domain.unavailable {
+        let point = missing.point.as_deref().unwrap_or(&missing.role);
+        writeln!(out, "  not traced: {point} ({}): {}", missing.role, missing.why.join("; "))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! Numbers as people read them.
+
+/// A time in nanoseconds, with three digits and a unit.
+#[must_use]
+pub fn time(ns: f64) -> String {
+    let (value, unit) = match ns.abs() {
+        x if x < 1e3 => (ns, "ns"),
+        x if x < 1e6 => (ns / 1e3, "us"),
+        x if x < 1e9 => (ns / 1e6, "ms"),
+        _ => (ns / 1e9, "s"),
+    };
+    let digits = match value.abs() {
+        _ if unit == "ns" => 0,
+        x if x < 10.0 => 2,
+        x if x < 100.0 => 1,
+        _ => 0,
+    };
+    format!("{value:.digits$} {unit}")
+}
+
+/// Bytes with a binary unit.
+#[must_use]
+pub fn bytes(bytes: f64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes;
+    let mut unit = 0;
+    while value.abs() >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = usize::from(unit > 0 && value.abs() < 100.0);
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+/// A share from 0 to 1, in percent.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    format!("{:.1}%", share * 100.0)
+}
+
+/// A bar of at most `width` characters for a share from 0 to 1.
+#[must_use]
+pub fn bar(share: f64, width: usize) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let eighths = (share.clamp(0.0, 1.0) * width as f64 * 8.0).round() as usize;
+    format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_digits_and_a_unit() {
+        assert_eq!(time(0.0), "0 ns");
+        assert_eq!(time(999.0), "999 ns");
+        assert_eq!(time(1_500.0), "1.50 us");
+        assert_eq!(time(87_519.0), "87.5 us");
+        assert_eq!(time(1.23e8), "123 ms");
+        assert_eq!(bytes(131_072.0), "128 KiB");
+        assert_eq!(percent(0.614), "61.4%");
+    }
+
+    #[test]
+    fn bars_fill_their_width() {
+        assert_eq!(bar(1.0, 4), "████");
+        assert_eq!(bar(0.0, 4), "");
+        assert_eq!(bar(0.5, 1), "▌");
+        assert_eq!(bar(-0.3, 4), "");
+    }
+}

@@ -1,0 +1,38 @@
+//! Two network namespaces joined by a veth pair.
+
+use anyhow::Context as _;
+
+use crate::{
+    resource::{
+        Made, Place,
+        ledger::{Entry, Ledger, ip},
+    },
+    scenario::types::{End, Resource},
+};
+
+pub(super) fn create(resource: &Resource, ledger: &mut Ledger) -> anyhow::Result<Made> {
+    let left = resource.left.as_ref().context("left is missing")?;
+    let right = resource.right.as_ref().context("right is missing")?;
+    let own = std::process::id();
+    let names = [format!("tracer-{}-left-{own}", resource.name), format!("tracer-{}-right-{own}", resource.name)];
+    for name in &names {
+        ledger.note(&Entry::Namespace(name.clone()))?;
+        ip(&["netns", "add", name])?;
+    }
+    let [a, b] = &names;
+    ip(&["link", "add", "eth0", "netns", a, "type", "veth", "peer", "name", "eth0", "netns", b])?;
+    for (name, end) in [(a, left), (b, right)] {
+        ip(&["-n", name, "address", "add", &end.address, "dev", "eth0"])?;
+        if let Some(mtu) = resource.mtu {
+            ip(&["-n", name, "link", "set", "eth0", "mtu", &mtu.to_string()])?;
+        }
+        ip(&["-n", name, "link", "set", "eth0", "up"])?;
+        ip(&["-n", name, "link", "set", "lo", "up"])?;
+    }
+    Ok(Made::Pair { left: place(a, left), right: place(b, right) })
+}
+
+fn place(namespace: &str, end: &End) -> Place {
+    let address = end.address.split('/').next().unwrap_or_default();
+    Place { namespace: namespace.into(), address: address.into() }
+}

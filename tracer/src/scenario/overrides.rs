@@ -1,0 +1,80 @@
+//! `--set key=value`: changes to a scenario without editing its file.
+
+use toml::{Table, Value};
+
+use crate::scenario::ScenarioError;
+
+/// Applies overrides to a scenario's text.
+pub(super) fn apply(text: &str, file: &str, overrides: &[String]) -> Result<String, ScenarioError> {
+    let mut root = Value::Table(
+        text.parse::<Table>().map_err(|error| ScenarioError::from_toml(file, text, &error))?,
+    );
+    for change in overrides {
+        set(&mut root, change)
+            .map_err(|reason| ScenarioError::plain(file, format!("--set {change}: {reason}")))?;
+    }
+    toml::to_string(&root).map_err(|error| ScenarioError::plain(file, format!("--set: {error}")))
+}
+
+fn set(root: &mut Value, change: &str) -> Result<(), String> {
+    let (key, value) = change
+        .split_once('=')
+        .ok_or("write it as key=value, such as workload.count=100")?;
+    let value = parse_value(value.trim());
+    let mut place = root;
+    let mut parts = key.trim().split('.').peekable();
+    while let Some(part) = parts.next() {
+        if part.is_empty() {
+            return Err("the key has an empty part".into());
+        }
+        if parts.peek().is_none() {
+            return insert(place, part, value);
+        }
+        place = step(place, part)?;
+    }
+    Err("the key is empty".into())
+}
+
+/// A value as TOML; what is none is text, so that `--set name=abc` needs no quotes.
+fn parse_value(text: &str) -> Value {
+    format!("value = {text}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(text.into()))
+}
+
+/// The element of an array that a part names: by number, or by its `name`.
+fn element<'a>(array: &'a mut [Value], part: &str) -> Result<&'a mut Value, String> {
+    let count = array.len();
+    let index = part.parse::<usize>().ok().or_else(|| {
+        array.iter().position(|value| value.get("name").and_then(Value::as_str) == Some(part))
+    });
+    index
+        .and_then(|index| array.get_mut(index))
+        .ok_or_else(|| format!("there is no element {part}: give a number below {count}, or an element's name"))
+}
+
+fn step<'a>(place: &'a mut Value, part: &str) -> Result<&'a mut Value, String> {
+    match place {
+        Value::Table(table) => {
+            Ok(table.entry(part).or_insert_with(|| Value::Table(Table::new())))
+        }
+        Value::Array(array) => element(array, part),
+        _ => Err(format!("there is nothing below which {part} could stand")),
+    }
+}
+
+fn insert(place: &mut Value, part: &str, value: Value) -> Result<(), String> {
+    match place {
+        Value::Table(table) => {
+            table.insert(part.into(), value);
+            Ok(())
+        }
+        Value::Array(array) => {
+            *element(array, part)? = value;
+            Ok(())
+        }
+        _ => Err(format!("there is nothing below which {part} could stand")),
+    }
+}
