@@ -5,13 +5,15 @@
 
 pub mod agent;
 pub mod analysis;
+pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod datapath;
 pub mod load;
 pub mod platform;
 pub mod probe;
 pub mod report;
 pub mod resource;
-//pub mod run;
+pub mod run;
 pub mod scenario;
 pub mod span;

@@ -45,7 +45,7 @@ pub enum Action {
         /// The load.
         spec: LoadSpec,
     },
-    /// Wait for a load's end.
+    /// Wait for a load's end; briefly, since the agent does nothing else meanwhile.
     WaitLoad {
         /// Its name.
         id: u32,
@@ -101,6 +101,8 @@ pub enum Answer {
     Snapshot(Snapshot),
     /// A load's result.
     Load(LoadResult),
+    /// The load still runs.
+    Running,
     /// The programs are detached.
     Detached {
         /// Requests still in flight.

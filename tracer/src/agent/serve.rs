@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, Read, Write},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -110,6 +111,8 @@ struct Agent<W: Write + Send + 'static> {
 /// Attached programs and the thread that empties their ring buffer.
 struct Tracing {
     ebpf: Ebpf,
+    /// While it is open, the kernel times every BPF program.
+    _stats: Option<OwnedFd>,
     drain: Arc<Mutex<Drain>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -139,9 +142,13 @@ impl<W: Write + Send + 'static> Agent<W> {
                 Ok(Answer::Done)
             }
             Action::WaitLoad { id, timeout_ms } => {
-                let result = self.running(id)?.wait(Duration::from_millis(timeout_ms))?;
-                self.loads.remove(&id);
-                Ok(Answer::Load(result))
+                match self.running(id)?.wait(Duration::from_millis(timeout_ms))? {
+                    Some(result) => {
+                        self.loads.remove(&id);
+                        Ok(Answer::Load(result))
+                    }
+                    None => Ok(Answer::Running),
+                }
             }
             Action::StopLoad { id } => {
                 let result = self.running(id)?.stop()?;
@@ -158,6 +165,11 @@ impl<W: Write + Send + 'static> Agent<W> {
 
     fn attach(&mut self, request: &probe::Request) -> anyhow::Result<Bindings> {
         let kernel = Kernel::from_root(&self.root)?;
+        let stats = if request.measure_cost {
+            Some(aya::sys::enable_stats(aya::sys::Stats::RunTime).context("the kernel does not time BPF programs; set probes.measure_cost = false")?)
+        } else {
+            None
+        };
         let mut attached = probe::attach::attach(&kernel, request)?;
         let drain = Drain::new(&mut attached.ebpf).context("the eBPF object has no map RECORDS")?;
         let drain = Arc::new(Mutex::new(drain));
@@ -166,7 +178,7 @@ impl<W: Write + Send + 'static> Agent<W> {
             let (drain, stop, output) = (Arc::clone(&drain), Arc::clone(&stop), Arc::clone(&self.output));
             move || drain_until(&stop, &drain, &output)
         })?;
-        self.tracing = Some(Tracing { ebpf: attached.ebpf, drain, stop, thread: Some(thread) });
+        self.tracing = Some(Tracing { ebpf: attached.ebpf, _stats: stats, drain, stop, thread: Some(thread) });
         Ok(Bindings {
             planned: attached.planned,
             unavailable: attached.unavailable,

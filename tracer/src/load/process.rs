@@ -22,6 +22,9 @@ use nix::{
 
 use crate::load::{LoadResult, LoadSpec};
 
+/// How long a load may take to stop.
+const STOP: Duration = Duration::from_secs(10);
+
 /// Whether this load was told to stop.
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
@@ -129,32 +132,36 @@ fn read_output(
 }
 
 impl RunningLoad {
-    /// Waits for the load's own end.
+    /// Waits for the load's own end, at most so long; `None` if it still runs then.
     ///
     /// # Errors
-    /// If it failed, or has not ended in time: then it is killed.
-    pub fn wait(&mut self, limit: Duration) -> anyhow::Result<LoadResult> {
+    /// If it failed.
+    pub fn wait(&mut self, limit: Duration) -> anyhow::Result<Option<LoadResult>> {
         let text = match self.result.recv_timeout(limit) {
             Ok(text) => text?,
-            Err(_) => {
-                let _ = self.child.kill();
-                bail!("the load did not end within {limit:?} and was killed; give run.timeout more time or the workload less to do");
-            }
+            Err(mpsc::RecvTimeoutError::Timeout) => return Ok(None),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(self.failure()),
         };
         if text.trim().is_empty() {
             return Err(self.failure());
         }
         let _ = self.child.wait();
-        serde_json::from_str(&text).context("the load's result cannot be read")
+        serde_json::from_str(&text).map(Some).context("the load's result cannot be read")
     }
 
     /// Tells the load to stop and waits for its result.
     ///
     /// # Errors
-    /// As [`RunningLoad::wait`].
+    /// If it failed, or does not stop: then it is killed.
     pub fn stop(&mut self) -> anyhow::Result<LoadResult> {
         drop(self.stdin.take());
-        self.wait(Duration::from_secs(10))
+        match self.wait(STOP)? {
+            Some(result) => Ok(result),
+            None => {
+                let _ = self.child.kill();
+                bail!("the load did not stop within {STOP:?} and was killed")
+            }
+        }
     }
 
     /// What the load said before it failed.

@@ -51,6 +51,8 @@ pub struct Request {
     pub ports: Vec<u16>,
     /// Follow one in so many packets.
     pub sample: u32,
+    /// Whether the kernel times the programs.
+    pub measure_cost: bool,
 }
 
 /// Why nothing was attached.

@@ -124,6 +124,31 @@ impl Resources {
         }
     }
 
+    /// Network interfaces by index: the host's, and those made for the run. Indexes are unique within a
+    /// namespace only; interfaces that share one share its line.
+    #[must_use]
+    pub fn interfaces(&self) -> Vec<(u32, String)> {
+        let mut names: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+        let mut add = |namespace: Option<&str>, label: &str| {
+            for (index, name) in veth::interfaces(namespace) {
+                names.entry(index).or_default().push(format!("{label}{name}"));
+            }
+        };
+        let ends = self.made.iter().filter_map(|(name, made)| match made {
+            Made::Pair { left, right } => Some([(name, "left", left), (name, "right", right)]),
+            Made::Path(_) => None,
+        });
+        let mut any = false;
+        for (name, side, place) in ends.flatten() {
+            add(Some(&place.namespace), &format!("{name}.{side}/"));
+            any = true;
+        }
+        if !any {
+            add(None, "");
+        }
+        names.into_iter().map(|(index, names)| (index, names.join(" + "))).collect()
+    }
+
     /// Removes everything.
     ///
     /// # Errors

@@ -36,3 +36,20 @@ fn place(namespace: &str, end: &End) -> Place {
     let address = end.address.split('/').next().unwrap_or_default();
     Place { namespace: namespace.into(), address: address.into() }
 }
+
+/// Interfaces of a namespace, or of the host's own, by index.
+pub(super) fn interfaces(namespace: Option<&str>) -> Vec<(u32, String)> {
+    let mut command = std::process::Command::new("ip");
+    if let Some(namespace) = namespace {
+        command.args(["-n", namespace]);
+    }
+    let Ok(output) = command.args(["-o", "link"]).output() else { return Vec::new() };
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| {
+            let (index, rest) = line.split_once(": ")?;
+            let name = rest.split([':', '@']).next()?;
+            Some((index.parse().ok()?, name.to_owned()))
+        })
+        .collect()
+}

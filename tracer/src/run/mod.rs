@@ -1,1 +1,11 @@
-//! (being written)
+//! One execution of a scenario, saved as one directory.
+
+pub mod analyse;
+pub mod directory;
+pub mod drive;
+mod interrupts;
+mod workload;
+
+pub use analyse::analyse;
+pub use directory::RunDirectory;
+pub use drive::{Options, drive};

@@ -6,11 +6,11 @@ use toml_edit::{Document, Item};
 
 /// A problem with a field, before it is known where that stands.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub(super) struct Problem {
     /// The field, dotted; a number is an index.
-    pub field: String,
+    pub(super) field: String,
     /// What is wrong, and what is allowed.
-    pub message: String,
+    pub(super) message: String,
 }
 
 /// What is wrong with a scenario.

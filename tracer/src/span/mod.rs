@@ -1,5 +1,7 @@
 //! Spans: one request's whole journey on one timeline.
 
+pub mod join;
+
 use tracer_common::point::Point;
 
 /// The intervals between the points that a request passed, and what is known of it.

@@ -1,0 +1,118 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::report::Format;
+
+/// Says where the latency of disk and network I/O goes, step by step.
+///
+/// Exit codes: 0 well; 1 a threshold was exceeded; 2 the run is partial, or too much of it was lost;
+/// 3 wrong usage, or the environment does not allow it.
+#[derive(Debug, Parser)]
+#[command(name = "tracer", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// Say more on standard error; twice: everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs a scenario and prints its breakdown.
+    Run(RunArgs),
+    /// Prints the report of a run again, from its recording.
+    #[command(visible_alias = "replay")]
+    Report(ReportArgs),
+    /// Lists the trace points of datapaths: what attaches to this kernel, and why the rest does not.
+    Probes(ProbesArgs),
+    /// Holds this machine against what a scenario wants of it.
+    CheckEnv(CheckEnvArgs),
+    /// Prints a JSON schema.
+    Schema {
+        /// Of what.
+        of: SchemaOf,
+    },
+    /// Prints completions for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Serves a loader over standard input and output.
+    #[command(hide = true)]
+    Agent {
+        /// Over standard input and output.
+        #[arg(long, required = true)]
+        stdio: bool,
+    },
+    /// Runs one load, described by a line of JSON on standard input.
+    #[command(hide = true)]
+    Load,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The scenario file.
+    pub scenario: PathBuf,
+    /// The run directory [default: runs/NAME-TIME].
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Measured iterations, in place of the scenario's.
+    #[arg(long)]
+    pub iterations: Option<u32>,
+    /// Change the scenario: dotted key, array elements by number or name.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The run directory.
+    pub run: PathBuf,
+    /// The form.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+    /// Write to a file instead of standard output.
+    #[arg(long, short)]
+    pub output: Option<PathBuf>,
+}
+
+/// Arguments of `probes`.
+#[derive(Debug, Args)]
+pub struct ProbesArgs {
+    /// The datapath; all if not given.
+    pub datapath: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `check-env`.
+#[derive(Debug, Args)]
+pub struct CheckEnvArgs {
+    /// The scenario file.
+    pub scenario: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What there are schemas of.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum SchemaOf {
+    /// Scenario files.
+    Scenario,
+    /// Reports.
+    Report,
+}

@@ -1,0 +1,235 @@
+//! What each command does. Data go to standard output, talk to standard error.
+
+use std::{
+    fs,
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+use clap::CommandFactory as _;
+use serde_json::json;
+
+use crate::{
+    agent,
+    analysis::Report,
+    cli::{CheckEnvArgs, Cli, Command, ProbesArgs, ReportArgs, RunArgs, SchemaOf},
+    datapath::{DATAPATHS, datapath},
+    load,
+    platform::{Kernel, environment, environment::Verdict},
+    probe::{Request, attach},
+    report::{self, Format},
+    run::{self, Options, RunDirectory},
+    scenario::Scenario,
+};
+
+/// Exit code: all is well.
+pub const WELL: u8 = 0;
+/// Exit code: a threshold was exceeded.
+pub const EXCEEDED: u8 = 1;
+/// Exit code: the run is partial, or too much of it was lost.
+pub const PARTIAL: u8 = 2;
+/// Exit code: wrong usage, or the environment does not allow it.
+pub const USAGE: u8 = 3;
+
+/// Does what the command line says; returns the exit code.
+///
+/// # Errors
+/// If it cannot be done; the exit code is then [`USAGE`].
+pub fn obey(cli: Cli) -> anyhow::Result<u8> {
+    match cli.command {
+        Command::Run(args) => run(&args),
+        Command::Report(args) => report(&args),
+        Command::Probes(args) => probes(&args),
+        Command::CheckEnv(args) => check_env(&args),
+        Command::Schema { of } => {
+            let schema = match of {
+                SchemaOf::Scenario => Scenario::json_schema(),
+                SchemaOf::Report => Report::json_schema(),
+            };
+            print(format!("{schema:#}\n").as_bytes()).map(|()| WELL)
+        }
+        Command::Completions { shell } => {
+            let mut out = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tracer", &mut out);
+            print(&out).map(|()| WELL)
+        }
+        Command::Agent { .. } => {
+            agent::serve::serve(io::stdin(), io::stdout(), Path::new("/")).map(|()| WELL)
+        }
+        Command::Load => one_load(),
+    }
+}
+
+/// Says on standard error what went wrong.
+pub fn complain(error: &anyhow::Error) {
+    let _ = writeln!(io::stderr(), "tracer: {error:#}");
+}
+
+/// Writes data to standard output; that the reader has gone is no error.
+fn print(bytes: &[u8]) -> anyhow::Result<()> {
+    match io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn run(args: &RunArgs) -> anyhow::Result<u8> {
+    let mut overrides = args.overrides.clone();
+    overrides.extend(args.iterations.map(|count| format!("run.iterations={count}")));
+    let (scenario, text) = Scenario::load(&args.scenario, &overrides)?;
+    let root = Path::new("/");
+    Kernel::from_root(root)?;
+    if !nix::unistd::geteuid().is_root() {
+        bail!("`tracer run` must be root: eBPF programs, page cache and network namespaces need it; use sudo");
+    }
+    let now = jiff::Zoned::now();
+    let out = args.out.clone().unwrap_or_else(|| {
+        PathBuf::from("runs").join(format!("{}-{}", scenario.name, now.strftime("%Y%m%d-%H%M%S%.3f")))
+    });
+    for finding in environment::check(&scenario, root) {
+        if finding.verdict == Verdict::Differs {
+            tracing::warn!("{} is {}, the scenario wants {}", finding.what, finding.actual, finding.wanted.unwrap_or_default());
+        }
+    }
+    let options = Options {
+        out,
+        exe: std::env::current_exe().context("cannot find this program's own file")?,
+        started: now.timestamp().to_string(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let directory = runtime.block_on(run::drive(&scenario, &text, &options))?;
+    let report = run::analyse(&directory)?;
+    let format = if args.json { Format::Json } else { Format::Text };
+    print(&report::render(&report, format)?)?;
+    tracing::info!("the run is in {}", directory.path().display());
+    Ok(code(&report, &scenario))
+}
+
+/// How a run went, as an exit code.
+fn code(report: &Report, scenario: &Scenario) -> u8 {
+    let limit = scenario.probes.max_lost_percent / 100.0;
+    if report.partial.is_some() || report.domains.iter().any(|domain| domain.lost_share > limit) {
+        PARTIAL
+    } else if report.thresholds.iter().any(|threshold| !threshold.kept) {
+        EXCEEDED
+    } else {
+        WELL
+    }
+}
+
+fn report(args: &ReportArgs) -> anyhow::Result<u8> {
+    let report = run::analyse(&RunDirectory::open(&args.run)?)?;
+    let bytes = report::render(&report, args.format)?;
+    match &args.output {
+        Some(path) => fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?,
+        None => print(&bytes)?,
+    }
+    Ok(WELL)
+}
+
+/// Attaches each datapath for a moment: the kernel alone knows what it takes.
+fn probes(args: &ProbesArgs) -> anyhow::Result<u8> {
+    let kernel = Kernel::from_root(Path::new("/"))?;
+    let chosen: Vec<_> = match &args.datapath {
+        Some(name) => {
+            let known = || DATAPATHS.iter().map(|path| path.name).collect::<Vec<_>>().join(", ");
+            vec![datapath(name).with_context(|| format!("there is no datapath {name}; known: {}", known()))?]
+        }
+        None => DATAPATHS.iter().collect(),
+    };
+    let mut out = String::new();
+    let mut documents = Vec::new();
+    let mut complete = true;
+    for path in chosen {
+        let (text, document, whole) = probe(&kernel, path.name, path.summary);
+        out.push_str(&text);
+        documents.push(document);
+        complete &= whole;
+    }
+    if args.json {
+        let document = json!({"schema": "tracer.probes/1", "kernel": kernel.release(), "datapaths": documents});
+        print(format!("{document:#}\n").as_bytes())?;
+    } else {
+        print(format!("kernel {}\n{out}", kernel.release()).as_bytes())?;
+    }
+    Ok(if complete { WELL } else { USAGE })
+}
+
+/// One datapath, in words and as JSON; and whether it can be traced.
+fn probe(kernel: &Kernel, name: &str, summary: &str) -> (String, serde_json::Value, bool) {
+    let request = Request {
+        datapaths: vec![name.into()],
+        aggregate: false,
+        outlier_ns: None,
+        ring_bytes: 4096,
+        in_flight: 4,
+        devices: Vec::new(),
+        bio_based: true,
+        ports: Vec::new(),
+        sample: 1,
+        measure_cost: false,
+    };
+    let mut text = format!("\n{name}: {summary}\n");
+    match attach::attach(kernel, &request) {
+        Ok(attached) => {
+            for probe in &attached.planned {
+                let point = probe.point.as_deref().unwrap_or("-");
+                text.push_str(&format!("  {point:<18} {:<24} {:<7} {}\n", probe.role, probe.binding, probe.symbol));
+            }
+            for missing in &attached.unavailable {
+                let point = missing.point.as_deref().unwrap_or("-");
+                text.push_str(&format!("  {point:<18} {:<24} none: {}\n", missing.role, missing.why.join("; ")));
+            }
+            let document = json!({"name": name, "traceable": true, "attached": attached.planned, "unavailable": attached.unavailable});
+            (text, document, true)
+        }
+        Err(error) => {
+            text.push_str(&format!("  cannot be traced: {error}\n"));
+            (text, json!({"name": name, "traceable": false, "error": error.to_string()}), false)
+        }
+    }
+}
+
+fn check_env(args: &CheckEnvArgs) -> anyhow::Result<u8> {
+    let (scenario, _) = Scenario::load(&args.scenario, &[])?;
+    let findings = environment::check(&scenario, Path::new("/"));
+    let differs = findings.iter().any(|finding| finding.verdict == Verdict::Differs);
+    if args.json {
+        print(format!("{:#}\n", json!({"schema": "tracer.environment/1", "findings": findings})).as_bytes())?;
+    } else {
+        let mut out = String::new();
+        for finding in &findings {
+            let verdict = match finding.verdict {
+                Verdict::Ok => "ok",
+                Verdict::Differs => "DIFFERS",
+                Verdict::Unknown => "unknown",
+                Verdict::Note => "-",
+            };
+            let wanted = finding.wanted.as_deref().unwrap_or("nothing in particular");
+            out.push_str(&format!("{verdict:<8} {:<26} is {}, wanted: {wanted}\n", finding.what, finding.actual));
+            if let Some(hint) = &finding.hint {
+                out.push_str(&format!("         {hint}\n"));
+            }
+        }
+        print(out.as_bytes())?;
+    }
+    Ok(if differs { EXCEEDED } else { WELL })
+}
+
+/// The child process of a load: a specification in, a result out.
+fn one_load() -> anyhow::Result<u8> {
+    let mut line = Vec::new();
+    // Byte by byte up to the line's end: what follows on standard input is the word to stop.
+    for byte in io::stdin().lock().bytes() {
+        match byte.context("cannot read the load's specification")? {
+            b'\n' => break,
+            byte => line.push(byte),
+        }
+    }
+    let spec = serde_json::from_slice(&line).context("the load's specification cannot be read")?;
+    let result = load::run(&spec)?;
+    print(&serde_json::to_vec(&result)?).map(|()| WELL)
+}

@@ -1,0 +1,332 @@
+//! From a run directory to a report. Needs neither root nor the machine of the run, so that every bug
+//! report is a directory.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufReader, Read as _},
+};
+
+use anyhow::Context as _;
+use tracer_common::{
+    counter::Counter,
+    record::{MAX_POINTS, Record},
+};
+
+use crate::{
+    analysis::{
+        BreakdownBuilder, Names, Report,
+        document::{
+            ClockReport, Cost, DomainReport, Iteration, IterationSummary, ProgramFigures, SCHEMA,
+        },
+        threshold,
+    },
+    clock,
+    probe::snapshot::{GroupCount, Snapshot, StageCount},
+    run::{
+        directory::{DomainStart, IterationRecord, RunDirectory, State},
+        interrupts,
+    },
+    scenario::Scenario,
+    span::{join, join::Unjoined},
+};
+
+/// Bytes read at once.
+const CHUNK: usize = 1 << 20;
+
+/// Analyses a run.
+///
+/// # Errors
+/// If the directory cannot be read.
+pub fn analyse(directory: &RunDirectory) -> anyhow::Result<Report> {
+    let manifest = directory.manifest()?;
+    let scenario = directory.scenario()?;
+    let iterations = directory.iterations()?;
+    let domain = scenario.domain.first().context("the scenario has no domain")?.name.clone();
+    let start = directory.start(&domain)?;
+    let mut report = Report {
+        schema: SCHEMA.into(),
+        version: manifest.version,
+        scenario: scenario.name.clone(),
+        question: scenario.question.clone(),
+        started: manifest.started,
+        partial: match manifest.state {
+            State::Complete => None,
+            State::Running => Some("the run ended without a word (killed, or the disk was full)".into()),
+            State::Partial(reason) => Some(reason),
+        },
+        iterations: iterations.iter().map(describe).collect(),
+        interrupts: interrupts::figures(&iterations),
+        ..Report::default()
+    };
+    report.summary = summarise(&report.iterations);
+    if let Some(start) = start {
+        report.host = start.hello.host.clone();
+        report.environment.clone_from(&start.environment);
+        add_domain(&mut report, &scenario, directory, &start, &iterations)?;
+    }
+    report.thresholds = threshold::check(&scenario.threshold, &report.breakdowns);
+    report.warnings = warnings(&report, &scenario);
+    Ok(report)
+}
+
+fn describe(iteration: &IterationRecord) -> Iteration {
+    let load = &iteration.load;
+    Iteration {
+        index: iteration.index,
+        duration_ns: load.end_ns.saturating_sub(load.start_ns),
+        operations: load.operations,
+        bytes: load.bytes,
+        latency: load.latency,
+        figures: load.figures.clone(),
+        output: load.output.clone(),
+    }
+}
+
+fn summarise(iterations: &[Iteration]) -> Option<IterationSummary> {
+    let times: Vec<u64> = iterations.iter().map(|iteration| iteration.duration_ns).collect();
+    let (min_ns, max_ns) = (*times.iter().min()?, *times.iter().max()?);
+    let count = times.len() as f64;
+    let mean_ns = times.iter().map(|time| *time as f64).sum::<f64>() / count;
+    let squares: f64 = times.iter().map(|time| (*time as f64 - mean_ns).powi(2)).sum();
+    Some(IterationSummary {
+        count: times.len() as u64,
+        mean_ns,
+        variance_ns2: if times.len() > 1 { squares / (count - 1.0) } else { 0.0 },
+        min_ns,
+        max_ns,
+        range_ns: max_ns - min_ns,
+    })
+}
+
+/// Joins a domain's records and folds them into the report.
+fn add_domain(
+    report: &mut Report,
+    scenario: &Scenario,
+    directory: &RunDirectory,
+    start: &DomainStart,
+    iterations: &[IterationRecord],
+) -> anyhow::Result<()> {
+    let mut builder = BreakdownBuilder::new(scenario.probes.slowest);
+    let mut domain = DomainReport {
+        name: start.name.clone(),
+        host: start.hello.host.clone(),
+        bindings: start.bindings.planned.clone(),
+        unavailable: start.bindings.unavailable.clone(),
+        in_flight: directory.end(&start.name).in_flight,
+        counters: counters(iterations),
+        ..DomainReport::default()
+    };
+    let windows: Vec<(u64, u64)> =
+        iterations.iter().map(|iteration| (iteration.load.start_ns, iteration.load.end_ns)).collect();
+    if let Some(file) = directory.records(&start.name)? {
+        domain.cost.record_bytes = file.metadata()?.len();
+        read_records(file, |record| fold(record, start, &windows, iterations, &mut builder, &mut domain))?;
+    }
+    if start.request.aggregate {
+        for (key, group) in kernel_groups(iterations) {
+            domain.spans += group.count;
+            let device = start.request.devices.get(key.0 as usize).copied().unwrap_or(0);
+            builder.add_kernel_group("disk/native", device, &group);
+        }
+    }
+    finish_domain(&mut domain, start, iterations);
+    let names = Names {
+        domain: start.name.clone(),
+        devices: start.devices.iter().map(|device| (device.dev, device.name.clone())).collect(),
+        interfaces: start.interfaces.iter().cloned().collect(),
+    };
+    report.breakdowns.extend(builder.finish(&names));
+    report.domains.push(domain);
+    Ok(())
+}
+
+/// One record: into the breakdown, or counted by why not.
+fn fold(
+    record: &Record,
+    start: &DomainStart,
+    windows: &[(u64, u64)],
+    iterations: &[IterationRecord],
+    builder: &mut BreakdownBuilder,
+    domain: &mut DomainReport,
+) {
+    let first = record.at[..MAX_POINTS].iter().copied().find(|at| *at != 0).unwrap_or(0);
+    let after = windows.partition_point(|window| window.0 <= first);
+    let Some(index) = after.checked_sub(1).filter(|index| first <= windows[*index].1) else {
+        domain.outside += 1;
+        return;
+    };
+    match join::local(record, iterations[index].index) {
+        Ok(span) if !start.request.datapaths.iter().any(|path| path == span.datapath) => {}
+        // Outliers of aggregate mode are in the kernel's histograms already.
+        Ok(span) if start.request.aggregate && record.op <= 1 => drop(span),
+        Ok(span) => {
+            domain.spans += 1;
+            builder.add(&span);
+        }
+        Err(Unjoined::Disordered) => domain.disordered += 1,
+        Err(Unjoined::Incomplete) => domain.incomplete += 1,
+    }
+}
+
+/// Hands every whole record of a file on; a last one that was cut is left out.
+fn read_records(file: File, mut each: impl FnMut(&Record)) -> anyhow::Result<()> {
+    let mut reader = BufReader::with_capacity(CHUNK, file);
+    let mut buffer = Vec::with_capacity(2 * CHUNK);
+    loop {
+        let read = reader.by_ref().take(CHUNK as u64).read_to_end(&mut buffer);
+        let count = read.context("cannot read the records")?;
+        let mut used = 0;
+        while let Some((record, length)) = Record::decode(&buffer[used..]) {
+            each(&record);
+            used += length;
+        }
+        buffer.drain(..used);
+        if count == 0 {
+            return Ok(());
+        }
+        // No record is as long: what is left is not one.
+        anyhow::ensure!(buffer.len() < size_of::<Record>(), "the file of records is damaged");
+    }
+}
+
+/// The kernel side's counters over the measured windows.
+fn counters(iterations: &[IterationRecord]) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for iteration in iterations {
+        for (name, after) in &iteration.after.counters {
+            let before = iteration.before.counters.get(name).copied().unwrap_or(0);
+            *sums.entry(name.clone()).or_default() += after.saturating_sub(before);
+        }
+    }
+    sums
+}
+
+fn finish_domain(domain: &mut DomainReport, start: &DomainStart, iterations: &[IterationRecord]) {
+    let counted = |counter: &Counter| domain.counters.get(counter.name()).copied().unwrap_or(0);
+    let lost_in_kernel: u64 = Counter::ALL.iter().filter(|counter| counter.is_loss()).map(counted).sum();
+    domain.lost = lost_in_kernel + domain.disordered + domain.incomplete;
+    domain.lost_share = domain.lost as f64 / (domain.spans + domain.lost).max(1) as f64;
+    let programs = costs(iterations);
+    let (bpf_runs, bpf_run_ns) =
+        programs.iter().fold((0, 0), |sum, program| (sum.0 + program.runs, sum.1 + program.run_ns));
+    domain.cost = Cost {
+        measured: start.request.measure_cost,
+        bpf_run_ns,
+        bpf_runs,
+        bpf_ns_per_request: bpf_run_ns as f64 / domain.spans.max(1) as f64,
+        attach_ns: start.bindings.attach_ns,
+        programs,
+        record_bytes: domain.cost.record_bytes,
+    };
+    let last: Option<&Snapshot> = iterations.last().map(|iteration| &iteration.after);
+    let fit = start
+        .hello
+        .clock
+        .zip(last.and_then(|snapshot| snapshot.clock))
+        .and_then(|(first, last)| clock::fit(first, last));
+    domain.clock = ClockReport {
+        ticks_per_ns: fit.map(|fit| fit.ticks_per_ns),
+        error_ns: fit.map(|fit| fit.error_ns),
+    };
+}
+
+fn costs(iterations: &[IterationRecord]) -> Vec<ProgramFigures> {
+    let mut sums: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for iteration in iterations {
+        for after in &iteration.after.costs {
+            let before = iteration.before.costs.iter().find(|before| before.name == after.name);
+            let (runs, run_ns) = before.map_or((0, 0), |before| (before.runs, before.run_ns));
+            let sum = sums.entry(&after.name).or_default();
+            sum.0 += after.runs.saturating_sub(runs);
+            sum.1 += after.run_ns.saturating_sub(run_ns);
+        }
+    }
+    sums.into_iter()
+        .filter(|(_, (runs, _))| *runs != 0)
+        .map(|(name, (runs, run_ns))| ProgramFigures { name: name.into(), runs, run_ns })
+        .collect()
+}
+
+/// Aggregate mode's histograms over the measured windows, by device and operation. A longest time
+/// cannot be taken back to a window: it is the longest since the programs were attached.
+fn kernel_groups(iterations: &[IterationRecord]) -> BTreeMap<(u32, u8), GroupCount> {
+    let mut sums: BTreeMap<(u32, u8), GroupCount> = BTreeMap::new();
+    for iteration in iterations {
+        for after in &iteration.after.groups {
+            let key = (after.device, after.operation);
+            let none = GroupCount::default();
+            let before = iteration
+                .before
+                .groups
+                .iter()
+                .find(|before| (before.device, before.operation) == key)
+                .unwrap_or(&none);
+            add_group(sums.entry(key).or_default(), after, before);
+        }
+    }
+    sums.retain(|_, group| group.count != 0);
+    sums
+}
+
+fn add_group(sum: &mut GroupCount, after: &GroupCount, before: &GroupCount) {
+    (sum.device, sum.operation) = (after.device, after.operation);
+    sum.count += after.count - before.count.min(after.count);
+    sum.total_sum += after.total_sum - before.total_sum.min(after.total_sum);
+    sum.total_square += after.total_square - before.total_square.min(after.total_square);
+    sum.total_max = sum.total_max.max(after.total_max);
+    add_histogram(&mut sum.total_hist, &after.total_hist, &before.total_hist);
+    for after in &after.stages {
+        let none = StageCount::default();
+        let before = before.stages.iter().find(|before| before.pair == after.pair).unwrap_or(&none);
+        let position = sum.stages.iter().position(|stage| stage.pair == after.pair);
+        let index = position.unwrap_or_else(|| {
+            sum.stages.push(StageCount { pair: after.pair, ..StageCount::default() });
+            sum.stages.len() - 1
+        });
+        let stage = &mut sum.stages[index];
+        stage.count += after.count - before.count.min(after.count);
+        stage.sum += after.sum - before.sum.min(after.sum);
+        stage.square += after.square - before.square.min(after.square);
+        stage.product += after.product - before.product.min(after.product);
+        stage.max = stage.max.max(after.max);
+        add_histogram(&mut stage.hist, &after.hist, &before.hist);
+    }
+}
+
+fn add_histogram(sum: &mut Vec<(u16, u64)>, after: &[(u16, u64)], before: &[(u16, u64)]) {
+    let before: BTreeMap<u16, u64> = before.iter().copied().collect();
+    let mut all: BTreeMap<u16, u64> = sum.iter().copied().collect();
+    for (slot, count) in after {
+        *all.entry(*slot).or_default() += count - before.get(slot).copied().unwrap_or(0).min(*count);
+    }
+    *sum = all.into_iter().filter(|(_, count)| *count != 0).collect();
+}
+
+/// What a reader must know first.
+fn warnings(report: &Report, scenario: &Scenario) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for domain in &report.domains {
+        let limit = scenario.probes.max_lost_percent / 100.0;
+        if domain.lost_share > limit {
+            warnings.push(format!(
+                "{}: {} of {} requests were lost ({:.1}%, more than {}%): the figures below are of the rest. Try a larger probes.ring_buffer or probes.in_flight.",
+                domain.name,
+                domain.lost,
+                domain.spans + domain.lost,
+                domain.lost_share * 100.0,
+                scenario.probes.max_lost_percent
+            ));
+        }
+        if domain.spans == 0 {
+            warnings.push(format!("{}: no request was seen; does the workload use the devices or ports that are followed?", domain.name));
+        }
+    }
+    for irq in report.interrupts.iter().filter(|irq| !irq.agrees && irq.explanation.is_none()) {
+        warnings.push(format!(
+            "interrupt {} ({}): {} calls traced, but /proc/interrupts counted {}",
+            irq.irq, irq.name, irq.count, irq.proc_interrupts
+        ));
+    }
+    warnings
+}

@@ -1,0 +1,263 @@
+//! The run directory. Written as the run goes, each piece whole before the next, so that a crash
+//! leaves what there was, marked partial: the manifest says `running` until the very end.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    agent::protocol::{Bindings, Hello},
+    load::LoadResult,
+    platform::environment::Finding,
+    probe::{Request, snapshot::Snapshot},
+    resource::block_device::BlockDevice,
+    scenario::Scenario,
+};
+
+/// The format's name and version.
+pub const SCHEMA: &str = "tracer.run/1";
+
+/// How far a run came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It runs, or ended without a word.
+    Running,
+    /// It ended well.
+    Complete,
+    /// It ended early, and why.
+    Partial(String),
+}
+
+/// What a run is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The tracer's version.
+    pub version: String,
+    /// When it began (RFC 3339).
+    pub started: String,
+    /// How far it came.
+    pub state: State,
+}
+
+/// How a domain is traced.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DomainStart {
+    /// Its name.
+    pub name: String,
+    /// Its agent's first words.
+    pub hello: Hello,
+    /// What was asked for.
+    pub request: Request,
+    /// What was attached.
+    pub bindings: Bindings,
+    /// Block devices that are followed.
+    pub devices: Vec<BlockDevice>,
+    /// Interfaces by index.
+    pub interfaces: Vec<(u32, String)>,
+    /// Wishes and facts.
+    pub environment: Vec<Finding>,
+}
+
+/// One measured iteration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct IterationRecord {
+    /// Its number, from 0.
+    pub index: u32,
+    /// What the measured load did.
+    pub load: LoadResult,
+    /// Counters before.
+    pub before: Snapshot,
+    /// Counters after.
+    pub after: Snapshot,
+}
+
+/// How a domain's tracing ended.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct DomainEnd {
+    /// Requests still in flight.
+    pub in_flight: u64,
+}
+
+/// A run directory.
+#[derive(Clone, Debug)]
+pub struct RunDirectory {
+    path: PathBuf,
+}
+
+impl RunDirectory {
+    /// Makes a directory for a new run.
+    ///
+    /// # Errors
+    /// If it is there and not empty, or cannot be made.
+    pub fn create(path: &Path, scenario: &str, started: String) -> anyhow::Result<Self> {
+        if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
+            bail!("the run directory {} is not empty: name another with --out", path.display());
+        }
+        fs::create_dir_all(path)
+            .with_context(|| format!("cannot make the run directory {}", path.display()))?;
+        let run = Self { path: path.to_owned() };
+        run.set_state(started, State::Running)?;
+        run.write("scenario.toml", scenario.as_bytes())?;
+        Ok(run)
+    }
+
+    /// Opens the directory of a run that was.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let run = Self { path: path.to_owned() };
+        let manifest = run.manifest()?;
+        if manifest.schema != SCHEMA {
+            bail!("{} is of the format {}, this tracer reads {SCHEMA}", path.display(), manifest.schema);
+        }
+        Ok(run)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a file whole or not at all.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        let context = || format!("cannot write {} in {}", name, self.path.display());
+        let new = self.path.join(format!(".{name}.new"));
+        let mut file = File::create(&new).with_context(context)?;
+        file.write_all(bytes).with_context(context)?;
+        file.sync_all().with_context(context)?;
+        fs::rename(&new, self.path.join(name)).with_context(context)
+    }
+
+    /// Says how far the run has come.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn set_state(&self, started: String, state: State) -> anyhow::Result<()> {
+        let version = env!("CARGO_PKG_VERSION").into();
+        let manifest = Manifest { schema: SCHEMA.into(), version, started, state };
+        self.write("manifest.json", &serde_json::to_vec_pretty(&manifest)?)
+    }
+
+    /// The manifest.
+    ///
+    /// # Errors
+    /// If there is none that can be read.
+    pub fn manifest(&self) -> anyhow::Result<Manifest> {
+        self.read("manifest.json")
+            .with_context(|| format!("{} is not the directory of a run", self.path.display()))
+    }
+
+    /// The scenario.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn scenario(&self) -> anyhow::Result<Scenario> {
+        Ok(Scenario::load(&self.path.join("scenario.toml"), &[])?.0)
+    }
+
+    /// Writes how a domain is traced.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write_start(&self, start: &DomainStart) -> anyhow::Result<()> {
+        self.write(&format!("{}-start.json", start.name), &serde_json::to_vec_pretty(start)?)
+    }
+
+    /// How a domain was traced; `None` if the run did not come so far.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn start(&self, domain: &str) -> anyhow::Result<Option<DomainStart>> {
+        let name = format!("{domain}-start.json");
+        if self.path.join(&name).exists() { self.read(&name).map(Some) } else { Ok(None) }
+    }
+
+    /// Writes how a domain's tracing ended.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write_end(&self, domain: &str, end: &DomainEnd) -> anyhow::Result<()> {
+        self.write(&format!("{domain}-end.json"), &serde_json::to_vec(end)?)
+    }
+
+    /// How a domain's tracing ended; the default if it did not end in order.
+    #[must_use]
+    pub fn end(&self, domain: &str) -> DomainEnd {
+        self.read(&format!("{domain}-end.json")).unwrap_or_default()
+    }
+
+    /// Adds a measured iteration.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn add_iteration(&self, iteration: &IterationRecord) -> anyhow::Result<()> {
+        let mut line = serde_json::to_vec(iteration)?;
+        line.push(b'\n');
+        self.append("iterations.jsonl")?
+            .write_all(&line)
+            .with_context(|| format!("cannot write iterations.jsonl in {}", self.path.display()))
+    }
+
+    /// The measured iterations; a last line that was cut is left out.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn iterations(&self) -> anyhow::Result<Vec<IterationRecord>> {
+        let text = match fs::read_to_string(self.path.join("iterations.jsonl")) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error).context("cannot read iterations.jsonl"),
+        };
+        Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
+    }
+
+    /// The file of a domain's records, to add to.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn append(&self, name: &str) -> anyhow::Result<File> {
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path.join(name))
+            .with_context(|| format!("cannot write {name} in {}", self.path.display()))
+    }
+
+    /// The file of a domain's records, to read.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn records(&self, domain: &str) -> anyhow::Result<Option<File>> {
+        match File::open(self.path.join(records_name(domain))) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", records_name(domain))),
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> anyhow::Result<T> {
+        let path = self.path.join(name);
+        let text = fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
+    }
+}
+
+/// Name of the file of a domain's records.
+#[must_use]
+pub fn records_name(domain: &str) -> String {
+    format!("{domain}-records.bin")
+}

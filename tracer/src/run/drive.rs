@@ -1,0 +1,313 @@
+//! Drives a scenario: makes its resources, starts the agent, runs the iterations, puts everything
+//! back.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    agent::{
+        client::{Client, Sink},
+        protocol::{Action, Answer},
+    },
+    load::LoadResult,
+    platform::environment,
+    probe::{Request, snapshot::Snapshot},
+    resource::{Resources, block_device},
+    run::{
+        directory::{DomainEnd, DomainStart, IterationRecord, RunDirectory, State, records_name},
+        workload::{self, Specs},
+    },
+    scenario::{
+        Scenario,
+        types::{Mode, Workload},
+    },
+};
+
+/// Time for commands that answer at once.
+const SOON: Duration = Duration::from_secs(30);
+/// The agent looks after a running load in turns of this length, so that it can be stopped.
+const TURN: Duration = Duration::from_millis(100);
+/// The measured load's number; its server's, and the backgrounds', follow.
+const MEASURED: u32 = 0;
+const FIRST_OTHER: u32 = 1;
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The run directory.
+    pub out: PathBuf,
+    /// This program, for agents.
+    pub exe: PathBuf,
+    /// When it began (RFC 3339).
+    pub started: String,
+}
+
+/// Runs a scenario. The run directory is written whatever happens; its state tells how it ended.
+///
+/// # Errors
+/// If nothing could be measured at all.
+pub async fn drive(scenario: &Scenario, text: &str, options: &Options) -> anyhow::Result<RunDirectory> {
+    // Signals are taken from here on, so that none can end the process with something left behind.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let directory = RunDirectory::create(&options.out, text, options.started.clone())?;
+    let resources = Resources::create(&scenario.resource)?;
+    let mut session = Session::start(scenario, &resources, &directory, &options.exe).await?;
+    let outcome = tokio::select! {
+        outcome = session.measure() => outcome,
+        _ = interrupt.recv() => Err(anyhow!("interrupted by SIGINT")),
+        _ = terminate.recv() => Err(anyhow!("ended by SIGTERM")),
+    };
+    let ended = session.end(outcome.is_err()).await;
+    let removed = resources.remove();
+    let problem = [outcome, ended, removed].into_iter().find_map(Result::err);
+    let state = problem.map_or(State::Complete, |error| State::Partial(format!("{error:#}")));
+    // On a full disk this fails, too: then the manifest goes on saying `running`, which means partial.
+    if let Err(error) = directory.set_state(options.started.clone(), state) {
+        tracing::error!("{error:#}");
+    }
+    Ok(directory)
+}
+
+/// A domain being traced.
+struct Session<'a> {
+    scenario: &'a Scenario,
+    directory: &'a RunDirectory,
+    domain: String,
+    client: Client,
+    measured: Specs,
+    others: Vec<Specs>,
+    /// What runs now, for the end.
+    running: Vec<u32>,
+    /// The iteration that runs now.
+    open: Option<(u32, Snapshot)>,
+}
+
+impl<'a> Session<'a> {
+    async fn start(
+        scenario: &'a Scenario,
+        resources: &Resources,
+        directory: &'a RunDirectory,
+        exe: &Path,
+    ) -> anyhow::Result<Self> {
+        let domain = scenario.domain.first().context("the scenario has no domain")?.name.clone();
+        let measured = workload::specs(&scenario.workload, resources)?;
+        let others = scenario
+            .background
+            .iter()
+            .map(|load| workload::specs(load, resources))
+            .collect::<anyhow::Result<_>>()?;
+        let devices = devices(scenario, resources)?;
+        let request = request(scenario, &devices);
+        let (mut client, hello) = Client::start_local(&domain, exe, sink(directory, &domain)?).await?;
+        let bindings = match client.ask(Action::Attach(request.clone()), SOON).await {
+            Ok(Answer::Attached(bindings)) => bindings,
+            Ok(_) => bail!("the agent gave an answer to another question"),
+            Err(error) => {
+                client.end().await;
+                return Err(error);
+            }
+        };
+        directory.write_start(&DomainStart {
+            name: domain.clone(),
+            hello,
+            request,
+            bindings,
+            devices,
+            interfaces: resources.interfaces(),
+            environment: environment::check(scenario, Path::new("/")),
+        })?;
+        Ok(Self { scenario, directory, domain, client, measured, others, running: Vec::new(), open: None })
+    }
+
+    /// Warm-up and measured iterations.
+    async fn measure(&mut self) -> anyhow::Result<()> {
+        let mut id = FIRST_OTHER;
+        if let Some(server) = self.measured.server.clone() {
+            self.start_load(id, server).await?;
+            id += 1;
+        }
+        for specs in self.others.clone() {
+            for spec in specs.server.into_iter().chain([specs.load]) {
+                self.start_load(id, spec).await?;
+                id += 1;
+            }
+        }
+        let run = &self.scenario.run;
+        let (warm_up, iterations) = (run.warm_up, run.iterations);
+        for number in 0..warm_up + iterations {
+            self.prepare().await?;
+            let measured = number.checked_sub(warm_up);
+            match measured {
+                Some(index) => tracing::info!("iteration {} of {iterations}", index + 1),
+                None => tracing::info!("warm-up {} of {warm_up}", number + 1),
+            }
+            self.iterate(measured).await?;
+        }
+        Ok(())
+    }
+
+    /// What happens before an iteration.
+    async fn prepare(&mut self) -> anyhow::Result<()> {
+        let run = &self.scenario.run;
+        if let (Some(bytes), Some(path)) = (run.read_before, &run.read_before_file) {
+            let action = Action::ReadUnrelated { path: path.clone(), bytes: bytes.0 };
+            self.client.ask(action, run.timeout.0).await?;
+        }
+        if run.drop_caches {
+            self.client.ask(Action::DropCaches, run.timeout.0).await?;
+        }
+        tokio::time::sleep(run.pause.0).await;
+        Ok(())
+    }
+
+    async fn iterate(&mut self, measured: Option<u32>) -> anyhow::Result<()> {
+        if let Some(index) = measured {
+            let before = self.snapshot().await?;
+            self.open = Some((index, before));
+        }
+        let spec = self.measured.load.clone();
+        self.start_load(MEASURED, spec).await?;
+        let limit = self.scenario.run.timeout.0;
+        let load = tokio::time::timeout(limit, self.wait(MEASURED)).await.map_err(|_| {
+            anyhow!("the workload did not end within run.timeout ({limit:?}); give it more time or less to do")
+        })??;
+        self.close(load).await
+    }
+
+    /// Writes the open iteration down.
+    async fn close(&mut self, load: LoadResult) -> anyhow::Result<()> {
+        let Some((index, before)) = self.open.take() else { return Ok(()) };
+        let after = self.snapshot().await?;
+        self.directory.add_iteration(&IterationRecord { index, load, before, after })
+    }
+
+    async fn start_load(&mut self, id: u32, spec: crate::load::LoadSpec) -> anyhow::Result<()> {
+        self.running.push(id);
+        self.client.ask(Action::StartLoad { id, spec }, SOON).await.map(drop)
+    }
+
+    async fn wait(&mut self, id: u32) -> anyhow::Result<LoadResult> {
+        let timeout_ms = u64::try_from(TURN.as_millis()).unwrap_or(100);
+        loop {
+            match self.client.ask(Action::WaitLoad { id, timeout_ms }, SOON).await? {
+                Answer::Load(result) => {
+                    self.running.retain(|other| *other != id);
+                    return Ok(result);
+                }
+                Answer::Running => {}
+                _ => bail!("the agent gave an answer to another question"),
+            }
+        }
+    }
+
+    async fn snapshot(&mut self) -> anyhow::Result<Snapshot> {
+        match self.client.ask(Action::Snapshot, SOON).await? {
+            Answer::Snapshot(snapshot) => Ok(snapshot),
+            _ => bail!("the agent gave an answer to another question"),
+        }
+    }
+
+    /// Stops loads, detaches, ends the agent. After an early end the iteration that ran is kept as far
+    /// as it came.
+    async fn end(mut self, early: bool) -> anyhow::Result<()> {
+        let outcome = self.wind_up(early).await;
+        self.client.end().await;
+        outcome
+    }
+
+    async fn wind_up(&mut self, early: bool) -> anyhow::Result<()> {
+        for id in std::mem::take(&mut self.running) {
+            let stopped = self.client.ask(Action::StopLoad { id }, SOON).await;
+            if let (MEASURED, true, Ok(Answer::Load(load))) = (id, early, stopped) {
+                self.close(load).await?;
+            }
+        }
+        let answer = self.client.ask(Action::Detach, SOON).await?;
+        if let Answer::Detached { in_flight } = answer {
+            self.directory.write_end(&self.domain, &DomainEnd { in_flight })?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes records as they come.
+fn sink(directory: &RunDirectory, domain: &str) -> anyhow::Result<Sink> {
+    let mut file = directory.append(&records_name(domain))?;
+    let path = directory.path().to_owned();
+    Ok(Box::new(move |bytes| {
+        file.write_all(&bytes).with_context(|| format!("cannot write records into {}", path.display()))
+    }))
+}
+
+/// The block devices to follow: those named, else those that the workload uses.
+fn devices(scenario: &Scenario, resources: &Resources) -> anyhow::Result<Vec<block_device::BlockDevice>> {
+    let root = Path::new("/");
+    if !scenario.probes.datapaths.iter().any(|path| path.starts_with("disk/")) {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    match &scenario.probes.devices {
+        Some(names) if names.iter().any(|name| name == "all") => found = block_device::all(root),
+        Some(names) => {
+            for name in names {
+                let path = resources.path(name)?;
+                let serving = block_device::serving(&path, root).context("probes.devices")?;
+                if serving.is_empty() {
+                    bail!("probes.devices: no block device serves {}", path.display());
+                }
+                found.extend(serving);
+            }
+        }
+        None => {
+            for load in std::iter::once(&scenario.workload).chain(&scenario.background) {
+                for path in paths(load, resources) {
+                    found.extend(block_device::serving(&path, root).context("workload.target")?);
+                }
+            }
+            if found.is_empty() {
+                found = block_device::all(root);
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+/// Paths that a load uses, as far as its scenario tells.
+fn paths(load: &Workload, resources: &Resources) -> Vec<PathBuf> {
+    let references = load.args.iter().filter_map(|arg| {
+        let at = arg.find('@')?;
+        (at == 0 || arg[..at].ends_with('=')).then(|| &arg[at..])
+    });
+    load.target.as_deref().into_iter().chain(references).filter_map(|name| resources.path(name).ok()).collect()
+}
+
+fn request(scenario: &Scenario, devices: &[block_device::BlockDevice]) -> Request {
+    let probes = &scenario.probes;
+    let ports = probes.ports.clone().unwrap_or_else(|| {
+        std::iter::once(&scenario.workload).filter_map(workload::port).collect()
+    });
+    let power = |value: u32| value.checked_next_power_of_two().unwrap_or(1 << 31);
+    // With more devices than the programs can tell apart, follow all.
+    let named = if devices.len() > tracer_common::settings::MAX_DEVICES { &[][..] } else { devices };
+    Request {
+        datapaths: probes.datapaths.clone(),
+        aggregate: probes.mode == Mode::Aggregate,
+        outlier_ns: probes.outlier.map(|time| u64::try_from(time.0.as_nanos()).unwrap_or(u64::MAX)),
+        ring_bytes: power(u32::try_from(probes.ring_buffer.0).unwrap_or(1 << 30)),
+        in_flight: power(probes.in_flight),
+        devices: named.iter().map(|device| device.dev).collect(),
+        bio_based: devices.iter().any(|device| device.bio_based),
+        ports,
+        sample: probes.sample,
+        measure_cost: probes.measure_cost,
+    }
+}
