@@ -91,11 +91,9 @@ pub fn blk_queue(ctx: BtfTracePointContext) -> i32 {
     record.dev = dev;
     record.position = read(bio, Member::BioSector);
     record.bytes = bytes;
-    // SAFETY: the helpers have no preconditions.
-    unsafe {
-        record.tid = bpf_get_current_pid_tgid() as u32;
-        record.cpu = bpf_get_smp_processor_id() as u16;
-    }
+    record.tid = bpf_get_current_pid_tgid() as u32;
+    // SAFETY: the helper has no preconditions.
+    record.cpu = unsafe { bpf_get_smp_processor_id() } as u16;
     record.at[QUEUE] = now();
     0
 }

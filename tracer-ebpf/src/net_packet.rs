@@ -51,11 +51,6 @@ impl Packet {
             record.flags |= flag::SEGMENTED;
         }
     }
-
-    #[inline(always)]
-    pub fn is_tcp(&self) -> bool {
-        self.protocol == TCP
-    }
 }
 
 /// A packet on its way in: its data begin with the network header.

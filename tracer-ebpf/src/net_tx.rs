@@ -52,8 +52,7 @@ static SEND_CALL_COUNT: Setting = Setting::new(0);
 
 #[inline(always)]
 fn current_tid() -> u32 {
-    // SAFETY: the helper has no preconditions.
-    unsafe { bpf_get_current_pid_tgid() as u32 }
+    bpf_get_current_pid_tgid() as u32
 }
 
 #[inline(always)]

@@ -44,6 +44,13 @@ pub enum Command {
         /// The shell.
         shell: Shell,
     },
+    /// Writes man pages.
+    #[command(hide = true)]
+    Man {
+        /// The folder to write to.
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// Serves a loader over standard input and output.
     #[command(hide = true)]
     Agent {

@@ -54,6 +54,12 @@ pub fn obey(cli: Cli) -> anyhow::Result<u8> {
             clap_complete::generate(shell, &mut Cli::command(), "tracer", &mut out);
             print(&out).map(|()| WELL)
         }
+        Command::Man { out } => {
+            fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+            clap_mangen::generate_to(Cli::command(), &out)
+                .with_context(|| format!("cannot write man pages into {}", out.display()))?;
+            Ok(WELL)
+        }
         Command::Agent { .. } => {
             agent::serve::serve(io::stdin(), io::stdout(), Path::new("/")).map(|()| WELL)
         }
@@ -68,7 +74,10 @@ pub fn complain(error: &anyhow::Error) {
 
 /// Writes data to standard output; that the reader has gone is no error.
 fn print(bytes: &[u8]) -> anyhow::Result<()> {
-    match io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()) {
+    match io::stdout()
+        .write_all(bytes)
+        .and_then(|()| io::stdout().flush())
+    {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(error).context("cannot write to standard output")
         }
@@ -78,20 +87,34 @@ fn print(bytes: &[u8]) -> anyhow::Result<()> {
 
 fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let mut overrides = args.overrides.clone();
-    overrides.extend(args.iterations.map(|count| format!("run.iterations={count}")));
+    overrides.extend(
+        args.iterations
+            .map(|count| format!("run.iterations={count}")),
+    );
     let (scenario, text) = Scenario::load(&args.scenario, &overrides)?;
     let root = Path::new("/");
     Kernel::from_root(root)?;
     if !nix::unistd::geteuid().is_root() {
-        bail!("`tracer run` must be root: eBPF programs, page cache and network namespaces need it; use sudo");
+        bail!(
+            "`tracer run` must be root: eBPF programs, page cache and network namespaces need it; use sudo"
+        );
     }
     let now = jiff::Zoned::now();
     let out = args.out.clone().unwrap_or_else(|| {
-        PathBuf::from("runs").join(format!("{}-{}", scenario.name, now.strftime("%Y%m%d-%H%M%S%.3f")))
+        PathBuf::from("runs").join(format!(
+            "{}-{}",
+            scenario.name,
+            now.strftime("%Y%m%d-%H%M%S%.3f")
+        ))
     });
     for finding in environment::check(&scenario, root) {
         if finding.verdict == Verdict::Differs {
-            tracing::warn!("{} is {}, the scenario wants {}", finding.what, finding.actual, finding.wanted.unwrap_or_default());
+            tracing::warn!(
+                "{} is {}, the scenario wants {}",
+                finding.what,
+                finding.actual,
+                finding.wanted.unwrap_or_default()
+            );
         }
     }
     let options = Options {
@@ -99,10 +122,17 @@ fn run(args: &RunArgs) -> anyhow::Result<u8> {
         exe: std::env::current_exe().context("cannot find this program's own file")?,
         started: now.timestamp().to_string(),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let directory = runtime.block_on(run::drive(&scenario, &text, &options))?;
     let report = run::analyse(&directory)?;
-    let format = if args.json { Format::Json } else { Format::Text };
+    let format = if args.json {
+        Format::Json
+    } else {
+        Format::Text
+    };
     print(&report::render(&report, format)?)?;
     tracing::info!("the run is in {}", directory.path().display());
     Ok(code(&report, &scenario))
@@ -111,7 +141,12 @@ fn run(args: &RunArgs) -> anyhow::Result<u8> {
 /// How a run went, as an exit code.
 fn code(report: &Report, scenario: &Scenario) -> u8 {
     let limit = scenario.probes.max_lost_percent / 100.0;
-    if report.partial.is_some() || report.domains.iter().any(|domain| domain.lost_share > limit) {
+    if report.partial.is_some()
+        || report
+            .domains
+            .iter()
+            .any(|domain| domain.lost_share > limit)
+    {
         PARTIAL
     } else if report.thresholds.iter().any(|threshold| !threshold.kept) {
         EXCEEDED
@@ -124,7 +159,9 @@ fn report(args: &ReportArgs) -> anyhow::Result<u8> {
     let report = run::analyse(&RunDirectory::open(&args.run)?)?;
     let bytes = report::render(&report, args.format)?;
     match &args.output {
-        Some(path) => fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?,
+        Some(path) => {
+            fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+        }
         None => print(&bytes)?,
     }
     Ok(WELL)
@@ -135,8 +172,17 @@ fn probes(args: &ProbesArgs) -> anyhow::Result<u8> {
     let kernel = Kernel::from_root(Path::new("/"))?;
     let chosen: Vec<_> = match &args.datapath {
         Some(name) => {
-            let known = || DATAPATHS.iter().map(|path| path.name).collect::<Vec<_>>().join(", ");
-            vec![datapath(name).with_context(|| format!("there is no datapath {name}; known: {}", known()))?]
+            let known = || {
+                DATAPATHS
+                    .iter()
+                    .map(|path| path.name)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
+            vec![
+                datapath(name)
+                    .with_context(|| format!("there is no datapath {name}; known: {}", known()))?,
+            ]
         }
         None => DATAPATHS.iter().collect(),
     };
@@ -177,18 +223,29 @@ fn probe(kernel: &Kernel, name: &str, summary: &str) -> (String, serde_json::Val
         Ok(attached) => {
             for probe in &attached.planned {
                 let point = probe.point.as_deref().unwrap_or("-");
-                text.push_str(&format!("  {point:<18} {:<24} {:<7} {}\n", probe.role, probe.binding, probe.symbol));
+                text.push_str(&format!(
+                    "  {point:<18} {:<24} {:<7} {}\n",
+                    probe.role, probe.binding, probe.symbol
+                ));
             }
             for missing in &attached.unavailable {
                 let point = missing.point.as_deref().unwrap_or("-");
-                text.push_str(&format!("  {point:<18} {:<24} none: {}\n", missing.role, missing.why.join("; ")));
+                text.push_str(&format!(
+                    "  {point:<18} {:<24} none: {}\n",
+                    missing.role,
+                    missing.why.join("; ")
+                ));
             }
             let document = json!({"name": name, "traceable": true, "attached": attached.planned, "unavailable": attached.unavailable});
             (text, document, true)
         }
         Err(error) => {
             text.push_str(&format!("  cannot be traced: {error}\n"));
-            (text, json!({"name": name, "traceable": false, "error": error.to_string()}), false)
+            (
+                text,
+                json!({"name": name, "traceable": false, "error": error.to_string()}),
+                false,
+            )
         }
     }
 }
@@ -196,9 +253,17 @@ fn probe(kernel: &Kernel, name: &str, summary: &str) -> (String, serde_json::Val
 fn check_env(args: &CheckEnvArgs) -> anyhow::Result<u8> {
     let (scenario, _) = Scenario::load(&args.scenario, &[])?;
     let findings = environment::check(&scenario, Path::new("/"));
-    let differs = findings.iter().any(|finding| finding.verdict == Verdict::Differs);
+    let differs = findings
+        .iter()
+        .any(|finding| finding.verdict == Verdict::Differs);
     if args.json {
-        print(format!("{:#}\n", json!({"schema": "tracer.environment/1", "findings": findings})).as_bytes())?;
+        print(
+            format!(
+                "{:#}\n",
+                json!({"schema": "tracer.environment/1", "findings": findings})
+            )
+            .as_bytes(),
+        )?;
     } else {
         let mut out = String::new();
         for finding in &findings {
@@ -209,7 +274,10 @@ fn check_env(args: &CheckEnvArgs) -> anyhow::Result<u8> {
                 Verdict::Note => "-",
             };
             let wanted = finding.wanted.as_deref().unwrap_or("nothing in particular");
-            out.push_str(&format!("{verdict:<8} {:<26} is {}, wanted: {wanted}\n", finding.what, finding.actual));
+            out.push_str(&format!(
+                "{verdict:<8} {:<26} is {}, wanted: {wanted}\n",
+                finding.what, finding.actual
+            ));
             if let Some(hint) = &finding.hint {
                 out.push_str(&format!("         {hint}\n"));
             }

@@ -42,7 +42,11 @@ impl Client {
     ///
     /// # Errors
     /// If it cannot be started, or does not say hello in this protocol's version.
-    pub async fn start_local(domain: &str, exe: &Path, sink: Sink) -> anyhow::Result<(Self, Hello)> {
+    pub async fn start_local(
+        domain: &str,
+        exe: &Path,
+        sink: Sink,
+    ) -> anyhow::Result<(Self, Hello)> {
         let mut child = tokio::process::Command::new(exe)
             .args(["agent", "--stdio"])
             .stdin(Stdio::piped())
@@ -51,12 +55,24 @@ impl Client {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("cannot start the agent of domain {domain}: {}", exe.display()))?;
+            .with_context(|| {
+                format!(
+                    "cannot start the agent of domain {domain}: {}",
+                    exe.display()
+                )
+            })?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().context("the agent has no output")?;
         let (sender, messages) = mpsc::channel(16);
         let reader = tokio::spawn(read(stdout, sink, sender));
-        let mut client = Self { domain: domain.into(), child, stdin, messages, reader, number: 0 };
+        let mut client = Self {
+            domain: domain.into(),
+            child,
+            stdin,
+            messages,
+            reader,
+            number: 0,
+        };
         let hello = client.hello().await?;
         Ok((client, hello))
     }
@@ -65,7 +81,9 @@ impl Client {
         let domain = &self.domain;
         let message = timeout(HELLO_TIMEOUT, self.messages.recv())
             .await
-            .map_err(|_| anyhow!("the agent of domain {domain} did not answer in {HELLO_TIMEOUT:?}"))?
+            .map_err(|_| {
+                anyhow!("the agent of domain {domain} did not answer in {HELLO_TIMEOUT:?}")
+            })?
             .ok_or_else(|| anyhow!("the agent of domain {domain} ended at once"))??;
         match message {
             Message::Hello(hello) if hello.protocol == VERSION => Ok(*hello),
@@ -89,7 +107,10 @@ impl Client {
         let domain = self.domain.clone();
         let gone = || anyhow!("the agent of domain {domain} is gone");
         let stdin = self.stdin.as_mut().ok_or_else(gone)?;
-        stdin.write_all(&header(FrameType::Message, payload.len())?).await.map_err(|_| gone())?;
+        stdin
+            .write_all(&header(FrameType::Message, payload.len())?)
+            .await
+            .map_err(|_| gone())?;
         stdin.write_all(&payload).await.map_err(|_| gone())?;
         stdin.flush().await.map_err(|_| gone())?;
         timeout(limit, self.reply(number))

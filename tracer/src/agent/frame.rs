@@ -31,7 +31,9 @@ pub struct Frame {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The length is over the bound.
-    #[error("a frame of {0} bytes; at most {MAX_PAYLOAD} are allowed: the other side does not speak this protocol")]
+    #[error(
+        "a frame of {0} bytes; at most {MAX_PAYLOAD} are allowed: the other side does not speak this protocol"
+    )]
     TooLong(usize),
     /// The type is not known.
     #[error("a frame of the unknown type {0}: the other side does not speak this protocol")]
@@ -68,7 +70,9 @@ impl Decoder {
     /// # Errors
     /// If the stream is not of this protocol; then nothing more can be read from it.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
-        let Some(header) = self.buffer.get(..HEADER) else { return Ok(None) };
+        let Some(header) = self.buffer.get(..HEADER) else {
+            return Ok(None);
+        };
         let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
         let frame_type = match header[4] {
             1 => FrameType::Message,
@@ -82,7 +86,10 @@ impl Decoder {
             return Ok(None);
         }
         self.buffer.advance(HEADER);
-        Ok(Some(Frame { frame_type, payload: self.buffer.split_to(length).freeze() }))
+        Ok(Some(Frame {
+            frame_type,
+            payload: self.buffer.split_to(length).freeze(),
+        }))
     }
 }
 
@@ -126,7 +133,9 @@ mod tests {
     #[test]
     fn a_length_over_the_bound_is_refused_before_its_payload_comes() {
         let mut decoder = Decoder::default();
-        decoder.buffer().extend_from_slice(&[0xff, 0xff, 0xff, 0x7f, 1]);
+        decoder
+            .buffer()
+            .extend_from_slice(&[0xff, 0xff, 0xff, 0x7f, 1]);
         assert_eq!(decoder.next_frame(), Err(FrameError::TooLong(0x7fff_ffff)));
     }
 }

@@ -59,7 +59,11 @@ fn say<W: Write>(output: &Output<W>, message: &Message) -> anyhow::Result<()> {
 /// # Errors
 /// If the loader sends what is not of the protocol, or cannot be written to. However it ends, the
 /// programs are detached and the loads stopped.
-pub fn serve(input: impl Read, output: impl Write + Send + 'static, root: &Path) -> anyhow::Result<()> {
+pub fn serve(
+    input: impl Read,
+    output: impl Write + Send + 'static,
+    root: &Path,
+) -> anyhow::Result<()> {
     let output = Arc::new(Mutex::new(output));
     let hello = Hello {
         protocol: VERSION,
@@ -75,8 +79,17 @@ pub fn serve(input: impl Read, output: impl Write + Send + 'static, root: &Path)
         loads: BTreeMap::new(),
     };
     read_commands(input, |command| {
-        let result = agent.obey(command.action).map(Box::new).map_err(|error| format!("{error:#}"));
-        say(&output, &Message::Reply { number: command.number, result })
+        let result = agent
+            .obey(command.action)
+            .map(Box::new)
+            .map_err(|error| format!("{error:#}"));
+        say(
+            &output,
+            &Message::Reply {
+                number: command.number,
+                result,
+            },
+        )
     })
 }
 
@@ -160,13 +173,17 @@ impl<W: Write + Send + 'static> Agent<W> {
     }
 
     fn running(&mut self, id: u32) -> anyhow::Result<&mut load::RunningLoad> {
-        self.loads.get_mut(&id).ok_or_else(|| anyhow!("no load {id} runs"))
+        self.loads
+            .get_mut(&id)
+            .ok_or_else(|| anyhow!("no load {id} runs"))
     }
 
     fn attach(&mut self, request: &probe::Request) -> anyhow::Result<Bindings> {
         let kernel = Kernel::from_root(&self.root)?;
         let stats = if request.measure_cost {
-            Some(aya::sys::enable_stats(aya::sys::Stats::RunTime).context("the kernel does not time BPF programs; set probes.measure_cost = false")?)
+            Some(aya::sys::enable_stats(aya::sys::Stats::RunTime).context(
+                "the kernel does not time BPF programs; set probes.measure_cost = false",
+            )?)
         } else {
             None
         };
@@ -175,10 +192,20 @@ impl<W: Write + Send + 'static> Agent<W> {
         let drain = Arc::new(Mutex::new(drain));
         let stop = Arc::new(AtomicBool::new(false));
         let thread = thread::Builder::new().name("drain".into()).spawn({
-            let (drain, stop, output) = (Arc::clone(&drain), Arc::clone(&stop), Arc::clone(&self.output));
+            let (drain, stop, output) = (
+                Arc::clone(&drain),
+                Arc::clone(&stop),
+                Arc::clone(&self.output),
+            );
             move || drain_until(&stop, &drain, &output)
         })?;
-        self.tracing = Some(Tracing { ebpf: attached.ebpf, _stats: stats, drain, stop, thread: Some(thread) });
+        self.tracing = Some(Tracing {
+            ebpf: attached.ebpf,
+            _stats: stats,
+            drain,
+            stop,
+            thread: Some(thread),
+        });
         Ok(Bindings {
             planned: attached.planned,
             unavailable: attached.unavailable,
@@ -194,13 +221,17 @@ impl<W: Write + Send + 'static> Agent<W> {
 
     /// Detaches, then sends what the ring buffer and the table of requests still hold.
     fn detach(&mut self) -> anyhow::Result<Answer> {
-        let Some(mut tracing) = self.tracing.take() else { return Ok(Answer::Detached { in_flight: 0 }) };
+        let Some(mut tracing) = self.tracing.take() else {
+            return Ok(Answer::Detached { in_flight: 0 });
+        };
         probe::attach::detach(&mut tracing.ebpf);
         drain_once(&mut lock(&tracing.drain), &mut Vec::new(), &self.output)?;
         let (ended, in_flight) = sweep(&tracing.ebpf);
         for batch in ended.chunks(BATCH_BYTES / size_of::<Record>()) {
             let mut bytes = Vec::new();
-            batch.iter().for_each(|record| record.encode(|piece| bytes.extend_from_slice(piece)));
+            batch
+                .iter()
+                .for_each(|record| record.encode(|piece| bytes.extend_from_slice(piece)));
             send(&self.output, FrameType::Records, &bytes)?;
         }
         Ok(Answer::Detached { in_flight })
@@ -210,14 +241,22 @@ impl<W: Write + Send + 'static> Agent<W> {
 /// Requests left in the table: those that had ended (their reader was not yet seen to run), and the
 /// number of the others.
 fn sweep(ebpf: &Ebpf) -> (Vec<Record>, u64) {
-    let Some(slots) = ebpf.map("SLOTS").and_then(|map| Array::<_, Slot>::try_from(map).ok()) else {
+    let Some(slots) = ebpf
+        .map("SLOTS")
+        .and_then(|map| Array::<_, Slot>::try_from(map).ok())
+    else {
         return (Vec::new(), 0);
     };
-    let used = slots.iter().filter_map(Result::ok).filter(|slot| slot.key != 0);
+    let used = slots
+        .iter()
+        .filter_map(Result::ok)
+        .filter(|slot| slot.key != 0);
     let (ended, flying): (Vec<Slot>, Vec<Slot>) =
         used.partition(|slot| matches!(slot.state, state::ENDING | state::WOKEN));
     let ended = ended.into_iter().map(|slot| slot.record);
-    let ended = ended.filter(|record| Kind::from_u8(record.kind).is_some()).collect();
+    let ended = ended
+        .filter(|record| Kind::from_u8(record.kind).is_some())
+        .collect();
     (ended, flying.len() as u64)
 }
 
@@ -232,7 +271,11 @@ fn drain_until<W: Write>(stop: &AtomicBool, drain: &Mutex<Drain>, output: &Outpu
     }
 }
 
-fn drain_once<W: Write>(drain: &mut Drain, batch: &mut Vec<u8>, output: &Output<W>) -> anyhow::Result<()> {
+fn drain_once<W: Write>(
+    drain: &mut Drain,
+    batch: &mut Vec<u8>,
+    output: &Output<W>,
+) -> anyhow::Result<()> {
     loop {
         batch.clear();
         let empty = drain.fill(batch, BATCH_BYTES);

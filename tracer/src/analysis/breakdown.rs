@@ -220,12 +220,17 @@ impl Breakdown {
     /// Name of the group.
     #[must_use]
     pub fn title(&self) -> String {
-        format!("{} · {} · {} · {}", self.datapath, self.domain, self.device, self.operation)
+        format!(
+            "{} · {} · {} · {}",
+            self.datapath, self.domain, self.device, self.operation
+        )
     }
 
     /// The stage of this name: both ends, or the letters.
     #[must_use]
     pub fn stage(&self, name: &str) -> Option<&StageFigures> {
-        self.stages.iter().find(|stage| stage.name() == name || stage.letters.as_deref() == Some(name))
+        self.stages
+            .iter()
+            .find(|stage| stage.name() == name || stage.letters.as_deref() == Some(name))
     }
 }

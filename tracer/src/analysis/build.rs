@@ -68,23 +68,41 @@ impl BreakdownBuilder {
     /// Keeps the `slowest` slowest spans of each group.
     #[must_use]
     pub const fn new(slowest: usize) -> Self {
-        Self { groups: BTreeMap::new(), slowest }
+        Self {
+            groups: BTreeMap::new(),
+            slowest,
+        }
     }
 
     /// Adds a span.
     pub fn add(&mut self, span: &Span) {
-        let key = Key { datapath: span.datapath, device: span.device, operation: span.operation };
+        let key = Key {
+            datapath: span.datapath,
+            device: span.device,
+            operation: span.operation,
+        };
         let group = self.groups.entry(key).or_default();
         let total = span.total_ns();
         group.total.add(total, total);
         group.bytes += u64::from(span.bytes);
         let order = points_of(span.datapath);
-        let place = |point| order.iter().position(|other| *other == point).unwrap_or(usize::MAX);
+        let place = |point| {
+            order
+                .iter()
+                .position(|other| *other == point)
+                .unwrap_or(usize::MAX)
+        };
         for (from, to, time) in span.stages() {
             let stage = group.stages.entry((place(from), place(to)));
-            stage.or_insert_with(|| (from, to, Sums::default())).2.add(time, total);
+            stage
+                .or_insert_with(|| (from, to, Sums::default()))
+                .2
+                .add(time, total);
         }
-        let iteration = group.iterations.entry(span.iteration).or_insert_with(|| (Sums::default(), u64::MAX));
+        let iteration = group
+            .iterations
+            .entry(span.iteration)
+            .or_insert_with(|| (Sums::default(), u64::MAX));
         iteration.0.add(total, total);
         iteration.1 = iteration.1.min(total);
         for (bit, name) in flag::NAMES {
@@ -97,7 +115,11 @@ impl BreakdownBuilder {
 
     /// Adds what the kernel has summed in aggregate mode.
     pub fn add_kernel_group(&mut self, datapath: &'static str, device: u32, counts: &GroupCount) {
-        let key = Key { datapath, device, operation: counts.operation };
+        let key = Key {
+            datapath,
+            device,
+            operation: counts.operation,
+        };
         let group = self.groups.entry(key).or_default();
         group.approximate = true;
         group.total = Sums::from_kernel(&StageCount {
@@ -113,19 +135,26 @@ impl BreakdownBuilder {
             let pair = PAIRS[stage.pair.min(PAIRS.len() - 1)];
             let points = Kind::Disk.points();
             let ends = (points[pair.0], points[pair.1]);
-            group.stages.insert((pair.0, pair.1), (ends.0, ends.1, Sums::from_kernel(stage)));
+            group
+                .stages
+                .insert((pair.0, pair.1), (ends.0, ends.1, Sums::from_kernel(stage)));
         }
     }
 
     /// The breakdowns.
     #[must_use]
     pub fn finish(self, names: &Names) -> Vec<Breakdown> {
-        self.groups.into_iter().map(|(key, group)| group.finish(key, names)).collect()
+        self.groups
+            .into_iter()
+            .map(|(key, group)| group.finish(key, names))
+            .collect()
     }
 }
 
 fn keep_slow(heap: &mut BinaryHeap<Slow>, keep: usize, span: &Span, total: u64) {
-    if keep == 0 || (heap.len() >= keep && heap.peek().is_some_and(|Reverse(least)| total < least.0)) {
+    if keep == 0
+        || (heap.len() >= keep && heap.peek().is_some_and(|Reverse(least)| total < least.0))
+    {
         return;
     }
     let head = (span.bytes, span.tid, span.position, span.flags);
@@ -176,13 +205,24 @@ impl Group {
             .map(|(from, to, sums)| StageFigures::new(*from, *to, sums, total))
             .collect();
         let is_net = key.datapath.starts_with("net-");
-        let table = if is_net { &names.interfaces } else { &names.devices };
+        let table = if is_net {
+            &names.interfaces
+        } else {
+            &names.devices
+        };
         let device = table.get(&key.device).cloned().unwrap_or_else(|| {
-            if is_net { format!("if{}", key.device) } else { format!("{}:{}", key.device >> 20, key.device & 0xf_ffff) }
+            if is_net {
+                format!("if{}", key.device)
+            } else {
+                format!("{}:{}", key.device >> 20, key.device & 0xf_ffff)
+            }
         });
         let mut slowest: Vec<_> = self.slowest.into_iter().map(|Reverse(slow)| slow).collect();
         slowest.sort_by(|a, b| b.cmp(a));
-        let slowest: Vec<SlowSpan> = slowest.into_iter().map(|slow| describe(slow, is_net)).collect();
+        let slowest: Vec<SlowSpan> = slowest
+            .into_iter()
+            .map(|slow| describe(slow, is_net))
+            .collect();
         let jitter = jitter::explain(total, &stages, &slowest);
         Breakdown {
             domain: names.domain.clone(),
@@ -195,7 +235,11 @@ impl Group {
             components: components(&stages, total.count),
             stages,
             iterations: iterations(&self.iterations),
-            flags: self.flags.into_iter().map(|(name, count)| (name.into(), count)).collect(),
+            flags: self
+                .flags
+                .into_iter()
+                .map(|(name, count)| (name.into(), count))
+                .collect(),
             bytes: self.bytes,
             slowest,
             jitter,
@@ -256,6 +300,9 @@ fn describe(slow: (u64, Vec<(Point, u64)>, u32, SpanHead), is_net: bool) -> Slow
             .filter(|(bit, _)| flags & bit != 0)
             .map(|(_, name)| (*name).to_owned())
             .collect(),
-        points: points.into_iter().map(|(point, at)| (point.name().to_owned(), at)).collect(),
+        points: points
+            .into_iter()
+            .map(|(point, at)| (point.name().to_owned(), at))
+            .collect(),
     }
 }

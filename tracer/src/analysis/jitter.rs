@@ -23,7 +23,9 @@ pub fn explain(total: &Sums, stages: &[StageFigures], slowest: &[SlowSpan]) -> V
     }
     let mut sentences = Vec::new();
     let largest = stages.iter().max_by(|a, b| {
-        a.figures.share_of_variance.total_cmp(&b.figures.share_of_variance)
+        a.figures
+            .share_of_variance
+            .total_cmp(&b.figures.share_of_variance)
     });
     if let Some(stage) = largest.filter(|stage| stage.figures.share_of_variance >= LEAST_SHARE) {
         sentences.push(format!(
@@ -50,14 +52,21 @@ fn slow_stage(total: &Sums, stages: &[StageFigures], slowest: &[SlowSpan]) -> Op
     let slow: Vec<&SlowSpan> = slowest.iter().filter(|span| span.total_ns >= p99).collect();
     let mut sums: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     for pair in slow.iter().flat_map(|span| span.points.windows(2)) {
-        *sums.entry((pair[0].0.as_str(), pair[1].0.as_str())).or_default() += pair[1].1 - pair[0].1;
+        *sums
+            .entry((pair[0].0.as_str(), pair[1].0.as_str()))
+            .or_default() += pair[1].1 - pair[0].1;
     }
     let count = slow.len().max(1) as f64;
     let growth = |stage: &StageFigures| {
-        let slow = sums.get(&(stage.from.as_str(), stage.to.as_str())).copied().unwrap_or(0);
+        let slow = sums
+            .get(&(stage.from.as_str(), stage.to.as_str()))
+            .copied()
+            .unwrap_or(0);
         slow as f64 / count - stage.figures.sum_ns as f64 / total.count.max(1) as f64
     };
-    let stage = stages.iter().max_by(|a, b| growth(a).total_cmp(&growth(b)))?;
+    let stage = stages
+        .iter()
+        .max_by(|a, b| growth(a).total_cmp(&growth(b)))?;
     let longer = slow.iter().map(|span| span.total_ns).sum::<u64>() as f64 / count - total.mean();
     if slow.is_empty() || longer <= 0.0 || growth(stage) < LEAST_SHARE * longer {
         return None;

@@ -36,7 +36,10 @@ impl Default for Sums {
     }
 }
 
-#[expect(clippy::expect_used, reason = "three digits are in the allowed range of 0 to 5")]
+#[expect(
+    clippy::expect_used,
+    reason = "three digits are in the allowed range of 0 to 5"
+)]
 fn histogram() -> Histogram<u64> {
     Histogram::new(3).expect("three digits are allowed")
 }
@@ -76,7 +79,11 @@ impl Sums {
     /// Mean over the requests that had the stage.
     #[must_use]
     pub fn mean(&self) -> f64 {
-        if self.count == 0 { 0.0 } else { self.sum as f64 / self.count as f64 }
+        if self.count == 0 {
+            0.0
+        } else {
+            self.sum as f64 / self.count as f64
+        }
     }
 
     /// Variance over the requests that had the stage, in ns^2: (n Q - S^2) / n^2.
@@ -103,12 +110,20 @@ impl Sums {
         let variance = n
             .saturating_mul(signed(total.square))
             .saturating_sub(signed(total.sum).saturating_mul(signed(total.sum)));
-        if variance == 0 { 0.0 } else { covariance as f64 / variance as f64 }
+        if variance == 0 {
+            0.0
+        } else {
+            covariance as f64 / variance as f64
+        }
     }
 
     /// Share of all requests' time that passed in this stage.
     #[must_use]
     pub fn share_of_mean(&self, total: &Self) -> f64 {
-        if total.sum == 0 { 0.0 } else { self.sum as f64 / total.sum as f64 }
+        if total.sum == 0 {
+            0.0
+        } else {
+            self.sum as f64 / total.sum as f64
+        }
     }
 }

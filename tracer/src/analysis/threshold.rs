@@ -12,14 +12,20 @@ use crate::{
 /// Holds every limit against every breakdown that it speaks of.
 #[must_use]
 pub fn check(thresholds: &[Threshold], breakdowns: &[Breakdown]) -> Vec<ThresholdResult> {
-    thresholds.iter().flat_map(|threshold| check_one(threshold, breakdowns)).collect()
+    thresholds
+        .iter()
+        .flat_map(|threshold| check_one(threshold, breakdowns))
+        .collect()
 }
 
 fn check_one(threshold: &Threshold, breakdowns: &[Breakdown]) -> Vec<ThresholdResult> {
     let limit_ns = u64::try_from(threshold.at_most.0.as_nanos()).unwrap_or(u64::MAX);
     let meant = |breakdown: &&Breakdown| {
         breakdown.datapath == threshold.datapath
-            && threshold.operation.as_ref().is_none_or(|wanted| *wanted == breakdown.operation)
+            && threshold
+                .operation
+                .as_ref()
+                .is_none_or(|wanted| *wanted == breakdown.operation)
     };
     let mut results: Vec<ThresholdResult> = breakdowns
         .iter()
@@ -41,8 +47,17 @@ fn check_one(threshold: &Threshold, breakdowns: &[Breakdown]) -> Vec<ThresholdRe
         .collect();
     if results.is_empty() {
         // A limit on what was not measured is not kept: a typing error must not pass as success.
-        let text = format!("{}: {}: nothing was measured", threshold.datapath, words(threshold));
-        results.push(ThresholdResult { text, limit_ns, actual_ns: None, kept: false });
+        let text = format!(
+            "{}: {}: nothing was measured",
+            threshold.datapath,
+            words(threshold)
+        );
+        results.push(ThresholdResult {
+            text,
+            limit_ns,
+            actual_ns: None,
+            kept: false,
+        });
     }
     results
 }

@@ -16,16 +16,23 @@ pub fn private(text: &str) -> anyhow::Result<SocketAddr> {
         .next()
         .with_context(|| format!("{text:?} has no address"))?;
     if !is_private(address.ip()) {
-        bail!("{address} is a public address: loads go only to loopback, private and link-local ones");
+        bail!(
+            "{address} is a public address: loads go only to loopback, private and link-local ones"
+        );
     }
     Ok(address)
 }
 
 fn is_private(ip: IpAddr) -> bool {
     match ip {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified(),
+        IpAddr::V4(ip) => {
+            ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified()
+        }
         IpAddr::V6(ip) => {
-            ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified()
+            ip.is_loopback()
+                || ip.is_unique_local()
+                || ip.is_unicast_link_local()
+                || ip.is_unspecified()
         }
     }
 }

@@ -24,11 +24,18 @@ pub(super) fn run(command: &Command) -> anyhow::Result<LoadResult> {
     process::say_ready()?;
     let mut stdout = child.stdout.take().context("the program has no output")?;
     let mut output = Vec::new();
-    stdout.by_ref().take(OUTPUT_BYTES).read_to_end(&mut output)?;
+    stdout
+        .by_ref()
+        .take(OUTPUT_BYTES)
+        .read_to_end(&mut output)?;
     io::copy(&mut stdout, &mut io::sink())?;
     let status = child.wait()?;
     if !status.success() {
-        bail!("{} ended with {status}: {}", command.program, String::from_utf8_lossy(&output).trim());
+        bail!(
+            "{} ended with {status}: {}",
+            command.program,
+            String::from_utf8_lossy(&output).trim()
+        );
     }
     Ok(LoadResult {
         start_ns,

@@ -10,16 +10,28 @@ const TURNS: u64 = 4096;
 pub(super) fn burn(cpu: &Cpu, cpus: &[u32]) -> anyhow::Result<LoadResult> {
     process::say_ready()?;
     let start_ns = now_ns();
-    let places: Vec<Vec<u32>> =
-        if cpus.is_empty() { vec![Vec::new()] } else { cpus.iter().map(|cpu| vec![*cpu]).collect() };
+    let places: Vec<Vec<u32>> = if cpus.is_empty() {
+        vec![Vec::new()]
+    } else {
+        cpus.iter().map(|cpu| vec![*cpu]).collect()
+    };
     let until = cpu.until;
-    let threads: Vec<_> =
-        places.into_iter().map(|place| thread::spawn(move || burn_one(until, &place))).collect();
+    let threads: Vec<_> = places
+        .into_iter()
+        .map(|place| thread::spawn(move || burn_one(until, &place)))
+        .collect();
     let mut operations = 0;
     for thread in threads {
-        operations += thread.join().map_err(|_| anyhow::anyhow!("a burning thread died"))??;
+        operations += thread
+            .join()
+            .map_err(|_| anyhow::anyhow!("a burning thread died"))??;
     }
-    Ok(LoadResult { start_ns, end_ns: now_ns(), operations, ..LoadResult::default() })
+    Ok(LoadResult {
+        start_ns,
+        end_ns: now_ns(),
+        operations,
+        ..LoadResult::default()
+    })
 }
 
 fn burn_one(until: Until, place: &[u32]) -> anyhow::Result<u64> {

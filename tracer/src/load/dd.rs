@@ -68,12 +68,14 @@ pub(super) fn run(dd: &Dd) -> anyhow::Result<LoadResult> {
     while done < dd.count && !process::stopped() {
         let position = dd.offset + (done % blocks) * dd.block_size;
         let begin = Instant::now();
-        transfer(dd, &file, buffer.bytes(), position).map_err(|error| explain(dd, position, error))?;
+        transfer(dd, &file, buffer.bytes(), position)
+            .map_err(|error| explain(dd, position, error))?;
         latency.record(begin.elapsed());
         done += 1;
     }
     if dd.operation == Operation::Write {
-        file.sync_all().with_context(|| format!("cannot write {} back", dd.target))?;
+        file.sync_all()
+            .with_context(|| format!("cannot write {} back", dd.target))?;
     }
     Ok(LoadResult {
         start_ns,
@@ -129,8 +131,10 @@ fn explain(dd: &Dd, position: u64, error: io::Error) -> anyhow::Error {
         Operation::Read => "read",
         Operation::Write => "write",
     };
-    anyhow::Error::new(error)
-        .context(format!("cannot {what} {} at byte {position}{advice}", dd.target))
+    anyhow::Error::new(error).context(format!(
+        "cannot {what} {} at byte {position}{advice}",
+        dd.target
+    ))
 }
 
 #[cfg(test)]
@@ -153,7 +157,10 @@ mod tests {
     fn what_cannot_be_read_says_why() {
         let folder = tempfile::tempdir().unwrap();
         let missing = run(&dd(&folder.path().join("nothing"))).unwrap_err();
-        assert!(format!("{missing:#}").contains("is workload.target right?"), "{missing:#}");
+        assert!(
+            format!("{missing:#}").contains("is workload.target right?"),
+            "{missing:#}"
+        );
         let short = folder.path().join("short");
         std::fs::write(&short, [0; 100]).unwrap();
         let error = format!("{:#}", run(&dd(&short)).unwrap_err());

@@ -203,12 +203,15 @@ pub(crate) struct Stopwatch {
 impl Stopwatch {
     /// Up to 100 s, three digits.
     pub(crate) fn new() -> anyhow::Result<Self> {
-        Ok(Self { histogram: Histogram::new_with_bounds(1, 100_000_000_000, 3)? })
+        Ok(Self {
+            histogram: Histogram::new_with_bounds(1, 100_000_000_000, 3)?,
+        })
     }
 
     /// Records one operation.
     pub(crate) fn record(&mut self, elapsed: Duration) {
-        self.histogram.saturating_record(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX).max(1));
+        self.histogram
+            .saturating_record(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX).max(1));
     }
 
     /// Adds another's operations.

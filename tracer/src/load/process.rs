@@ -47,8 +47,9 @@ pub(crate) fn enter(spec: &LoadSpec) -> anyhow::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot tie the load to its parent")?;
     if let Some(name) = &spec.namespace {
         let path = Path::new("/run/netns").join(name);
-        let namespace = File::open(&path)
-            .with_context(|| format!("there is no network namespace {name} ({})", path.display()))?;
+        let namespace = File::open(&path).with_context(|| {
+            format!("there is no network namespace {name} ({})", path.display())
+        })?;
         setns(namespace, CloneFlags::CLONE_NEWNET)
             .with_context(|| format!("cannot enter the network namespace {name}; run as root"))?;
     }
@@ -68,7 +69,8 @@ pub(crate) fn pin(cpus: &[u32]) -> anyhow::Result<()> {
     }
     let mut set = CpuSet::new();
     for cpu in cpus {
-        set.set(*cpu as usize).with_context(|| format!("there is no CPU {cpu}"))?;
+        set.set(*cpu as usize)
+            .with_context(|| format!("there is no CPU {cpu}"))?;
     }
     sched_setaffinity(Pid::from_raw(0), &set)
         .with_context(|| format!("cannot run on the CPUs {cpus:?}; are they online?"))
@@ -100,7 +102,10 @@ pub fn spawn(exe: &Path, spec: &LoadSpec) -> anyhow::Result<RunningLoad> {
     line.push(b'\n');
     stdin.write_all(&line).context("the load ended at once")?;
     let stdout = child.stdout.take().context("the load has no output")?;
-    let mut stderr = child.stderr.take().context("the load has no error output")?;
+    let mut stderr = child
+        .stderr
+        .take()
+        .context("the load has no error output")?;
     let (ready_sender, ready) = mpsc::channel();
     let (result_sender, result) = mpsc::channel();
     let (errors_sender, errors) = mpsc::channel();
@@ -110,7 +115,12 @@ pub fn spawn(exe: &Path, spec: &LoadSpec) -> anyhow::Result<RunningLoad> {
         let _ = errors_sender.send(text);
     });
     thread::spawn(move || read_output(stdout, &ready_sender, &result_sender));
-    let mut load = RunningLoad { child, stdin: Some(stdin), result, errors };
+    let mut load = RunningLoad {
+        child,
+        stdin: Some(stdin),
+        result,
+        errors,
+    };
     match ready.recv_timeout(Duration::from_secs(30)) {
         Ok(()) => Ok(load),
         Err(_) => Err(load.failure()),
@@ -146,7 +156,9 @@ impl RunningLoad {
             return Err(self.failure());
         }
         let _ = self.child.wait();
-        serde_json::from_str(&text).map(Some).context("the load's result cannot be read")
+        serde_json::from_str(&text)
+            .map(Some)
+            .context("the load's result cannot be read")
     }
 
     /// Tells the load to stop and waits for its result.
@@ -168,7 +180,10 @@ impl RunningLoad {
     fn failure(&mut self) -> anyhow::Error {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let text = self.errors.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+        let text = self
+            .errors
+            .recv_timeout(Duration::from_secs(1))
+            .unwrap_or_default();
         match text.trim() {
             "" => anyhow!("the load was killed or ended without a result"),
             text => anyhow!("{}", text.strip_prefix("tracer: ").unwrap_or(text)),

@@ -31,7 +31,9 @@ fn connect(to: &str) -> anyhow::Result<Socket> {
                 return Ok(socket);
             }
             Err(error) if start.elapsed() > CONNECT => {
-                return Err(error).with_context(|| format!("cannot reach {address}; does its server run, and is there a route?"));
+                return Err(error).with_context(|| {
+                    format!("cannot reach {address}; does its server run, and is there a route?")
+                });
             }
             Err(_) => thread::sleep(Duration::from_millis(20)),
         }
@@ -63,14 +65,18 @@ pub(super) fn stream(spec: &TcpStream) -> anyhow::Result<LoadResult> {
     let mut operations = 0;
     while goes_on(spec.until, operations, start) {
         let begin = Instant::now();
-        socket.write_all(&message).with_context(|| format!("{} closed the stream", spec.to))?;
+        socket
+            .write_all(&message)
+            .with_context(|| format!("{} closed the stream", spec.to))?;
         latency.record(begin.elapsed());
         operations += 1;
     }
     socket.shutdown(std::net::Shutdown::Write)?;
     // As in netperf, what counts is what arrived, when it had arrived.
     let mut count = [0; 8];
-    socket.read_exact(&mut count).context("the server did not say what it received")?;
+    socket
+        .read_exact(&mut count)
+        .context("the server did not say what it received")?;
     Ok(LoadResult {
         start_ns,
         end_ns: now_ns(),
@@ -96,7 +102,9 @@ pub(super) fn request_response(spec: &TcpRr) -> anyhow::Result<LoadResult> {
     while goes_on(spec.until, operations, start) {
         let begin = Instant::now();
         socket.write_all(&request)?;
-        socket.read_exact(&mut response).with_context(|| format!("{} closed the connection", spec.to))?;
+        socket
+            .read_exact(&mut response)
+            .with_context(|| format!("{} closed the connection", spec.to))?;
         latency.record(begin.elapsed());
         operations += 1;
     }
@@ -130,7 +138,12 @@ pub(super) fn serve(listen: &Listen) -> anyhow::Result<LoadResult> {
     for connection in connections {
         bytes += connection.join().ok().and_then(Result::ok).unwrap_or(0);
     }
-    Ok(LoadResult { start_ns, end_ns: now_ns(), bytes, ..LoadResult::default() })
+    Ok(LoadResult {
+        start_ns,
+        end_ns: now_ns(),
+        bytes,
+        ..LoadResult::default()
+    })
 }
 
 /// Serves one client; returns the bytes received.
@@ -145,7 +158,11 @@ fn serve_one(mut socket: Socket) -> anyhow::Result<u64> {
     if request > limit || response > limit {
         bail!("a client asks for messages over {limit} bytes");
     }
-    if response == 0 { count_stream(&mut socket, request) } else { respond(&mut socket, request, response) }
+    if response == 0 {
+        count_stream(&mut socket, request)
+    } else {
+        respond(&mut socket, request, response)
+    }
 }
 
 fn count_stream(socket: &mut Socket, message: usize) -> anyhow::Result<u64> {

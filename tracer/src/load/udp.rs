@@ -19,22 +19,30 @@ const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) fn flood(spec: &UdpFlood, cpus: &[u32]) -> anyhow::Result<LoadResult> {
     if (spec.size as usize) < NUMBER_BYTES || spec.size > 65_507 {
-        bail!("size is {}; a packet has from {NUMBER_BYTES} to 65507 bytes", spec.size);
+        bail!(
+            "size is {}; a packet has from {NUMBER_BYTES} to 65507 bytes",
+            spec.size
+        );
     }
     process::say_ready()?;
     let start_ns = now_ns();
     let threads: Vec<_> = (0..spec.threads.max(1))
         .map(|index| {
             let spec = spec.clone();
-            let place: Vec<u32> =
-                cpus.get(index as usize % cpus.len().max(1)).copied().into_iter().collect();
+            let place: Vec<u32> = cpus
+                .get(index as usize % cpus.len().max(1))
+                .copied()
+                .into_iter()
+                .collect();
             thread::spawn(move || flood_one(&spec, &place))
         })
         .collect();
     let (mut sent, mut refused) = (0, 0);
     let mut latency = Stopwatch::new()?;
     for thread in threads {
-        let one = thread.join().map_err(|_| anyhow::anyhow!("a sending thread died"))??;
+        let one = thread
+            .join()
+            .map_err(|_| anyhow::anyhow!("a sending thread died"))??;
         sent += one.0;
         refused += one.1;
         latency.add(&one.2)?;
@@ -56,7 +64,9 @@ fn flood_one(spec: &UdpFlood, place: &[u32]) -> anyhow::Result<(u64, u64, Stopwa
     let to = address::private(&spec.to)?;
     let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any)?;
-    socket.connect(to).with_context(|| format!("no route to {to}"))?;
+    socket
+        .connect(to)
+        .with_context(|| format!("no route to {to}"))?;
     let mut packet = vec![0x5A; spec.size as usize];
     let gap = (spec.rate != 0).then(|| Duration::from_secs_f64(1.0 / spec.rate as f64));
     let (mut sent, mut refused, mut latency) = (0u64, 0, Stopwatch::new()?);
@@ -88,8 +98,10 @@ fn flood_one(spec: &UdpFlood, place: &[u32]) -> anyhow::Result<(u64, u64, Stopwa
 }
 
 fn is_passing(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::WouldBlock)
-        || error.raw_os_error() == Some(libc::ENOBUFS)
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionRefused | ErrorKind::WouldBlock
+    ) || error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
 /// Sleeps, then spins over the last stretch: timers alone would send in bursts.
@@ -110,7 +122,8 @@ fn wait_until(due: Instant) {
 
 pub(super) fn sink(listen: &Listen) -> anyhow::Result<LoadResult> {
     let at = address::private(&listen.at)?;
-    let socket = UdpSocket::bind(at).with_context(|| format!("cannot listen at {at}; is the port in use?"))?;
+    let socket = UdpSocket::bind(at)
+        .with_context(|| format!("cannot listen at {at}; is the port in use?"))?;
     socket.set_read_timeout(Some(LOOK))?;
     process::say_ready()?;
     let start_ns = now_ns();
@@ -121,7 +134,9 @@ pub(super) fn sink(listen: &Listen) -> anyhow::Result<LoadResult> {
     while !process::stopped() {
         let (count, from) = match socket.recv_from(&mut buffer) {
             Ok(received) => received,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                continue;
+            }
             Err(error) => return Err(error).context("cannot receive"),
         };
         bytes += count as u64;

@@ -86,7 +86,7 @@ impl Types {
             bits = bits.checked_add(offset).ok_or_else(no_member)?;
             current = inner;
         }
-        if bits % 8 != 0 {
+        if !bits.is_multiple_of(8) {
             return Err(BtfError::BitField(structure.into(), path.into()));
         }
         Ok(bits / 8)

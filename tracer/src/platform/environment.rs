@@ -60,7 +60,11 @@ fn on_off(value: bool) -> String {
 /// Compares the machine under `root` with what the scenario wants.
 #[must_use]
 pub fn check(scenario: &Scenario, root: &Path) -> Vec<Finding> {
-    let read = |path: &str| fs::read_to_string(root.join(path)).ok().map(|text| text.trim().to_owned());
+    let read = |path: &str| {
+        fs::read_to_string(root.join(path))
+            .ok()
+            .map(|text| text.trim().to_owned())
+    };
     let wants = &scenario.environment;
     let cpu = scenario.workload.cpus.first().copied().unwrap_or(0);
     let cpufreq = "sys/devices/system/cpu/cpufreq";
@@ -71,7 +75,9 @@ pub fn check(scenario: &Scenario, root: &Path) -> Vec<Finding> {
         finding(
             "CPU frequency governor",
             wants.governor.clone(),
-            read(&format!("sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor")),
+            read(&format!(
+                "sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor"
+            )),
             "cpupower frequency-set -g performance",
         ),
         finding(
@@ -94,19 +100,29 @@ pub fn check(scenario: &Scenario, root: &Path) -> Vec<Finding> {
             "echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource",
         ),
     ];
-    findings.push(pinning(scenario, read("sys/devices/system/cpu/online").as_deref()));
-    if let Some(wanted) = wants.isolated {
-        let isolated = cpu_list(read("sys/devices/system/cpu/isolated").as_deref().unwrap_or(""));
-        let all = !scenario.workload.cpus.is_empty()
-            && scenario.workload.cpus.iter().all(|cpu| isolated.contains(cpu));
-        findings.push(finding(
-            "workload's CPUs isolated",
-            Some(on_off(wanted)),
-            Some(on_off(all)),
-            "boot with isolcpus= naming the workload's CPUs",
-        ));
-    }
+    findings.push(pinning(
+        scenario,
+        read("sys/devices/system/cpu/online").as_deref(),
+    ));
+    findings.extend(isolation(
+        scenario,
+        read("sys/devices/system/cpu/isolated").as_deref(),
+    ));
     findings
+}
+
+/// Whether the workload's CPUs are kept free of other tasks, if the scenario speaks of it.
+fn isolation(scenario: &Scenario, isolated: Option<&str>) -> Option<Finding> {
+    let wanted = scenario.environment.isolated?;
+    let isolated = cpu_list(isolated.unwrap_or(""));
+    let cpus = &scenario.workload.cpus;
+    let all = !cpus.is_empty() && cpus.iter().all(|cpu| isolated.contains(cpu));
+    Some(finding(
+        "workload's CPUs isolated",
+        Some(on_off(wanted)),
+        Some(on_off(all)),
+        "boot with isolcpus= naming the workload's CPUs",
+    ))
 }
 
 /// The deepest idle state that is not disabled, by its number.
@@ -117,9 +133,17 @@ fn deepest_idle_state(wanted: Option<u32>, cpu: u32, root: &Path) -> Finding {
         .flatten()
         .flatten()
         .filter(|entry| {
-            fs::read_to_string(entry.path().join("disable")).is_ok_and(|disabled| disabled.trim() == "0")
+            fs::read_to_string(entry.path().join("disable"))
+                .is_ok_and(|disabled| disabled.trim() == "0")
         })
-        .filter_map(|entry| entry.file_name().to_string_lossy().strip_prefix("state")?.parse::<u32>().ok())
+        .filter_map(|entry| {
+            entry
+                .file_name()
+                .to_string_lossy()
+                .strip_prefix("state")?
+                .parse::<u32>()
+                .ok()
+        })
         .max();
     let mut found = finding(
         "deepest idle state",
@@ -143,15 +167,23 @@ fn pinning(scenario: &Scenario, online: Option<&str>) -> Finding {
         .flat_map(|load| load.cpus.iter().copied())
         .collect();
     let online = online.map(cpu_list).unwrap_or_default();
-    let missing: Vec<String> =
-        cpus.iter().filter(|cpu| !online.contains(cpu)).map(ToString::to_string).collect();
+    let missing: Vec<String> = cpus
+        .iter()
+        .filter(|cpu| !online.contains(cpu))
+        .map(ToString::to_string)
+        .collect();
     let wanted = (!cpus.is_empty()).then(|| format!("CPUs {cpus:?} online"));
     let actual = if missing.is_empty() {
         wanted.clone().unwrap_or_else(|| "no load is pinned".into())
     } else {
         format!("offline or absent: {}", missing.join(", "))
     };
-    finding("pinning", wanted, Some(actual), "choose CPUs that /sys/devices/system/cpu/online lists")
+    finding(
+        "pinning",
+        wanted,
+        Some(actual),
+        "choose CPUs that /sys/devices/system/cpu/online lists",
+    )
 }
 
 /// The numbers of a list such as `0-3,8`. Numbers over 4095 are left out.
@@ -159,7 +191,10 @@ fn cpu_list(text: &str) -> Vec<u32> {
     text.split(',')
         .filter_map(|part| {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
-            Some((first.trim().parse::<u32>().ok()?, last.trim().parse::<u32>().ok()?.min(4095)))
+            Some((
+                first.trim().parse::<u32>().ok()?,
+                last.trim().parse::<u32>().ok()?.min(4095),
+            ))
         })
         .flat_map(|(first, last)| first..=last)
         .collect()
@@ -190,13 +225,18 @@ mod tests {
     fn each_wish_is_held_against_the_machine() {
         let root = fixture(&[
             ("sys/devices/system/cpu/online", "0-1\n"),
-            ("sys/devices/system/cpu/cpu1/cpufreq/scaling_governor", "powersave\n"),
+            (
+                "sys/devices/system/cpu/cpu1/cpufreq/scaling_governor",
+                "powersave\n",
+            ),
             ("sys/devices/system/cpu/intel_pstate/no_turbo", "1\n"),
             ("sys/devices/system/cpu/cpu1/cpuidle/state0/disable", "0\n"),
             ("sys/devices/system/cpu/cpu1/cpuidle/state1/disable", "0\n"),
             ("sys/devices/system/cpu/cpu1/cpuidle/state2/disable", "1\n"),
         ]);
-        let scenario = scenario("governor = \"performance\"\nturbo = false\nmax_cstate = 1\nsmt = false\nisolated = true");
+        let scenario = scenario(
+            "governor = \"performance\"\nturbo = false\nmax_cstate = 1\nsmt = false\nisolated = true",
+        );
         let findings = check(&scenario, root.path());
         let verdict = |what: &str| findings.iter().find(|f| f.what == what).unwrap().verdict;
         assert_eq!(verdict("CPU frequency governor"), Verdict::Differs);

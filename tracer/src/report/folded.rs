@@ -10,7 +10,10 @@ pub(super) fn render(report: &Report) -> String {
         for stage in &breakdown.stages {
             let frames = [
                 breakdown.datapath.as_str(),
-                &format!("{} {} {}", breakdown.domain, breakdown.device, breakdown.operation),
+                &format!(
+                    "{} {} {}",
+                    breakdown.domain, breakdown.device, breakdown.operation
+                ),
                 stage.component.name(),
                 &stage.name(),
             ]

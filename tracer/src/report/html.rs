@@ -39,7 +39,11 @@ pub(super) fn render(report: &Report) -> anyhow::Result<String> {
         escape(&report.started)
     )?;
     if let Some(reason) = &report.partial {
-        write!(out, "<p class=\"alarm\">Partial run: {}</p>", escape(reason))?;
+        write!(
+            out,
+            "<p class=\"alarm\">Partial run: {}</p>",
+            escape(reason)
+        )?;
     }
     for warning in &report.warnings {
         write!(out, "<p class=\"alarm\">{}</p>", escape(warning))?;
@@ -48,7 +52,10 @@ pub(super) fn render(report: &Report) -> anyhow::Result<String> {
         let flame = String::from_utf8_lossy(&flame);
         // An XML declaration and a doctype have no place inside a page.
         let flame = flame.find("<svg").map_or("", |start| &flame[start..]);
-        write!(out, "<section><h2>Where the time of all requests passed</h2><div class=\"flame\">{flame}</div></section>")?;
+        write!(
+            out,
+            "<section><h2>Where the time of all requests passed</h2><div class=\"flame\">{flame}</div></section>"
+        )?;
     }
     for breakdown in &report.breakdowns {
         write_breakdown(&mut out, breakdown)?;
@@ -111,8 +118,17 @@ fn write_stage(out: &mut String, stage: &StageFigures, index: usize) -> std::fmt
 }
 
 fn write_histogram(out: &mut String, histogram: &[Bucket]) -> std::fmt::Result {
-    let most = histogram.iter().map(|bucket| bucket.count).max().unwrap_or(0).max(1);
-    write!(out, "<svg class=\"hist\" viewBox=\"0 0 {} 24\" role=\"img\"><title>distribution</title>", histogram.len().max(1) * 5)?;
+    let most = histogram
+        .iter()
+        .map(|bucket| bucket.count)
+        .max()
+        .unwrap_or(0)
+        .max(1);
+    write!(
+        out,
+        "<svg class=\"hist\" viewBox=\"0 0 {} 24\" role=\"img\"><title>distribution</title>",
+        histogram.len().max(1) * 5
+    )?;
     for (index, bucket) in histogram.iter().enumerate() {
         let height = (bucket.count as f64 / most as f64 * 22.0).max(1.0);
         write!(
@@ -141,7 +157,12 @@ fn write_timeline(out: &mut String, breakdown: &Breakdown) -> std::fmt::Result {
     Ok(())
 }
 
-fn write_span(out: &mut String, breakdown: &Breakdown, span: &SlowSpan, longest: u64) -> std::fmt::Result {
+fn write_span(
+    out: &mut String,
+    breakdown: &Breakdown,
+    span: &SlowSpan,
+    longest: u64,
+) -> std::fmt::Result {
     write!(
         out,
         "<div class=\"row\"><span>{}</span><div class=\"track\">",

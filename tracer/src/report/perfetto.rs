@@ -3,7 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::analysis::{Report, breakdown::{Breakdown, SlowSpan}};
+use crate::analysis::{
+    Report,
+    breakdown::{Breakdown, SlowSpan},
+};
 
 pub(super) fn render(report: &Report) -> Value {
     let start = report
@@ -25,9 +28,17 @@ pub(super) fn render(report: &Report) -> Value {
     json!({"displayTimeUnit": "ns", "traceEvents": events, "otherData": {"scenario": report.scenario, "schema": report.schema}})
 }
 
-fn add(events: &mut Vec<Value>, place: (usize, usize), breakdown: &Breakdown, span: &SlowSpan, start: u64) {
+fn add(
+    events: &mut Vec<Value>,
+    place: (usize, usize),
+    breakdown: &Breakdown,
+    span: &SlowSpan,
+    start: u64,
+) {
     let micros = |ns: u64| ns as f64 / 1e3;
-    let Some(first) = span.points.first() else { return };
+    let Some(first) = span.points.first() else {
+        return;
+    };
     events.push(json!({
         "ph": "X", "pid": place.0, "tid": place.1, "cat": breakdown.datapath,
         "name": format!("{} {}", breakdown.operation, span.position),

@@ -7,7 +7,11 @@ use crate::{analysis::Report, report::folded};
 
 pub(super) fn render(report: &Report) -> anyhow::Result<Vec<u8>> {
     let folded = folded::render(report);
-    if report.breakdowns.iter().all(|breakdown| breakdown.total.sum_ns == 0) {
+    if report
+        .breakdowns
+        .iter()
+        .all(|breakdown| breakdown.total.sum_ns == 0)
+    {
         bail!("there is nothing to draw: the run has no spans");
     }
     let mut options = Options::default();
@@ -16,6 +20,7 @@ pub(super) fn render(report: &Report) -> anyhow::Result<Vec<u8>> {
     options.deterministic = true;
     options.image_width = Some(1200);
     let mut out = Vec::new();
-    flamegraph::from_lines(&mut options, folded.lines(), &mut out).context("cannot draw the flame graph")?;
+    flamegraph::from_lines(&mut options, folded.lines(), &mut out)
+        .context("cannot draw the flame graph")?;
     Ok(out)
 }

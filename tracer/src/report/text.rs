@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     analysis::{
-        breakdown::{Breakdown, StageFigures},
+        breakdown::{Breakdown, Figures, StageFigures},
         document::{DomainReport, Report},
     },
     platform::environment::Verdict,
@@ -47,7 +47,11 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
     for threshold in &report.thresholds {
         let verdict = if threshold.kept { "kept" } else { "EXCEEDED" };
         let actual = threshold.actual_ns.map_or_else(|| "nothing".into(), time);
-        writeln!(out, "threshold {verdict}: {} (measured {actual})", threshold.text)?;
+        writeln!(
+            out,
+            "threshold {verdict}: {} (measured {actual})",
+            threshold.text
+        )?;
     }
     Ok(())
 }
@@ -61,7 +65,11 @@ fn write_breakdown(out: &mut String, breakdown: &Breakdown) -> std::fmt::Result 
         breakdown.title(),
         total.count,
         bytes(breakdown.bytes as f64),
-        if breakdown.approximate { ", percentiles within 12.5%" } else { "" }
+        if breakdown.approximate {
+            ", percentiles within 12.5%"
+        } else {
+            ""
+        }
     )?;
     let widths = stage_width(breakdown);
     writeln!(
@@ -70,32 +78,19 @@ fn write_breakdown(out: &mut String, breakdown: &Breakdown) -> std::fmt::Result 
         "stage", "count", "mean", "p50", "p99", "p99.9", "max", "mean%", "", "var%"
     )?;
     for stage in &breakdown.stages {
+        write_row(out, &label(stage), widths, &stage.figures)?;
         let f = &stage.figures;
+        let (mean, variance) = (percent(f.share_of_mean), percent(f.share_of_variance));
         writeln!(
             out,
-            "  {:<widths$} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}  {:>6} {:<BAR$} {:>6}",
-            label(stage),
-            f.count,
-            time(f.mean_ns),
-            time(f.p50_ns as f64),
-            time(f.p99_ns as f64),
-            time(f.p999_ns as f64),
-            time(f.max_ns as f64),
-            percent(f.share_of_mean),
-            bar(f.share_of_mean, BAR),
-            percent(f.share_of_variance)
+            "  {mean:>6} {:<BAR$} {variance:>6}",
+            bar(f.share_of_mean, BAR)
         )?;
     }
+    write_row(out, "total", widths, total)?;
     writeln!(
         out,
-        "  {:<widths$} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}  standard deviation {}",
-        "total",
-        total.count,
-        time(total.mean_ns),
-        time(total.p50_ns as f64),
-        time(total.p99_ns as f64),
-        time(total.p999_ns as f64),
-        time(total.max_ns as f64),
+        "  standard deviation {}",
         time(total.variance_ns2.sqrt())
     )?;
     write_components(out, breakdown)?;
@@ -103,11 +98,28 @@ fn write_breakdown(out: &mut String, breakdown: &Breakdown) -> std::fmt::Result 
         writeln!(out, "  jitter: {sentence}")?;
     }
     if !breakdown.flags.is_empty() {
-        let flags: Vec<String> =
-            breakdown.flags.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        let flags: Vec<String> = breakdown
+            .flags
+            .iter()
+            .map(|(name, count)| format!("{count} {name}"))
+            .collect();
         writeln!(out, "  of these: {}", flags.join(", "))?;
     }
     write_slowest(out, breakdown)
+}
+
+/// The figures of a stage or of the whole, without the line's end.
+fn write_row(out: &mut String, label: &str, width: usize, f: &Figures) -> std::fmt::Result {
+    write!(
+        out,
+        "  {label:<width$} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        f.count,
+        time(f.mean_ns),
+        time(f.p50_ns as f64),
+        time(f.p99_ns as f64),
+        time(f.p999_ns as f64),
+        time(f.max_ns as f64)
+    )
 }
 
 fn label(stage: &StageFigures) -> String {
@@ -116,7 +128,13 @@ fn label(stage: &StageFigures) -> String {
 }
 
 fn stage_width(breakdown: &Breakdown) -> usize {
-    breakdown.stages.iter().map(|stage| label(stage).chars().count()).max().unwrap_or(0).max(5)
+    breakdown
+        .stages
+        .iter()
+        .map(|stage| label(stage).chars().count())
+        .max()
+        .unwrap_or(0)
+        .max(5)
 }
 
 fn write_components(out: &mut String, breakdown: &Breakdown) -> std::fmt::Result {
@@ -147,7 +165,11 @@ fn write_slowest(out: &mut String, breakdown: &Breakdown) -> std::fmt::Result {
             .windows(2)
             .map(|pair| format!("{} {}", pair[1].0, time((pair[1].1 - pair[0].1) as f64)))
             .collect();
-        let flags = if span.flags.is_empty() { String::new() } else { format!(" [{}]", span.flags.join(" ")) };
+        let flags = if span.flags.is_empty() {
+            String::new()
+        } else {
+            format!(" [{}]", span.flags.join(" "))
+        };
         writeln!(
             out,
             "    {:>9}  iteration {}, {}, {} bytes, thread {}{flags}: {} → {}",
@@ -164,7 +186,9 @@ fn write_slowest(out: &mut String, breakdown: &Breakdown) -> std::fmt::Result {
 }
 
 fn write_iterations(out: &mut String, report: &Report) -> std::fmt::Result {
-    let Some(summary) = &report.summary else { return Ok(()) };
+    let Some(summary) = &report.summary else {
+        return Ok(());
+    };
     writeln!(out)?;
     writeln!(
         out,
@@ -178,15 +202,28 @@ fn write_iterations(out: &mut String, report: &Report) -> std::fmt::Result {
     )?;
     for iteration in &report.iterations {
         let seconds = iteration.duration_ns as f64 / 1e9;
-        let mut line = format!("  {:>4} {:>9}", iteration.index + 1, time(iteration.duration_ns as f64));
+        let mut line = format!(
+            "  {:>4} {:>9}",
+            iteration.index + 1,
+            time(iteration.duration_ns as f64)
+        );
         if iteration.bytes > 0 && seconds > 0.0 {
             write!(line, "  {}/s", bytes(iteration.bytes as f64 / seconds))?;
         }
         if iteration.operations > 1 && seconds > 0.0 {
-            write!(line, "  {:.0} operations/s", iteration.operations as f64 / seconds)?;
+            write!(
+                line,
+                "  {:.0} operations/s",
+                iteration.operations as f64 / seconds
+            )?;
         }
         if let Some(l) = &iteration.latency {
-            write!(line, "  as the load saw it: mean {}, p99 {}", time(l.mean_ns), time(l.p99_ns as f64))?;
+            write!(
+                line,
+                "  as the load saw it: mean {}, p99 {}",
+                time(l.mean_ns),
+                time(l.p99_ns as f64)
+            )?;
         }
         for (name, value) in iteration.figures.iter().filter(|(_, value)| **value != 0) {
             write!(line, "  {value} {name}")?;
@@ -221,7 +258,11 @@ fn write_interrupts(out: &mut String, report: &Report) -> std::fmt::Result {
             time(irq.handler_mean_ns),
             time(irq.handler_p99_ns as f64),
             time(irq.handler_total_ns as f64),
-            if irq.softirq_count == 0 { "-".into() } else { time(irq.softirq_delay_mean_ns) },
+            if irq.softirq_count == 0 {
+                "-".into()
+            } else {
+                time(irq.softirq_delay_mean_ns)
+            },
             time(irq.distance_p50_ns as f64)
         )?;
     }
@@ -229,14 +270,22 @@ fn write_interrupts(out: &mut String, report: &Report) -> std::fmt::Result {
 }
 
 fn write_environment(out: &mut String, report: &Report) -> std::fmt::Result {
-    for finding in report.environment.iter().filter(|finding| finding.verdict == Verdict::Differs) {
+    for finding in report
+        .environment
+        .iter()
+        .filter(|finding| finding.verdict == Verdict::Differs)
+    {
         writeln!(
             out,
             "environment: {} is {}, the scenario wants {}{}",
             finding.what,
             finding.actual,
             finding.wanted.as_deref().unwrap_or("nothing"),
-            finding.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default()
+            finding
+                .hint
+                .as_ref()
+                .map(|hint| format!(" ({hint})"))
+                .unwrap_or_default()
         )?;
     }
     Ok(())
@@ -266,7 +315,12 @@ fn write_domain(out: &mut String, domain: &DomainReport) -> std::fmt::Result {
         writeln!(out, "  counted: {}", counted.join(", "))?;
     }
     let cost = &domain.cost;
-    write!(out, "  cost: attached in {}, {} of records", time(cost.attach_ns as f64), bytes(cost.record_bytes as f64))?;
+    write!(
+        out,
+        "  cost: attached in {}, {} of records",
+        time(cost.attach_ns as f64),
+        bytes(cost.record_bytes as f64)
+    )?;
     if cost.measured {
         write!(
             out,
@@ -277,11 +331,20 @@ fn write_domain(out: &mut String, domain: &DomainReport) -> std::fmt::Result {
     }
     writeln!(out)?;
     if let Some(error) = domain.clock.error_ns {
-        writeln!(out, "  clock: CLOCK_MONOTONIC, tied to the TSC within {}", time(error))?;
+        writeln!(
+            out,
+            "  clock: CLOCK_MONOTONIC, tied to the TSC within {}",
+            time(error)
+        )?;
     }
     for missing in &domain.unavailable {
         let point = missing.point.as_deref().unwrap_or(&missing.role);
-        writeln!(out, "  not traced: {point} ({}): {}", missing.role, missing.why.join("; "))?;
+        writeln!(
+            out,
+            "  not traced: {point} ({}): {}",
+            missing.role,
+            missing.why.join("; ")
+        )?;
     }
     Ok(())
 }

@@ -29,23 +29,33 @@ pub struct BlockDevice {
 /// # Errors
 /// If the path does not exist, or names no block device where one is meant.
 pub fn serving(path: &Path, root: &Path) -> anyhow::Result<Vec<BlockDevice>> {
-    let metadata = fs::metadata(path)
-        .with_context(|| format!("there is no {}", path.display()))?;
+    let metadata = fs::metadata(path).with_context(|| format!("there is no {}", path.display()))?;
     let kind = metadata.file_type();
     if kind.is_char_device() || kind.is_fifo() || kind.is_socket() {
         bail!("{} is neither a block device nor a file", path.display());
     }
-    let dev = if kind.is_block_device() { metadata.rdev() } else { metadata.dev() };
+    let dev = if kind.is_block_device() {
+        metadata.rdev()
+    } else {
+        metadata.dev()
+    };
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
-    add(&format!("{}:{}", libc::major(dev), libc::minor(dev)), root, &mut seen, &mut found);
+    add(
+        &format!("{}:{}", libc::major(dev), libc::minor(dev)),
+        root,
+        &mut seen,
+        &mut found,
+    );
     Ok(found)
 }
 
 /// Every block device of the machine that has a size.
 #[must_use]
 pub fn all(root: &Path) -> Vec<BlockDevice> {
-    let Ok(folder) = fs::read_dir(root.join("sys/class/block")) else { return Vec::new() };
+    let Ok(folder) = fs::read_dir(root.join("sys/class/block")) else {
+        return Vec::new();
+    };
     let mut devices: Vec<BlockDevice> = folder
         .flatten()
         .filter(|entry| {
@@ -65,7 +75,11 @@ fn describe(number: &str, root: &Path) -> Option<BlockDevice> {
     let (major, minor) = number.split_once(':')?;
     let dev = (major.parse::<u32>().ok()? << 20) | minor.parse::<u32>().ok()?;
     // A partition's requests are its disk's.
-    let disk = if folder.join("partition").exists() { folder.parent()? } else { folder.as_path() };
+    let disk = if folder.join("partition").exists() {
+        folder.parent()?
+    } else {
+        folder.as_path()
+    };
     Some(BlockDevice {
         name: folder.file_name()?.to_string_lossy().into_owned(),
         dev,
@@ -77,15 +91,23 @@ fn add(number: &str, root: &Path, seen: &mut BTreeSet<String>, found: &mut Vec<B
     if !seen.insert(number.to_owned()) {
         return;
     }
-    let Some(device) = describe(number, root) else { return };
+    let Some(device) = describe(number, root) else {
+        return;
+    };
     found.push(device);
-    let Ok(folder) = fs::canonicalize(root.join("sys/dev/block").join(number)) else { return };
+    let Ok(folder) = fs::canonicalize(root.join("sys/dev/block").join(number)) else {
+        return;
+    };
     let disk = if folder.join("partition").exists() {
         folder.parent().unwrap_or(&folder).to_owned()
     } else {
         folder
     };
-    for slave in fs::read_dir(disk.join("slaves")).into_iter().flatten().flatten() {
+    for slave in fs::read_dir(disk.join("slaves"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         if let Ok(number) = fs::read_to_string(slave.path().join("dev")) {
             add(number.trim(), root, seen, found);
         }
@@ -96,7 +118,12 @@ fn add(number: &str, root: &Path, seen: &mut BTreeSet<String>, found: &mut Vec<B
         let folder = Path::new(path).parent().unwrap_or_else(|| Path::new("/"));
         if let Ok(metadata) = fs::metadata(folder) {
             let dev = metadata.dev();
-            add(&format!("{}:{}", libc::major(dev), libc::minor(dev)), root, seen, found);
+            add(
+                &format!("{}:{}", libc::major(dev), libc::minor(dev)),
+                root,
+                seen,
+                found,
+            );
         }
     }
 }

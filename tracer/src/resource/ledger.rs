@@ -118,16 +118,23 @@ fn remove_all(entries: &[Entry], ledger: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// If something cannot be removed.
 pub fn clean_stale() -> anyhow::Result<()> {
-    let Ok(folder) = fs::read_dir(FOLDER) else { return Ok(()) };
+    let Ok(folder) = fs::read_dir(FOLDER) else {
+        return Ok(());
+    };
     for file in folder.flatten() {
         let owner = file.file_name();
         if Path::new("/proc").join(&owner).exists() {
             continue;
         }
         let text = fs::read_to_string(file.path()).unwrap_or_default();
-        let entries: Vec<Entry> =
-            text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        tracing::info!("removing what process {} left: {entries:?}", owner.display());
+        let entries: Vec<Entry> = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect();
+        tracing::info!(
+            "removing what process {} left: {entries:?}",
+            owner.display()
+        );
         remove_all(&entries, &file.path())?;
     }
     Ok(())

@@ -79,7 +79,12 @@ impl LoopDevice {
             let config = configuration(file, flags)?;
             // SAFETY: the configuration is of the kernel's layout and lives through the call.
             match unsafe { loop_configure(holder.as_raw_fd(), &raw const config) } {
-                Ok(_) => return Ok(Self { path, _holder: holder }),
+                Ok(_) => {
+                    return Ok(Self {
+                        path,
+                        _holder: holder,
+                    });
+                }
                 // Another program was faster.
                 Err(nix::errno::Errno::EBUSY) => {}
                 Err(error) => {

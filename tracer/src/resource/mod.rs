@@ -62,7 +62,11 @@ impl Resources {
     /// If one cannot be made; those made before it are removed.
     pub fn create(resources: &[Resource]) -> anyhow::Result<Self> {
         let ledger = Ledger::open()?;
-        let mut all = Self { made: BTreeMap::new(), loops: Vec::new(), ledger };
+        let mut all = Self {
+            made: BTreeMap::new(),
+            loops: Vec::new(),
+            ledger,
+        };
         for resource in resources {
             let made = all
                 .make(resource)
@@ -86,7 +90,8 @@ impl Resources {
                 Ok(Made::Path(path))
             }
             ResourceKind::File => {
-                let path = directory.join(format!("tracer-{}-{}", resource.name, std::process::id()));
+                let path =
+                    directory.join(format!("tracer-{}-{}", resource.name, std::process::id()));
                 self.ledger.note(&ledger::Entry::File(path.clone()))?;
                 let file = fs::File::create_new(&path)
                     .with_context(|| format!("cannot make {}", path.display()))?;
@@ -102,7 +107,9 @@ impl Resources {
     /// # Errors
     /// If there is no such resource, or it is none with a path.
     pub fn path(&self, target: &str) -> anyhow::Result<PathBuf> {
-        let Some(name) = target.strip_prefix('@') else { return Ok(target.into()) };
+        let Some(name) = target.strip_prefix('@') else {
+            return Ok(target.into());
+        };
         match self.made.get(name) {
             Some(Made::Path(path)) => Ok(path.clone()),
             Some(Made::Pair { .. }) => bail!("{target} is a network, not a path"),
@@ -131,7 +138,10 @@ impl Resources {
         let mut names: BTreeMap<u32, Vec<String>> = BTreeMap::new();
         let mut add = |namespace: Option<&str>, label: &str| {
             for (index, name) in veth::interfaces(namespace) {
-                names.entry(index).or_default().push(format!("{label}{name}"));
+                names
+                    .entry(index)
+                    .or_default()
+                    .push(format!("{label}{name}"));
             }
         };
         let ends = self.made.iter().filter_map(|(name, made)| match made {
@@ -146,7 +156,10 @@ impl Resources {
         if !any {
             add(None, "");
         }
-        names.into_iter().map(|(index, names)| (index, names.join(" + "))).collect()
+        names
+            .into_iter()
+            .map(|(index, names)| (index, names.join(" + ")))
+            .collect()
     }
 
     /// Removes everything.
@@ -175,8 +188,12 @@ fn fill(file: &fs::File, size: u64, directory: &Path) -> anyhow::Result<()> {
         }
         let count = (size - done).min(block.len() as u64);
         let piece = block.get(..usize::try_from(count)?).unwrap_or(&block);
-        file.write_all_at(piece, done)
-            .with_context(|| format!("cannot write {size} bytes into {}; is it full?", directory.display()))?;
+        file.write_all_at(piece, done).with_context(|| {
+            format!(
+                "cannot write {size} bytes into {}; is it full?",
+                directory.display()
+            )
+        })?;
         done += count;
     }
     file.sync_all().context("cannot write the file back")

@@ -14,13 +14,18 @@ pub(super) fn create(resource: &Resource, ledger: &mut Ledger) -> anyhow::Result
     let left = resource.left.as_ref().context("left is missing")?;
     let right = resource.right.as_ref().context("right is missing")?;
     let own = std::process::id();
-    let names = [format!("tracer-{}-left-{own}", resource.name), format!("tracer-{}-right-{own}", resource.name)];
+    let names = [
+        format!("tracer-{}-left-{own}", resource.name),
+        format!("tracer-{}-right-{own}", resource.name),
+    ];
     for name in &names {
         ledger.note(&Entry::Namespace(name.clone()))?;
         ip(&["netns", "add", name])?;
     }
     let [a, b] = &names;
-    ip(&["link", "add", "eth0", "netns", a, "type", "veth", "peer", "name", "eth0", "netns", b])?;
+    ip(&[
+        "link", "add", "eth0", "netns", a, "type", "veth", "peer", "name", "eth0", "netns", b,
+    ])?;
     for (name, end) in [(a, left), (b, right)] {
         ip(&["-n", name, "address", "add", &end.address, "dev", "eth0"])?;
         if let Some(mtu) = resource.mtu {
@@ -29,12 +34,18 @@ pub(super) fn create(resource: &Resource, ledger: &mut Ledger) -> anyhow::Result
         ip(&["-n", name, "link", "set", "eth0", "up"])?;
         ip(&["-n", name, "link", "set", "lo", "up"])?;
     }
-    Ok(Made::Pair { left: place(a, left), right: place(b, right) })
+    Ok(Made::Pair {
+        left: place(a, left),
+        right: place(b, right),
+    })
 }
 
 fn place(namespace: &str, end: &End) -> Place {
     let address = end.address.split('/').next().unwrap_or_default();
-    Place { namespace: namespace.into(), address: address.into() }
+    Place {
+        namespace: namespace.into(),
+        address: address.into(),
+    }
 }
 
 /// Interfaces of a namespace, or of the host's own, by index.
@@ -43,7 +54,9 @@ pub(super) fn interfaces(namespace: Option<&str>) -> Vec<(u32, String)> {
     if let Some(namespace) = namespace {
         command.args(["-n", namespace]);
     }
-    let Ok(output) = command.args(["-o", "link"]).output() else { return Vec::new() };
+    let Ok(output) = command.args(["-o", "link"]).output() else {
+        return Vec::new();
+    };
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| {

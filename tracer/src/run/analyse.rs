@@ -42,7 +42,12 @@ pub fn analyse(directory: &RunDirectory) -> anyhow::Result<Report> {
     let manifest = directory.manifest()?;
     let scenario = directory.scenario()?;
     let iterations = directory.iterations()?;
-    let domain = scenario.domain.first().context("the scenario has no domain")?.name.clone();
+    let domain = scenario
+        .domain
+        .first()
+        .context("the scenario has no domain")?
+        .name
+        .clone();
     let start = directory.start(&domain)?;
     let mut report = Report {
         schema: SCHEMA.into(),
@@ -52,7 +57,9 @@ pub fn analyse(directory: &RunDirectory) -> anyhow::Result<Report> {
         started: manifest.started,
         partial: match manifest.state {
             State::Complete => None,
-            State::Running => Some("the run ended without a word (killed, or the disk was full)".into()),
+            State::Running => {
+                Some("the run ended without a word (killed, or the disk was full)".into())
+            }
             State::Partial(reason) => Some(reason),
         },
         iterations: iterations.iter().map(describe).collect(),
@@ -84,15 +91,25 @@ fn describe(iteration: &IterationRecord) -> Iteration {
 }
 
 fn summarise(iterations: &[Iteration]) -> Option<IterationSummary> {
-    let times: Vec<u64> = iterations.iter().map(|iteration| iteration.duration_ns).collect();
+    let times: Vec<u64> = iterations
+        .iter()
+        .map(|iteration| iteration.duration_ns)
+        .collect();
     let (min_ns, max_ns) = (*times.iter().min()?, *times.iter().max()?);
     let count = times.len() as f64;
     let mean_ns = times.iter().map(|time| *time as f64).sum::<f64>() / count;
-    let squares: f64 = times.iter().map(|time| (*time as f64 - mean_ns).powi(2)).sum();
+    let squares: f64 = times
+        .iter()
+        .map(|time| (*time as f64 - mean_ns).powi(2))
+        .sum();
     Some(IterationSummary {
         count: times.len() as u64,
         mean_ns,
-        variance_ns2: if times.len() > 1 { squares / (count - 1.0) } else { 0.0 },
+        variance_ns2: if times.len() > 1 {
+            squares / (count - 1.0)
+        } else {
+            0.0
+        },
         min_ns,
         max_ns,
         range_ns: max_ns - min_ns,
@@ -117,23 +134,43 @@ fn add_domain(
         counters: counters(iterations),
         ..DomainReport::default()
     };
-    let windows: Vec<(u64, u64)> =
-        iterations.iter().map(|iteration| (iteration.load.start_ns, iteration.load.end_ns)).collect();
+    let windows: Vec<(u64, u64)> = iterations
+        .iter()
+        .map(|iteration| (iteration.load.start_ns, iteration.load.end_ns))
+        .collect();
     if let Some(file) = directory.records(&start.name)? {
         domain.cost.record_bytes = file.metadata()?.len();
-        read_records(file, |record| fold(record, start, &windows, iterations, &mut builder, &mut domain))?;
+        read_records(file, |record| {
+            fold(
+                record,
+                start,
+                &windows,
+                iterations,
+                &mut builder,
+                &mut domain,
+            );
+        })?;
     }
     if start.request.aggregate {
         for (key, group) in kernel_groups(iterations) {
             domain.spans += group.count;
-            let device = start.request.devices.get(key.0 as usize).copied().unwrap_or(0);
+            let device = start
+                .request
+                .devices
+                .get(key.0 as usize)
+                .copied()
+                .unwrap_or(0);
             builder.add_kernel_group("disk/native", device, &group);
         }
     }
     finish_domain(&mut domain, start, iterations);
     let names = Names {
         domain: start.name.clone(),
-        devices: start.devices.iter().map(|device| (device.dev, device.name.clone())).collect(),
+        devices: start
+            .devices
+            .iter()
+            .map(|device| (device.dev, device.name.clone()))
+            .collect(),
         interfaces: start.interfaces.iter().cloned().collect(),
     };
     report.breakdowns.extend(builder.finish(&names));
@@ -150,14 +187,26 @@ fn fold(
     builder: &mut BreakdownBuilder,
     domain: &mut DomainReport,
 ) {
-    let first = record.at[..MAX_POINTS].iter().copied().find(|at| *at != 0).unwrap_or(0);
+    let first = record.at[..MAX_POINTS]
+        .iter()
+        .copied()
+        .find(|at| *at != 0)
+        .unwrap_or(0);
     let after = windows.partition_point(|window| window.0 <= first);
-    let Some(index) = after.checked_sub(1).filter(|index| first <= windows[*index].1) else {
+    let Some(index) = after
+        .checked_sub(1)
+        .filter(|index| first <= windows[*index].1)
+    else {
         domain.outside += 1;
         return;
     };
     match join::local(record, iterations[index].index) {
-        Ok(span) if !start.request.datapaths.iter().any(|path| path == span.datapath) => {}
+        Ok(span)
+            if !start
+                .request
+                .datapaths
+                .iter()
+                .any(|path| path == span.datapath) => {}
         // Outliers of aggregate mode are in the kernel's histograms already.
         Ok(span) if start.request.aggregate && record.op <= 1 => drop(span),
         Ok(span) => {
@@ -186,7 +235,10 @@ fn read_records(file: File, mut each: impl FnMut(&Record)) -> anyhow::Result<()>
             return Ok(());
         }
         // No record is as long: what is left is not one.
-        anyhow::ensure!(buffer.len() < size_of::<Record>(), "the file of records is damaged");
+        anyhow::ensure!(
+            buffer.len() < size_of::<Record>(),
+            "the file of records is damaged"
+        );
     }
 }
 
@@ -204,12 +256,17 @@ fn counters(iterations: &[IterationRecord]) -> BTreeMap<String, u64> {
 
 fn finish_domain(domain: &mut DomainReport, start: &DomainStart, iterations: &[IterationRecord]) {
     let counted = |counter: &Counter| domain.counters.get(counter.name()).copied().unwrap_or(0);
-    let lost_in_kernel: u64 = Counter::ALL.iter().filter(|counter| counter.is_loss()).map(counted).sum();
+    let lost_in_kernel: u64 = Counter::ALL
+        .iter()
+        .filter(|counter| counter.is_loss())
+        .map(counted)
+        .sum();
     domain.lost = lost_in_kernel + domain.disordered + domain.incomplete;
     domain.lost_share = domain.lost as f64 / (domain.spans + domain.lost).max(1) as f64;
     let programs = costs(iterations);
-    let (bpf_runs, bpf_run_ns) =
-        programs.iter().fold((0, 0), |sum, program| (sum.0 + program.runs, sum.1 + program.run_ns));
+    let (bpf_runs, bpf_run_ns) = programs.iter().fold((0, 0), |sum, program| {
+        (sum.0 + program.runs, sum.1 + program.run_ns)
+    });
     domain.cost = Cost {
         measured: start.request.measure_cost,
         bpf_run_ns,
@@ -235,7 +292,11 @@ fn costs(iterations: &[IterationRecord]) -> Vec<ProgramFigures> {
     let mut sums: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for iteration in iterations {
         for after in &iteration.after.costs {
-            let before = iteration.before.costs.iter().find(|before| before.name == after.name);
+            let before = iteration
+                .before
+                .costs
+                .iter()
+                .find(|before| before.name == after.name);
             let (runs, run_ns) = before.map_or((0, 0), |before| (before.runs, before.run_ns));
             let sum = sums.entry(&after.name).or_default();
             sum.0 += after.runs.saturating_sub(runs);
@@ -244,7 +305,11 @@ fn costs(iterations: &[IterationRecord]) -> Vec<ProgramFigures> {
     }
     sums.into_iter()
         .filter(|(_, (runs, _))| *runs != 0)
-        .map(|(name, (runs, run_ns))| ProgramFigures { name: name.into(), runs, run_ns })
+        .map(|(name, (runs, run_ns))| ProgramFigures {
+            name: name.into(),
+            runs,
+            run_ns,
+        })
         .collect()
 }
 
@@ -278,10 +343,17 @@ fn add_group(sum: &mut GroupCount, after: &GroupCount, before: &GroupCount) {
     add_histogram(&mut sum.total_hist, &after.total_hist, &before.total_hist);
     for after in &after.stages {
         let none = StageCount::default();
-        let before = before.stages.iter().find(|before| before.pair == after.pair).unwrap_or(&none);
+        let before = before
+            .stages
+            .iter()
+            .find(|before| before.pair == after.pair)
+            .unwrap_or(&none);
         let position = sum.stages.iter().position(|stage| stage.pair == after.pair);
         let index = position.unwrap_or_else(|| {
-            sum.stages.push(StageCount { pair: after.pair, ..StageCount::default() });
+            sum.stages.push(StageCount {
+                pair: after.pair,
+                ..StageCount::default()
+            });
             sum.stages.len() - 1
         });
         let stage = &mut sum.stages[index];
@@ -298,7 +370,8 @@ fn add_histogram(sum: &mut Vec<(u16, u64)>, after: &[(u16, u64)], before: &[(u16
     let before: BTreeMap<u16, u64> = before.iter().copied().collect();
     let mut all: BTreeMap<u16, u64> = sum.iter().copied().collect();
     for (slot, count) in after {
-        *all.entry(*slot).or_default() += count - before.get(slot).copied().unwrap_or(0).min(*count);
+        *all.entry(*slot).or_default() +=
+            count - before.get(slot).copied().unwrap_or(0).min(*count);
     }
     *sum = all.into_iter().filter(|(_, count)| *count != 0).collect();
 }
@@ -322,7 +395,11 @@ fn warnings(report: &Report, scenario: &Scenario) -> Vec<String> {
             warnings.push(format!("{}: no request was seen; does the workload use the devices or ports that are followed?", domain.name));
         }
     }
-    for irq in report.interrupts.iter().filter(|irq| !irq.agrees && irq.explanation.is_none()) {
+    for irq in report
+        .interrupts
+        .iter()
+        .filter(|irq| !irq.agrees && irq.explanation.is_none())
+    {
         warnings.push(format!(
             "interrupt {} ({}): {} calls traced, but /proc/interrupts counted {}",
             irq.irq, irq.name, irq.count, irq.proc_interrupts

@@ -99,11 +99,16 @@ impl RunDirectory {
     /// If it is there and not empty, or cannot be made.
     pub fn create(path: &Path, scenario: &str, started: String) -> anyhow::Result<Self> {
         if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
-            bail!("the run directory {} is not empty: name another with --out", path.display());
+            bail!(
+                "the run directory {} is not empty: name another with --out",
+                path.display()
+            );
         }
         fs::create_dir_all(path)
             .with_context(|| format!("cannot make the run directory {}", path.display()))?;
-        let run = Self { path: path.to_owned() };
+        let run = Self {
+            path: path.to_owned(),
+        };
         run.set_state(started, State::Running)?;
         run.write("scenario.toml", scenario.as_bytes())?;
         Ok(run)
@@ -114,10 +119,16 @@ impl RunDirectory {
     /// # Errors
     /// If it is none.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let run = Self { path: path.to_owned() };
+        let run = Self {
+            path: path.to_owned(),
+        };
         let manifest = run.manifest()?;
         if manifest.schema != SCHEMA {
-            bail!("{} is of the format {}, this tracer reads {SCHEMA}", path.display(), manifest.schema);
+            bail!(
+                "{} is of the format {}, this tracer reads {SCHEMA}",
+                path.display(),
+                manifest.schema
+            );
         }
         Ok(run)
     }
@@ -147,7 +158,12 @@ impl RunDirectory {
     /// If it cannot be written.
     pub fn set_state(&self, started: String, state: State) -> anyhow::Result<()> {
         let version = env!("CARGO_PKG_VERSION").into();
-        let manifest = Manifest { schema: SCHEMA.into(), version, started, state };
+        let manifest = Manifest {
+            schema: SCHEMA.into(),
+            version,
+            started,
+            state,
+        };
         self.write("manifest.json", &serde_json::to_vec_pretty(&manifest)?)
     }
 
@@ -173,7 +189,10 @@ impl RunDirectory {
     /// # Errors
     /// If it cannot be written.
     pub fn write_start(&self, start: &DomainStart) -> anyhow::Result<()> {
-        self.write(&format!("{}-start.json", start.name), &serde_json::to_vec_pretty(start)?)
+        self.write(
+            &format!("{}-start.json", start.name),
+            &serde_json::to_vec_pretty(start)?,
+        )
     }
 
     /// How a domain was traced; `None` if the run did not come so far.
@@ -182,7 +201,11 @@ impl RunDirectory {
     /// If it cannot be read.
     pub fn start(&self, domain: &str) -> anyhow::Result<Option<DomainStart>> {
         let name = format!("{domain}-start.json");
-        if self.path.join(&name).exists() { self.read(&name).map(Some) } else { Ok(None) }
+        if self.path.join(&name).exists() {
+            self.read(&name).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// Writes how a domain's tracing ended.
@@ -221,7 +244,10 @@ impl RunDirectory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error).context("cannot read iterations.jsonl"),
         };
-        Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
+        Ok(text
+            .lines()
+            .map_while(|line| serde_json::from_str(line).ok())
+            .collect())
     }
 
     /// The file of a domain's records, to add to.
@@ -244,14 +270,16 @@ impl RunDirectory {
         match File::open(self.path.join(records_name(domain))) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", records_name(domain))),
+            Err(error) => {
+                Err(error).with_context(|| format!("cannot read {}", records_name(domain)))
+            }
         }
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> anyhow::Result<T> {
         let path = self.path.join(name);
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
     }
 }

@@ -52,7 +52,11 @@ pub struct Options {
 ///
 /// # Errors
 /// If nothing could be measured at all.
-pub async fn drive(scenario: &Scenario, text: &str, options: &Options) -> anyhow::Result<RunDirectory> {
+pub async fn drive(
+    scenario: &Scenario,
+    text: &str,
+    options: &Options,
+) -> anyhow::Result<RunDirectory> {
     // Signals are taken from here on, so that none can end the process with something left behind.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -67,7 +71,9 @@ pub async fn drive(scenario: &Scenario, text: &str, options: &Options) -> anyhow
     let ended = session.end(outcome.is_err()).await;
     let removed = resources.remove();
     let problem = [outcome, ended, removed].into_iter().find_map(Result::err);
-    let state = problem.map_or(State::Complete, |error| State::Partial(format!("{error:#}")));
+    let state = problem.map_or(State::Complete, |error| {
+        State::Partial(format!("{error:#}"))
+    });
     // On a full disk this fails, too: then the manifest goes on saying `running`, which means partial.
     if let Err(error) = directory.set_state(options.started.clone(), state) {
         tracing::error!("{error:#}");
@@ -96,7 +102,12 @@ impl<'a> Session<'a> {
         directory: &'a RunDirectory,
         exe: &Path,
     ) -> anyhow::Result<Self> {
-        let domain = scenario.domain.first().context("the scenario has no domain")?.name.clone();
+        let domain = scenario
+            .domain
+            .first()
+            .context("the scenario has no domain")?
+            .name
+            .clone();
         let measured = workload::specs(&scenario.workload, resources)?;
         let others = scenario
             .background
@@ -105,7 +116,8 @@ impl<'a> Session<'a> {
             .collect::<anyhow::Result<_>>()?;
         let devices = devices(scenario, resources)?;
         let request = request(scenario, &devices);
-        let (mut client, hello) = Client::start_local(&domain, exe, sink(directory, &domain)?).await?;
+        let (mut client, hello) =
+            Client::start_local(&domain, exe, sink(directory, &domain)?).await?;
         let bindings = match client.ask(Action::Attach(request.clone()), SOON).await {
             Ok(Answer::Attached(bindings)) => bindings,
             Ok(_) => bail!("the agent gave an answer to another question"),
@@ -123,7 +135,16 @@ impl<'a> Session<'a> {
             interfaces: resources.interfaces(),
             environment: environment::check(scenario, Path::new("/")),
         })?;
-        Ok(Self { scenario, directory, domain, client, measured, others, running: Vec::new(), open: None })
+        Ok(Self {
+            scenario,
+            directory,
+            domain,
+            client,
+            measured,
+            others,
+            running: Vec::new(),
+            open: None,
+        })
     }
 
     /// Warm-up and measured iterations.
@@ -157,7 +178,10 @@ impl<'a> Session<'a> {
     async fn prepare(&mut self) -> anyhow::Result<()> {
         let run = &self.scenario.run;
         if let (Some(bytes), Some(path)) = (run.read_before, &run.read_before_file) {
-            let action = Action::ReadUnrelated { path: path.clone(), bytes: bytes.0 };
+            let action = Action::ReadUnrelated {
+                path: path.clone(),
+                bytes: bytes.0,
+            };
             self.client.ask(action, run.timeout.0).await?;
         }
         if run.drop_caches {
@@ -183,20 +207,34 @@ impl<'a> Session<'a> {
 
     /// Writes the open iteration down.
     async fn close(&mut self, load: LoadResult) -> anyhow::Result<()> {
-        let Some((index, before)) = self.open.take() else { return Ok(()) };
+        let Some((index, before)) = self.open.take() else {
+            return Ok(());
+        };
         let after = self.snapshot().await?;
-        self.directory.add_iteration(&IterationRecord { index, load, before, after })
+        self.directory.add_iteration(&IterationRecord {
+            index,
+            load,
+            before,
+            after,
+        })
     }
 
     async fn start_load(&mut self, id: u32, spec: crate::load::LoadSpec) -> anyhow::Result<()> {
         self.running.push(id);
-        self.client.ask(Action::StartLoad { id, spec }, SOON).await.map(drop)
+        self.client
+            .ask(Action::StartLoad { id, spec }, SOON)
+            .await
+            .map(drop)
     }
 
     async fn wait(&mut self, id: u32) -> anyhow::Result<LoadResult> {
         let timeout_ms = u64::try_from(TURN.as_millis()).unwrap_or(100);
         loop {
-            match self.client.ask(Action::WaitLoad { id, timeout_ms }, SOON).await? {
+            match self
+                .client
+                .ask(Action::WaitLoad { id, timeout_ms }, SOON)
+                .await?
+            {
                 Answer::Load(result) => {
                     self.running.retain(|other| *other != id);
                     return Ok(result);
@@ -231,7 +269,8 @@ impl<'a> Session<'a> {
         }
         let answer = self.client.ask(Action::Detach, SOON).await?;
         if let Answer::Detached { in_flight } = answer {
-            self.directory.write_end(&self.domain, &DomainEnd { in_flight })?;
+            self.directory
+                .write_end(&self.domain, &DomainEnd { in_flight })?;
         }
         Ok(())
     }
@@ -242,14 +281,23 @@ fn sink(directory: &RunDirectory, domain: &str) -> anyhow::Result<Sink> {
     let mut file = directory.append(&records_name(domain))?;
     let path = directory.path().to_owned();
     Ok(Box::new(move |bytes| {
-        file.write_all(&bytes).with_context(|| format!("cannot write records into {}", path.display()))
+        file.write_all(&bytes)
+            .with_context(|| format!("cannot write records into {}", path.display()))
     }))
 }
 
 /// The block devices to follow: those named, else those that the workload uses.
-fn devices(scenario: &Scenario, resources: &Resources) -> anyhow::Result<Vec<block_device::BlockDevice>> {
+fn devices(
+    scenario: &Scenario,
+    resources: &Resources,
+) -> anyhow::Result<Vec<block_device::BlockDevice>> {
     let root = Path::new("/");
-    if !scenario.probes.datapaths.iter().any(|path| path.starts_with("disk/")) {
+    if !scenario
+        .probes
+        .datapaths
+        .iter()
+        .any(|path| path.starts_with("disk/"))
+    {
         return Ok(Vec::new());
     }
     let mut found = Vec::new();
@@ -287,21 +335,34 @@ fn paths(load: &Workload, resources: &Resources) -> Vec<PathBuf> {
         let at = arg.find('@')?;
         (at == 0 || arg[..at].ends_with('=')).then(|| &arg[at..])
     });
-    load.target.as_deref().into_iter().chain(references).filter_map(|name| resources.path(name).ok()).collect()
+    load.target
+        .as_deref()
+        .into_iter()
+        .chain(references)
+        .filter_map(|name| resources.path(name).ok())
+        .collect()
 }
 
 fn request(scenario: &Scenario, devices: &[block_device::BlockDevice]) -> Request {
     let probes = &scenario.probes;
     let ports = probes.ports.clone().unwrap_or_else(|| {
-        std::iter::once(&scenario.workload).filter_map(workload::port).collect()
+        std::iter::once(&scenario.workload)
+            .filter_map(workload::port)
+            .collect()
     });
     let power = |value: u32| value.checked_next_power_of_two().unwrap_or(1 << 31);
     // With more devices than the programs can tell apart, follow all.
-    let named = if devices.len() > tracer_common::settings::MAX_DEVICES { &[][..] } else { devices };
+    let named = if devices.len() > tracer_common::settings::MAX_DEVICES {
+        &[][..]
+    } else {
+        devices
+    };
     Request {
         datapaths: probes.datapaths.clone(),
         aggregate: probes.mode == Mode::Aggregate,
-        outlier_ns: probes.outlier.map(|time| u64::try_from(time.0.as_nanos()).unwrap_or(u64::MAX)),
+        outlier_ns: probes
+            .outlier
+            .map(|time| u64::try_from(time.0.as_nanos()).unwrap_or(u64::MAX)),
         ring_bytes: power(u32::try_from(probes.ring_buffer.0).unwrap_or(1 << 30)),
         in_flight: power(probes.in_flight),
         devices: named.iter().map(|device| device.dev).collect(),

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use tracer_common::hist::lower_bound;
 
 use crate::{
-    analysis::document::InterruptFigures, probe::snapshot::IrqCount, run::directory::IterationRecord,
+    analysis::document::InterruptFigures, probe::snapshot::IrqCount,
+    run::directory::IterationRecord,
 };
 
 /// The largest value of the slot that holds a quantile.
@@ -52,10 +53,20 @@ impl Handler {
         self.count += after.count.saturating_sub(before.count);
         self.time_sum += after.time_sum.saturating_sub(before.time_sum);
         self.softirq_count += after.softirq_count.saturating_sub(before.softirq_count);
-        self.softirq_delay_sum += after.softirq_delay_sum.saturating_sub(before.softirq_delay_sum);
+        self.softirq_delay_sum += after
+            .softirq_delay_sum
+            .saturating_sub(before.softirq_delay_sum);
         add_hist(&mut self.time_hist, &after.time_hist, &before.time_hist);
-        add_hist(&mut self.delay_hist, &after.softirq_delay_hist, &before.softirq_delay_hist);
-        add_hist(&mut self.distance_hist, &after.distance_hist, &before.distance_hist);
+        add_hist(
+            &mut self.delay_hist,
+            &after.softirq_delay_hist,
+            &before.softirq_delay_hist,
+        );
+        add_hist(
+            &mut self.distance_hist,
+            &after.distance_hist,
+            &before.distance_hist,
+        );
     }
 }
 
@@ -82,7 +93,10 @@ pub(super) fn figures(iterations: &[IterationRecord]) -> Vec<InterruptFigures> {
                 .irqs
                 .iter()
                 .find(|before| before.irq == after.irq && before.name == after.name);
-            handlers.entry((after.irq, after.name.clone())).or_default().add(after, before);
+            handlers
+                .entry((after.irq, after.name.clone()))
+                .or_default()
+                .add(after, before);
         }
     }
     let mut sharing: BTreeMap<u32, u64> = BTreeMap::new();
@@ -108,10 +122,17 @@ fn figure(
     shared: bool,
     iterations: usize,
 ) -> InterruptFigures {
-    let mean = |sum: u64, count: u64| if count == 0 { 0.0 } else { sum as f64 / count as f64 };
+    let mean = |sum: u64, count: u64| {
+        if count == 0 {
+            0.0
+        } else {
+            sum as f64 / count as f64
+        }
+    };
     let agrees = (least..=most).contains(&handler.count);
-    let explanation = (!agrees && shared)
-        .then(|| "the line is shared: the kernel counts arrivals, the tracer each handler's calls".to_owned());
+    let explanation = (!agrees && shared).then(|| {
+        "the line is shared: the kernel counts arrivals, the tracer each handler's calls".to_owned()
+    });
     InterruptFigures {
         irq,
         name,

@@ -22,17 +22,24 @@ pub(super) struct Specs {
 
 /// The port of a load, if it has one.
 pub(super) fn port(workload: &Workload) -> Option<u16> {
-    matches!(workload.kind, WorkloadKind::TcpRr | WorkloadKind::TcpStream | WorkloadKind::UdpFlood)
-        .then(|| workload.port.unwrap_or(PORT))
+    matches!(
+        workload.kind,
+        WorkloadKind::TcpRr | WorkloadKind::TcpStream | WorkloadKind::UdpFlood
+    )
+    .then(|| workload.port.unwrap_or(PORT))
 }
 
 /// Makes a load's specification.
 pub(super) fn specs(workload: &Workload, resources: &Resources) -> anyhow::Result<Specs> {
     match workload.kind {
         WorkloadKind::Dd => Ok(alone(workload, None, dd(workload, resources)?)),
-        WorkloadKind::Cpu => {
-            Ok(alone(workload, None, LoadKind::Cpu(load::Cpu { until: until(workload) })))
-        }
+        WorkloadKind::Cpu => Ok(alone(
+            workload,
+            None,
+            LoadKind::Cpu(load::Cpu {
+                until: until(workload),
+            }),
+        )),
         WorkloadKind::Command => {
             let namespace = from(workload, resources)?.map(|place| place.namespace);
             Ok(alone(workload, namespace, command(workload, resources)?))
@@ -44,7 +51,14 @@ pub(super) fn specs(workload: &Workload, resources: &Resources) -> anyhow::Resul
 }
 
 fn alone(workload: &Workload, namespace: Option<String>, kind: LoadKind) -> Specs {
-    Specs { server: None, load: LoadSpec { kind, cpus: workload.cpus.clone(), namespace } }
+    Specs {
+        server: None,
+        load: LoadSpec {
+            kind,
+            cpus: workload.cpus.clone(),
+            namespace,
+        },
+    }
 }
 
 fn until(workload: &Workload) -> Until {
@@ -56,7 +70,10 @@ fn until(workload: &Workload) -> Until {
 }
 
 fn dd(workload: &Workload, resources: &Resources) -> anyhow::Result<LoadKind> {
-    let target = workload.target.as_deref().context("workload.target is missing")?;
+    let target = workload
+        .target
+        .as_deref()
+        .context("workload.target is missing")?;
     // What a run has made for itself may be written to.
     let own = target.starts_with('@');
     Ok(LoadKind::Dd(load::Dd {
@@ -71,8 +88,15 @@ fn dd(workload: &Workload, resources: &Resources) -> anyhow::Result<LoadKind> {
 }
 
 fn command(workload: &Workload, resources: &Resources) -> anyhow::Result<LoadKind> {
-    let program = workload.program.clone().context("workload.program is missing")?;
-    let args = workload.args.iter().map(|arg| substitute(arg, resources)).collect::<anyhow::Result<_>>()?;
+    let program = workload
+        .program
+        .clone()
+        .context("workload.program is missing")?;
+    let args = workload
+        .args
+        .iter()
+        .map(|arg| substitute(arg, resources))
+        .collect::<anyhow::Result<_>>()?;
     Ok(LoadKind::Command(load::Command { program, args }))
 }
 
@@ -87,7 +111,11 @@ fn substitute(arg: &str, resources: &Resources) -> anyhow::Result<String> {
 }
 
 fn from(workload: &Workload, resources: &Resources) -> anyhow::Result<Option<Place>> {
-    workload.from.as_deref().map(|reference| resources.place(reference)).transpose()
+    workload
+        .from
+        .as_deref()
+        .map(|reference| resources.place(reference))
+        .transpose()
 }
 
 fn network(workload: &Workload, resources: &Resources) -> anyhow::Result<Specs> {
@@ -97,32 +125,58 @@ fn network(workload: &Workload, resources: &Resources) -> anyhow::Result<Specs> 
         let place = resources.place(to)?;
         (place.address, Some(place.namespace), true)
     } else {
-        let is_here = to.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let is_here = to
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback());
         (to.to_owned(), None, is_here)
     };
-    let at = if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") };
+    let at = if address.contains(':') {
+        format!("[{address}]:{port}")
+    } else {
+        format!("{address}:{port}")
+    };
     let listen = load::Listen { at: at.clone() };
     let (server, kind) = match workload.kind {
-        WorkloadKind::TcpStream => (LoadKind::TcpServer(listen), LoadKind::TcpStream(load::TcpStream {
-            to: at,
-            message_size: workload.message_size.map_or(64 << 10, |size| size.0),
-            until: until(workload),
-        })),
-        WorkloadKind::TcpRr => (LoadKind::TcpServer(listen), LoadKind::TcpRr(load::TcpRr {
-            to: at,
-            request_size: workload.request_size.unwrap_or(1),
-            response_size: workload.response_size.unwrap_or(1),
-            until: until(workload),
-        })),
-        _ => (LoadKind::UdpSink(listen), LoadKind::UdpFlood(load::UdpFlood {
-            to: at,
-            size: workload.size.unwrap_or(64),
-            rate: workload.rate.unwrap_or(0),
-            threads: workload.threads.unwrap_or(1),
-            until: until(workload),
-        })),
+        WorkloadKind::TcpStream => (
+            LoadKind::TcpServer(listen),
+            LoadKind::TcpStream(load::TcpStream {
+                to: at,
+                message_size: workload.message_size.map_or(64 << 10, |size| size.0),
+                until: until(workload),
+            }),
+        ),
+        WorkloadKind::TcpRr => (
+            LoadKind::TcpServer(listen),
+            LoadKind::TcpRr(load::TcpRr {
+                to: at,
+                request_size: workload.request_size.unwrap_or(1),
+                response_size: workload.response_size.unwrap_or(1),
+                until: until(workload),
+            }),
+        ),
+        _ => (
+            LoadKind::UdpSink(listen),
+            LoadKind::UdpFlood(load::UdpFlood {
+                to: at,
+                size: workload.size.unwrap_or(64),
+                rate: workload.rate.unwrap_or(0),
+                threads: workload.threads.unwrap_or(1),
+                until: until(workload),
+            }),
+        ),
     };
-    let server = own_server.then(|| LoadSpec { kind: server, cpus: Vec::new(), namespace: server_namespace });
+    let server = own_server.then(|| LoadSpec {
+        kind: server,
+        cpus: Vec::new(),
+        namespace: server_namespace,
+    });
     let namespace = from(workload, resources)?.map(|place| place.namespace);
-    Ok(Specs { server, load: LoadSpec { kind, cpus: workload.cpus.clone(), namespace } })
+    Ok(Specs {
+        server,
+        load: LoadSpec {
+            kind,
+            cpus: workload.cpus.clone(),
+            namespace,
+        },
+    })
 }

@@ -49,7 +49,12 @@ impl ScenarioError {
     }
 
     pub(super) fn plain(file: &str, message: String) -> Self {
-        Self { file: file.into(), position: None, field: None, message }
+        Self {
+            file: file.into(),
+            position: None,
+            field: None,
+            message,
+        }
     }
 
     /// A syntax error, or a field that is unknown, missing or of the wrong type.
@@ -65,7 +70,9 @@ impl ScenarioError {
 
     /// Finds where a problem's field stands.
     pub(super) fn locate(file: &str, text: &str, problem: Problem) -> Self {
-        let span = Document::parse(text).ok().and_then(|document| find(document.as_item(), &problem.field));
+        let span = Document::parse(text)
+            .ok()
+            .and_then(|document| find(document.as_item(), &problem.field));
         Self {
             file: file.into(),
             position: span.map(|span| position(text, span.start)),
@@ -79,7 +86,13 @@ impl ScenarioError {
 fn position(text: &str, byte: usize) -> (usize, usize) {
     let before = text.get(..byte).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count()
+        + 1;
     (line, column)
 }
 
@@ -108,7 +121,10 @@ fn field_at(text: &str, span: &Range<usize>) -> Option<String> {
 }
 
 fn descend(item: &Item, span: &Range<usize>, path: &mut Vec<String>) {
-    let covers = |item: &Item| item.span().is_some_and(|s| s.start <= span.start && span.end <= s.end);
+    let covers = |item: &Item| {
+        item.span()
+            .is_some_and(|s| s.start <= span.start && span.end <= s.end)
+    };
     if let Some(table) = item.as_table_like() {
         for (key, inner) in table.iter() {
             // A table's own span is its head alone, so one without a match may still hold it.
@@ -125,7 +141,11 @@ fn descend(item: &Item, span: &Range<usize>, path: &mut Vec<String>) {
             path.push(index.to_string());
             let depth = path.len();
             descend(&Item::Table(table.clone()), span, path);
-            if path.len() > depth || table.span().is_some_and(|s| s.start <= span.start && span.end <= s.end) {
+            if path.len() > depth
+                || table
+                    .span()
+                    .is_some_and(|s| s.start <= span.start && span.end <= s.end)
+            {
                 return;
             }
             path.pop();

@@ -36,10 +36,13 @@ impl Scenario {
         let (text, file) = if overrides.is_empty() {
             (text.to_owned(), file.to_owned())
         } else {
-            (overrides::apply(text, file, overrides)?, format!("{file} with --set"))
+            (
+                overrides::apply(text, file, overrides)?,
+                format!("{file} with --set"),
+            )
         };
-        let scenario: Self =
-            toml::from_str(&text).map_err(|error| ScenarioError::from_toml(&file, &text, &error))?;
+        let scenario: Self = toml::from_str(&text)
+            .map_err(|error| ScenarioError::from_toml(&file, &text, &error))?;
         check::check(&scenario).map_err(|problem| ScenarioError::locate(&file, &text, problem))?;
         Ok((scenario, text))
     }

@@ -7,7 +7,8 @@ use crate::scenario::ScenarioError;
 /// Applies overrides to a scenario's text.
 pub(super) fn apply(text: &str, file: &str, overrides: &[String]) -> Result<String, ScenarioError> {
     let mut root = Value::Table(
-        text.parse::<Table>().map_err(|error| ScenarioError::from_toml(file, text, &error))?,
+        text.parse::<Table>()
+            .map_err(|error| ScenarioError::from_toml(file, text, &error))?,
     );
     for change in overrides {
         set(&mut root, change)
@@ -48,18 +49,20 @@ fn parse_value(text: &str) -> Value {
 fn element<'a>(array: &'a mut [Value], part: &str) -> Result<&'a mut Value, String> {
     let count = array.len();
     let index = part.parse::<usize>().ok().or_else(|| {
-        array.iter().position(|value| value.get("name").and_then(Value::as_str) == Some(part))
+        array
+            .iter()
+            .position(|value| value.get("name").and_then(Value::as_str) == Some(part))
     });
-    index
-        .and_then(|index| array.get_mut(index))
-        .ok_or_else(|| format!("there is no element {part}: give a number below {count}, or an element's name"))
+    index.and_then(|index| array.get_mut(index)).ok_or_else(|| {
+        format!("there is no element {part}: give a number below {count}, or an element's name")
+    })
 }
 
 fn step<'a>(place: &'a mut Value, part: &str) -> Result<&'a mut Value, String> {
     match place {
-        Value::Table(table) => {
-            Ok(table.entry(part).or_insert_with(|| Value::Table(Table::new())))
-        }
+        Value::Table(table) => Ok(table
+            .entry(part)
+            .or_insert_with(|| Value::Table(Table::new()))),
         Value::Array(array) => element(array, part),
         _ => Err(format!("there is nothing below which {part} could stand")),
     }

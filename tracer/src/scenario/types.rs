@@ -359,10 +359,40 @@ impl WorkloadKind {
     /// number given, must be there.
     pub(super) const fn fields(self) -> (usize, &'static [&'static str]) {
         match self {
-            Self::Dd => (2, &["target", "block_size", "count", "operation", "offset", "direct", "allow_device_write"]),
-            Self::TcpStream => (1, &["to", "from", "port", "duration", "count", "message_size"]),
-            Self::TcpRr => (1, &["to", "from", "port", "duration", "count", "request_size", "response_size"]),
-            Self::UdpFlood => (2, &["to", "size", "from", "port", "duration", "count", "rate", "threads"]),
+            Self::Dd => (
+                2,
+                &[
+                    "target",
+                    "block_size",
+                    "count",
+                    "operation",
+                    "offset",
+                    "direct",
+                    "allow_device_write",
+                ],
+            ),
+            Self::TcpStream => (
+                1,
+                &["to", "from", "port", "duration", "count", "message_size"],
+            ),
+            Self::TcpRr => (
+                1,
+                &[
+                    "to",
+                    "from",
+                    "port",
+                    "duration",
+                    "count",
+                    "request_size",
+                    "response_size",
+                ],
+            ),
+            Self::UdpFlood => (
+                2,
+                &[
+                    "to", "size", "from", "port", "duration", "count", "rate", "threads",
+                ],
+            ),
             Self::Cpu => (0, &["duration", "count"]),
             Self::Command => (1, &["program", "args", "from"]),
         }

@@ -88,7 +88,10 @@ mod tests {
 
     #[test]
     fn a_request_without_its_completion_is_incomplete() {
-        let mut record = Record { kind: Kind::Disk as u8, ..Record::EMPTY };
+        let mut record = Record {
+            kind: Kind::Disk as u8,
+            ..Record::EMPTY
+        };
         record.at[0] = 10;
         record.at[Kind::Disk.index_of(Point::BlkIssue)] = 20;
         assert_eq!(local(&record, 0), Err(Unjoined::Incomplete));
