@@ -11,3 +11,6 @@ pub mod threshold;
 pub use breakdown::{Breakdown, StageFigures};
 pub use build::{BreakdownBuilder, Names};
 pub use document::Report;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! tracer's figures against those of tools that others wrote, of the same requests in the same run.
+//! Disagreement fails.
+
+mod support;
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+use support::{alone, assert_conserved, assert_nothing_attached, disk, has, may_trace, run};
+
+fn figure(value: &Value, what: &str) -> f64 {
+    value
+        .as_f64()
+        .unwrap_or_else(|| panic!("{what} is missing: {value}"))
+}
+
+/// Within a share of the other's figure, or within some nanoseconds.
+fn assert_close(what: &str, ours: f64, theirs: f64, share: f64, ns: f64) {
+    eprintln!(
+        "{what}: tracer {ours:.0} ns, the other tool {theirs:.0} ns ({:+.2}%)",
+        (ours / theirs - 1.0) * 100.0
+    );
+    let close = (ours - theirs).abs() <= f64::max(theirs * share, ns);
+    assert!(
+        close,
+        "{what}: tracer says {ours} ns, the other tool {theirs} ns"
+    );
+}
+
+#[test]
+fn fio_sees_the_same_latency() {
+    if !may_trace("fio_sees_the_same_latency") || !has("fio", "fio_sees_the_same_latency") {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let workload = "kind = \"command\"\nprogram = \"fio\"\nargs = [\"--name=t\", \"--filename=@disk\", \"--rw=randread\", \"--bs=16k\", \"--direct=1\", \"--ioengine=psync\", \"--number_ios=12000\", \"--norandommap\", \"--io_size=192M\", \"--output-format=json\"]";
+    let report = run(
+        folder.path(),
+        &disk(workload, "/var/tmp", "[run]\niterations = 1\nwarm_up = 0"),
+    );
+    assert_conserved(&report);
+    let text = report["iterations"][0]["output"].as_str().unwrap();
+    let fio: Value = serde_json::from_str(&text[text.find('{').unwrap()..]).unwrap();
+    let clat = &fio["jobs"][0]["read"]["clat_ns"];
+    let breakdown = &report["breakdowns"][0];
+    let ours = &breakdown["total"];
+    let theirs = fio["jobs"][0]["read"]["total_ios"].as_f64().unwrap();
+    let seen = figure(&ours["count"], "count") + figure(&report["domains"][0]["lost"], "lost");
+    assert!(
+        (seen - theirs).abs() <= theirs * 0.01,
+        "{seen} requests seen, fio made {theirs}"
+    );
+    assert_close(
+        "mean",
+        figure(&ours["mean_ns"], "mean"),
+        figure(&clat["mean"], "clat mean"),
+        0.05,
+        2_000.0,
+    );
+    let p99 = figure(&clat["percentile"]["99.000000"], "clat p99");
+    assert_close("p99", figure(&ours["p99_ns"], "p99"), p99, 0.05, 2_000.0);
+    assert_nothing_attached();
+}
+
+/// Time from one point to another, over all requests: the stages in between, by their sums.
+fn between(breakdown: &Value, from: &str, to: &str) -> f64 {
+    const ORDER: [&str; 8] = [
+        "blk.queue",
+        "blk.getrq",
+        "blk.insert",
+        "blk.requeue",
+        "blk.issue",
+        "irq.entry",
+        "softirq.entry",
+        "blk.complete",
+    ];
+    let place = |name: &str| {
+        ORDER
+            .iter()
+            .position(|point| *point == name)
+            .unwrap_or(usize::MAX)
+    };
+    let sum: f64 = breakdown["stages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|stage| {
+            place(stage["from"].as_str().unwrap()) >= place(from)
+                && place(stage["to"].as_str().unwrap()) <= place(to)
+        })
+        .map(|stage| figure(&stage["sum_ns"], "sum"))
+        .sum();
+    sum / figure(&breakdown["total"]["count"], "count")
+}
+
+/// blktrace of every loop device that comes: the run makes its own, so its name is found first.
+fn blktrace(device: &str, folder: &Path) -> Child {
+    if !Path::new("/sys/kernel/debug/block").exists() {
+        let _ = Command::new("mount")
+            .args(["-t", "debugfs", "debugfs", "/sys/kernel/debug"])
+            .status();
+    }
+    let child = Command::new("blktrace")
+        .args(["-d", device, "-o", "trace"])
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    thread::sleep(Duration::from_secs(1));
+    child
+}
+
+/// btt's average in seconds of a line such as `D2C  0.000001 0.000002 0.000003 100`, as nanoseconds.
+fn btt_average(report: &str, name: &str) -> f64 {
+    let line = report
+        .lines()
+        .find(|line| line.starts_with(&format!("{name} ")))
+        .unwrap_or_else(|| panic!("no {name} in {report}"));
+    line.split_whitespace()
+        .nth(2)
+        .unwrap()
+        .parse::<f64>()
+        .unwrap()
+        * 1e9
+}
+
+#[test]
+fn btt_sees_the_same_stages() {
+    let test = "btt_sees_the_same_stages";
+    if !may_trace(test) || !has("blktrace", test) || !has("btt", test) || !has("losetup", test) {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::Builder::new().tempdir_in("/var/tmp").unwrap();
+    let image = folder.path().join("image");
+    std::fs::write(&image, vec![0x5A; 64 << 20]).unwrap();
+    let made = Command::new("losetup")
+        .args(["--find", "--show", "--direct-io=on"])
+        .arg(&image)
+        .output()
+        .unwrap();
+    let device = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+    let mut tracing = blktrace(&device, folder.path());
+    let text = format!(
+        "schema = 1\nname = \"btt\"\n[[domain]]\nname = \"native\"\n[workload]\nkind = \"dd\"\ntarget = \"{device}\"\nblock_size = \"64KiB\"\ncount = 8000\ndirect = true\n[run]\niterations = 1\nwarm_up = 0\n[probes]\ndatapaths = [\"disk/native\"]\ndevices = [\"{device}\"]\n"
+    );
+    let report = run(folder.path(), &text);
+    let _ = Command::new("kill")
+        .args(["-INT", &tracing.id().to_string()])
+        .status();
+    let _ = tracing.wait();
+    let _ = Command::new("losetup").args(["--detach", &device]).status();
+    let parsed = Command::new("blkparse")
+        .args(["-q", "-i", "trace", "-d", "trace.bin", "-O"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(parsed.status.success(), "{}", support::words(&parsed));
+    let btt = Command::new("btt")
+        .args(["-i", "trace.bin"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let btt = String::from_utf8_lossy(&btt.stdout).into_owned();
+    assert_conserved(&report);
+    let name = device.trim_start_matches("/dev/");
+    let breakdown = report["breakdowns"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|b| b["device"] == name && b["operation"] == "read")
+        .unwrap();
+    assert_close(
+        "Q2C",
+        between(breakdown, "blk.queue", "blk.complete"),
+        btt_average(&btt, "Q2C"),
+        0.03,
+        0.0,
+    );
+    assert_close(
+        "D2C",
+        between(breakdown, "blk.issue", "blk.complete"),
+        btt_average(&btt, "D2C"),
+        0.03,
+        0.0,
+    );
+}
+
+/// The kernel's own count and the traced one: exact, or within the share of events for which the
+/// kernel was seen not to call BPF programs (README, Limits).
+#[test]
+fn interrupts_agree_with_the_kernels_count() {
+    if !may_trace("interrupts_agree_with_the_kernels_count") {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let text = "schema = 1\nname = \"irq\"\n[[domain]]\nname = \"native\"\n[[resource]]\nname = \"f\"\nkind = \"file\"\nsize = \"64MiB\"\n[workload]\nkind = \"dd\"\ntarget = \"@f\"\nblock_size = \"64KiB\"\ncount = 4000\ndirect = true\n[run]\niterations = 2\nwarm_up = 0\n[probes]\ndatapaths = [\"irq\"]\n";
+    let report = run(folder.path(), text);
+    let interrupts = report["interrupts"].as_array().unwrap();
+    for irq in interrupts {
+        let (ours, theirs) = (
+            figure(&irq["count"], "count"),
+            figure(&irq["proc_interrupts"], "proc"),
+        );
+        eprintln!(
+            "interrupt {} {}: traced {ours}, /proc/interrupts {theirs}",
+            irq["irq"], irq["name"]
+        );
+        assert!(
+            ours <= theirs || irq["agrees"] == true,
+            "more calls than arrivals: {irq:#}"
+        );
+        assert!(
+            (ours - theirs).abs() <= f64::max(theirs * 0.01, 2.0),
+            "{irq:#}"
+        );
+    }
+}

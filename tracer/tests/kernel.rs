@@ -1,0 +1,180 @@
+//! The real programs in the real kernel: every kind of load, both modes, conservation.
+
+mod support;
+
+use support::{alone, assert_conserved, assert_nothing_attached, disk, has, may_trace, run};
+
+#[test]
+fn every_read_of_a_loop_device_becomes_a_span() {
+    if !may_trace("every_read_of_a_loop_device_becomes_a_span") {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let workload =
+        "kind = \"dd\"\ntarget = \"@disk\"\nblock_size = \"4KiB\"\ncount = 2003\ndirect = true";
+    let report = run(
+        folder.path(),
+        &disk(workload, "/var/tmp", "[run]\niterations = 2\nwarm_up = 1"),
+    );
+    assert_conserved(&report);
+    let breakdown = report["breakdowns"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|b| b["device"].as_str().unwrap().starts_with("loop"))
+        .unwrap();
+    let seen = breakdown["total"]["count"].as_u64().unwrap();
+    assert!((3966..=4006).contains(&seen), "{seen} of 4006 reads");
+    assert_eq!(breakdown["bytes"].as_u64().unwrap(), seen * 4096);
+    assert_eq!(report["domains"][0]["counters"]["ring_full"], 0);
+    assert_nothing_attached();
+}
+
+#[test]
+fn writes_and_flushes_are_told_apart() {
+    if !may_trace("writes_and_flushes_are_told_apart") {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let workload = "kind = \"dd\"\ntarget = \"@disk\"\noperation = \"write\"\nblock_size = \"64KiB\"\ncount = 200\ndirect = true";
+    let report = run(
+        folder.path(),
+        &disk(workload, "/var/tmp", "[run]\niterations = 1\nwarm_up = 0"),
+    );
+    assert_conserved(&report);
+    assert!(
+        report["breakdowns"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|b| b["operation"] == "write"),
+        "{report:#}"
+    );
+}
+
+#[test]
+fn aggregate_mode_counts_what_spans_would_be() {
+    if !may_trace("aggregate_mode_counts_what_spans_would_be") {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let workload =
+        "kind = \"dd\"\ntarget = \"@disk\"\nblock_size = \"4KiB\"\ncount = 3000\ndirect = true";
+    let text =
+        disk(workload, "/var/tmp", "[run]\niterations = 1\nwarm_up = 1") + "mode = \"aggregate\"\n";
+    let report = run(folder.path(), &text);
+    assert_conserved(&report);
+    let breakdown = report["breakdowns"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|b| b["device"].as_str().unwrap().starts_with("loop"))
+        .unwrap();
+    assert_eq!(breakdown["approximate"], true);
+    let seen = breakdown["total"]["count"].as_u64().unwrap();
+    assert!((2970..=3000).contains(&seen), "{seen} of 3000 reads");
+}
+
+fn net(workload: &str) -> String {
+    format!(
+        "schema = 1\nname = \"net\"\n[[domain]]\nname = \"native\"\n[[resource]]\nname = \"link\"\nkind = \"veth\"\nleft = {{ address = \"10.91.0.1/24\" }}\nright = {{ address = \"10.91.0.2/24\" }}\n[workload]\nfrom = \"@link.left\"\nto = \"@link.right\"\n{workload}\n[run]\niterations = 1\nwarm_up = 0\n[probes]\ndatapaths = [\"net-tx/native\", \"net-rx/native\"]\n"
+    )
+}
+
+#[test]
+fn every_packet_of_a_tcp_conversation_is_followed() {
+    let test = "every_packet_of_a_tcp_conversation_is_followed";
+    if !may_trace(test) || !has("ip", test) {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let report = run(folder.path(), &net("kind = \"tcp-rr\"\ncount = 2003"));
+    assert_conserved(&report);
+    for path in ["net-tx/native", "net-rx/native"] {
+        let breakdown = report["breakdowns"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|b| b["datapath"] == path)
+            .unwrap();
+        let seen = breakdown["total"]["count"].as_u64().unwrap();
+        assert!(
+            (3966..=4008).contains(&seen),
+            "{path}: {seen} of 4006 packets"
+        );
+    }
+    assert_nothing_attached();
+}
+
+#[test]
+fn a_stream_and_a_flood_are_followed() {
+    let test = "a_stream_and_a_flood_are_followed";
+    if !may_trace(test) || !has("ip", test) {
+        return;
+    }
+    let _alone = alone();
+    for workload in [
+        "kind = \"tcp-stream\"\nduration = \"500ms\"",
+        "kind = \"udp-flood\"\nsize = 64\nrate = 2000\ncount = 1000",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let report = run(folder.path(), &net(workload));
+        assert_conserved(&report);
+        let domain = &report["domains"][0];
+        assert!(domain["lost_share"].as_f64().unwrap() < 0.01, "{domain:#}");
+        assert_eq!(report["breakdowns"].as_array().unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn a_background_load_runs_meanwhile() {
+    if !may_trace("a_background_load_runs_meanwhile") {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let workload = "kind = \"dd\"\ntarget = \"@disk\"\nblock_size = \"4KiB\"\ncount = 500\ndirect = true\n[[background]]\nkind = \"cpu\"\ncpus = [0]";
+    let report = run(
+        folder.path(),
+        &disk(workload, "/var/tmp", "[run]\niterations = 1\nwarm_up = 0"),
+    );
+    assert_conserved(&report);
+}
+
+#[test]
+fn the_same_run_gives_the_same_report_again() {
+    if !may_trace("the_same_run_gives_the_same_report_again") {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let workload =
+        "kind = \"dd\"\ntarget = \"@disk\"\nblock_size = \"4KiB\"\ncount = 300\ndirect = true";
+    let first = run(
+        folder.path(),
+        &disk(workload, "/var/tmp", "[run]\niterations = 1\nwarm_up = 0"),
+    );
+    let again = support::tracer()
+        .args(["report", "--format", "json"])
+        .arg(folder.path().join("run"))
+        .output()
+        .unwrap();
+    let again: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(first, again);
+    for format in ["text", "folded", "svg", "html", "perfetto"] {
+        let output = support::tracer()
+            .args(["report", "--format", format])
+            .arg(folder.path().join("run"))
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success() && !output.stdout.is_empty(),
+            "{format}: {}",
+            support::words(&output)
+        );
+    }
+}

@@ -1,0 +1,139 @@
+//! What the tests of the real kernel share.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use serde_json::Value;
+
+/// Tests that measure must not disturb each other.
+static ALONE: Mutex<()> = Mutex::new(());
+
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The program under test.
+pub(crate) fn tracer() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_tracer"))
+}
+
+/// Whether this process may load programs; says so if it may not.
+pub(crate) fn may_trace(test: &str) -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    let btf = Path::new("/sys/kernel/btf/vmlinux").exists();
+    if !root || !btf {
+        eprintln!("SKIPPED {test}: needs root and a kernel with BTF");
+    }
+    root && btf
+}
+
+/// Whether a program can be run; says so if it cannot.
+pub(crate) fn has(program: &str, test: &str) -> bool {
+    let found = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"]
+        .iter()
+        .any(|folder| Path::new(folder).join(program).exists());
+    if !found {
+        eprintln!("SKIPPED {test}: {program} is not installed");
+    }
+    found
+}
+
+/// Writes a scenario into a folder.
+pub(crate) fn scenario(folder: &Path, text: &str) -> PathBuf {
+    let path = folder.join("scenario.toml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// Runs a scenario for its JSON report.
+pub(crate) fn run(folder: &Path, text: &str) -> Value {
+    let output = tracer()
+        .args(["run", "--json", "--out"])
+        .arg(folder.join("run"))
+        .arg(scenario(folder, text))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", words(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+pub(crate) fn words(output: &Output) -> String {
+    format!(
+        "{}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// Names of tracer's programs that the kernel holds now.
+pub(crate) fn programs_left() -> Vec<String> {
+    aya::programs::loaded_programs()
+        .filter_map(Result::ok)
+        .filter_map(|info| info.name_as_str().map(ToOwned::to_owned))
+        .filter(|name| {
+            name.starts_with("blk_queue")
+                || name.starts_with("irq_entry")
+                || name.starts_with("net_queue")
+        })
+        .collect()
+}
+
+/// The kernel frees programs a moment after their last user is gone.
+pub(crate) fn assert_nothing_attached() {
+    for _ in 0..50 {
+        if programs_left().is_empty() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("still attached: {:?}", programs_left());
+}
+
+/// A loop device, 64 MiB over `directory`, read or written by dd.
+pub(crate) fn disk(workload: &str, directory: &str, more: &str) -> String {
+    format!(
+        "schema = 1\nname = \"test\"\n[[domain]]\nname = \"native\"\n[[resource]]\nname = \"disk\"\nkind = \"loop\"\nsize = \"64MiB\"\ndirectory = \"{directory}\"\n[workload]\n{workload}\n{more}\n[probes]\ndatapaths = [\"disk/native\"]\ndevices = [\"@disk\"]\n"
+    )
+}
+
+/// Every breakdown: the stages add up to the total, the shares to one.
+pub(crate) fn assert_conserved(report: &Value) {
+    let breakdowns = report["breakdowns"].as_array().unwrap();
+    assert!(!breakdowns.is_empty(), "{report:#}");
+    for breakdown in breakdowns {
+        let stages = breakdown["stages"].as_array().unwrap();
+        let sum = |field: &str| {
+            stages
+                .iter()
+                .map(|stage| stage[field].as_f64().unwrap())
+                .sum::<f64>()
+        };
+        let whole: u64 = stages
+            .iter()
+            .map(|stage| stage["sum_ns"].as_u64().unwrap())
+            .sum();
+        assert_eq!(
+            whole,
+            breakdown["total"]["sum_ns"].as_u64().unwrap(),
+            "to the nanosecond"
+        );
+        assert!((sum("share_of_mean") - 1.0).abs() < 1e-9);
+        assert!(
+            (sum("share_of_variance") - 1.0).abs() < 1e-6
+                || breakdown["total"]["variance_ns2"] == 0.0
+        );
+        for slow in breakdown["slowest"].as_array().unwrap() {
+            let points = slow["points"].as_array().unwrap();
+            let at = |index: usize| points[index][1].as_u64().unwrap();
+            assert_eq!(
+                at(points.len() - 1) - at(0),
+                slow["total_ns"].as_u64().unwrap()
+            );
+        }
+    }
+}
