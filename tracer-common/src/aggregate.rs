@@ -36,13 +36,16 @@ impl Pair {
     }
 }
 
-/// The stages that aggregate mode knows: the points that it attaches are queue, insert, issue, the
-/// interrupt's and complete.
-pub const PAIRS: [Pair; 10] = [
+/// The stages that aggregate mode knows: the points that it attaches are queue, insert, requeue,
+/// issue, the interrupt's and complete.
+pub const PAIRS: [Pair; 13] = [
     Pair::new(Point::BlkQueue, Point::BlkInsert),
     Pair::new(Point::BlkQueue, Point::BlkIssue),
     Pair::new(Point::BlkQueue, Point::BlkComplete),
+    Pair::new(Point::BlkQueue, Point::BlkRequeue),
+    Pair::new(Point::BlkInsert, Point::BlkRequeue),
     Pair::new(Point::BlkInsert, Point::BlkIssue),
+    Pair::new(Point::BlkRequeue, Point::BlkIssue),
     Pair::new(Point::BlkIssue, Point::IrqEntry),
     Pair::new(Point::BlkIssue, Point::SoftirqEntry),
     Pair::new(Point::BlkIssue, Point::BlkComplete),

@@ -36,11 +36,14 @@ pub enum Counter {
     IrqTableFull,
     /// Requests counted in the kernel's histograms (aggregate mode).
     Aggregated,
+    /// Packets that entered the stack and did not reach a reader by themselves: TCP joins those that
+    /// wait for a busy socket.
+    SocketMerged,
 }
 
 impl Counter {
     /// Every counter, in the order of the discriminants.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Emitted,
         Self::RingFull,
         Self::SlotsFull,
@@ -57,6 +60,7 @@ impl Counter {
         Self::NotSampled,
         Self::IrqTableFull,
         Self::Aggregated,
+        Self::SocketMerged,
     ];
 
     /// The name in reports.
@@ -79,6 +83,7 @@ impl Counter {
             Self::NotSampled => "not_sampled",
             Self::IrqTableFull => "irq_table_full",
             Self::Aggregated => "aggregated",
+            Self::SocketMerged => "socket_merged",
         }
     }
 

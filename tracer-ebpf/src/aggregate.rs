@@ -26,7 +26,7 @@ pub fn total_ns(record: &Record) -> u64 {
 /// the compiler needs no bounds check, which a BPF program could not fail.
 #[inline(always)]
 fn add_stage<const STAGE: usize>(group: &mut Group, at: &[u64; MAX_POINTS], total: u64) {
-    const { assert!(MAX_STAGES == 10, "one call of add_stage for each") };
+    const { assert!(MAX_STAGES == 13, "one call of add_stage for each") };
     let pair = const { PAIRS[STAGE] };
     let (from, to) = (at[pair.0], at[pair.1]);
     if from == 0 || to == 0 || !pair.is_neighbour(at) {
@@ -73,6 +73,9 @@ pub fn add(record: &Record) -> bool {
     add_stage::<7>(group, at, total);
     add_stage::<8>(group, at, total);
     add_stage::<9>(group, at, total);
+    add_stage::<10>(group, at, total);
+    add_stage::<11>(group, at, total);
+    add_stage::<12>(group, at, total);
     count(Counter::Aggregated);
     true
 }

@@ -5,7 +5,10 @@
 
 use aya_ebpf::{macros::map, maps::Array};
 pub use tracer_common::record::{Slot, state};
-use tracer_common::{counter::Counter, point::Kind};
+use tracer_common::{
+    counter::Counter,
+    point::{Kind, Point},
+};
 
 use crate::{
     cpu::count,
@@ -48,7 +51,7 @@ pub fn claim(key: u64, kind: Kind) -> Option<(&'static mut Slot, Handle)> {
         let index = way(key, w);
         let slot = at(index)?;
         if slot.key == key {
-            count(Counter::Abandoned);
+            count(unfinished(slot));
         }
         if slot.key == 0 || slot.key == key {
             return Some((begin(slot, key, kind), index + 1));
@@ -62,6 +65,17 @@ pub fn claim(key: u64, kind: Kind) -> Option<(&'static mut Slot, Handle)> {
     }
     count(Counter::SlotsFull);
     None
+}
+
+/// What became of a request whose memory is used again.
+#[inline(always)]
+fn unfinished(slot: &Slot) -> Counter {
+    const RECEIVE: usize = Kind::NetRx.index_of(Point::NetifReceive);
+    if slot.record.kind == Kind::NetRx as u8 && slot.record.at[RECEIVE] != 0 {
+        Counter::SocketMerged
+    } else {
+        Counter::Abandoned
+    }
 }
 
 #[inline(always)]

@@ -1,5 +1,13 @@
 //! Reports of a fixed recording, in every format, against files that people have read.
 //! `TRACER_BLESS=1` writes them anew.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::too_many_lines,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says why it was skipped"
+)]
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,12 @@
 //! Scenario files: the shipped ones are good, wrong ones are told where and why, and nothing panics.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::too_many_lines,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says why it was skipped"
+)]
 
 use std::{fs, path::Path};
 

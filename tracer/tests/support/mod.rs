@@ -61,6 +61,25 @@ pub(crate) fn run(folder: &Path, text: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// Runs a scenario until nothing was lost, so that counts can be exact. Some kernels now and then do
+/// not call BPF programs on one CPU for some milliseconds (README, Limits): such a run says so, and is
+/// made again.
+pub(crate) fn clean_run(text: &str) -> Value {
+    for _ in 0..12 {
+        let folder = tempfile::tempdir().unwrap();
+        let report = run(folder.path(), text);
+        let domain = &report["domains"][0];
+        if domain["lost"] == 0 && domain["in_flight"] == 0 {
+            return report;
+        }
+        eprintln!(
+            "made again: {} lost, {} in flight",
+            domain["lost"], domain["in_flight"]
+        );
+    }
+    panic!("no run of twelve was without a loss");
+}
+
 pub(crate) fn words(output: &Output) -> String {
     format!(
         "{}\n{}\n{}",
@@ -97,7 +116,7 @@ pub(crate) fn assert_nothing_attached() {
 /// A loop device, 64 MiB over `directory`, read or written by dd.
 pub(crate) fn disk(workload: &str, directory: &str, more: &str) -> String {
     format!(
-        "schema = 1\nname = \"test\"\n[[domain]]\nname = \"native\"\n[[resource]]\nname = \"disk\"\nkind = \"loop\"\nsize = \"64MiB\"\ndirectory = \"{directory}\"\n[workload]\n{workload}\n{more}\n[probes]\ndatapaths = [\"disk/native\"]\ndevices = [\"@disk\"]\n"
+        "schema = 1\nname = \"test\"\n[[domain]]\nname = \"native\"\n[[resource]]\nname = \"disk\"\nkind = \"loop\"\nsize = \"64MiB\"\ndirectory = \"{directory}\"\n[workload]\n{workload}\n{more}\n[probes]\ndatapaths = [\"disk/native\"]\ndevices = [\"@disk\"]\nmax_lost_percent = 10\n"
     )
 }
 

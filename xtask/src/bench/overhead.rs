@@ -159,6 +159,7 @@ struct Line {
     net_ns: f64,
     lost: u64,
     attach_ns: u64,
+    traced: bool,
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -186,6 +187,7 @@ fn line(index: usize, rounds: &[Vec<Sample>], timed: &Sample, floor_ns: f64) -> 
             .map(|round| round[index].attach_ns)
             .max()
             .unwrap_or(0),
+        traced: rounds.iter().all(|round| round[index].traced),
     }
 }
 
@@ -201,7 +203,8 @@ fn goals(lines: &[Line]) -> Vec<(String, bool)> {
         return Vec::new();
     };
     let cost = |line: &Line| 1.0 - line.ratio;
-    vec![
+    let attach_ns = spans.attach_ns.max(aggregate.attach_ns);
+    let mut goals = vec![
         (
             "spans: IOPS no lower than with bpftrace's two points".into(),
             spans.ratio >= bpftrace.ratio,
@@ -211,19 +214,20 @@ fn goals(lines: &[Line]) -> Vec<(String, bool)> {
             spans.net_ns <= bpftrace.net_ns,
         ),
         (
-            "spans: a third of blktrace's cost in IOPS".into(),
-            cost(spans) <= cost(blktrace) / 3.0,
-        ),
-        (
             "aggregate: half of bpftrace's net BPF time".into(),
             aggregate.net_ns <= bpftrace.net_ns / 2.0,
         ),
         ("no record lost".into(), spans.lost + aggregate.lost == 0),
         (
             "attached in under a second".into(),
-            spans.attach_ns.max(aggregate.attach_ns) < 1_000_000_000,
+            attach_ns < 1_000_000_000,
         ),
-    ]
+    ];
+    if blktrace.traced {
+        let third = cost(spans) <= cost(blktrace) / 3.0;
+        goals.push(("spans: a third of blktrace's cost in IOPS".into(), third));
+    }
+    goals
 }
 
 #[expect(clippy::print_stdout, reason = "the table is this command's data")]
@@ -243,7 +247,7 @@ fn report(
         let variants: Vec<_> = lines
             .iter()
             .map(|line| {
-                json!({"variant": line.variant.name(), "iops": line.iops, "ratio": line.ratio, "ratio_least": line.least, "ratio_most": line.most, "bpf_ns_per_request": line.bpf_ns, "bpf_net_ns_per_request": line.net_ns, "lost": line.lost, "attach_ns": line.attach_ns})
+                json!({"variant": line.variant.name(), "iops": line.iops, "ratio": line.ratio, "ratio_least": line.least, "ratio_most": line.most, "bpf_ns_per_request": line.bpf_ns, "bpf_net_ns_per_request": line.net_ns, "lost": line.lost, "traced": line.traced, "attach_ns": line.attach_ns})
             })
             .collect();
         let goals: Vec<_> = goals
@@ -266,6 +270,13 @@ fn report(
             "variant", "IOPS", "ratio", "(least..most)", "BPF ns/req", "net", "lost", "attach"
         );
         for line in &lines {
+            if !line.traced {
+                println!(
+                    "{:<22} saw nothing: this kernel refuses it",
+                    line.variant.name()
+                );
+                continue;
+            }
             println!(
                 "{:<22} {:>10.0} {:>7.3} {:>15} {:>12.0} {:>8.0} {:>6} {:>5} ms",
                 line.variant.name(),

@@ -73,6 +73,8 @@ pub(super) struct Sample {
     pub(super) lost: u64,
     /// Time that attaching took, in nanoseconds.
     pub(super) attach_ns: u64,
+    /// Whether the variant saw anything: a kernel may refuse blktrace.
+    pub(super) traced: bool,
 }
 
 /// Where a measurement runs.
@@ -140,6 +142,11 @@ impl Place<'_> {
     }
 
     fn blktrace(&self) -> anyhow::Result<Sample> {
+        if !Path::new("/sys/kernel/debug/block").exists() {
+            let _ = Command::new("mount")
+                .args(["-t", "debugfs", "debugfs", "/sys/kernel/debug"])
+                .status();
+        }
         let watcher = Command::new("blktrace")
             .args(["-d", self.device, "-o", "trace"])
             .current_dir(self.folder)
@@ -151,6 +158,8 @@ impl Place<'_> {
         thread::sleep(Duration::from_secs(1));
         let mut sample = self.fio()?;
         watcher.interrupt();
+        sample.traced =
+            fs::metadata(self.folder.join("trace.blktrace.0")).is_ok_and(|file| file.len() != 0);
         let stdout = watcher.0.stdout.take().context("blktrace has no output")?;
         let lost = BufReader::new(stdout)
             .lines()
