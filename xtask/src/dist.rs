@@ -1,59 +1,114 @@
-//! A package: the program, man pages, completions.
+//! `cargo xtask dist`: a release folder, its archive and its checksum.
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use std::{fs, process::Command};
+use anyhow::{Context as _, Result};
 
-use crate::{
-    build,
-    process::{output, run, say, workspace},
-};
+use crate::setup::{self, Choice};
+use crate::{cargo, shell, workspace};
 
-/// Builds `target/dist/tracer-VERSION-ARCH.tar.gz` and its checksum.
-pub(crate) fn dist() -> anyhow::Result<()> {
-    let tracer = build::release()?;
-    let name = format!(
-        "tracer-{}-{}",
-        env!("CARGO_PKG_VERSION"),
-        std::env::consts::ARCH
-    );
-    let dist = build::target_folder(&workspace()?).join("dist");
-    let folder = dist.join(&name);
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
-    fs::create_dir_all(folder.join("completions"))?;
-    fs::copy(&tracer, folder.join("tracer"))?;
-    run(Command::new(&tracer)
-        .args(["man", "--out"])
-        .arg(folder.join("man")))?;
-    for shell in ["bash", "zsh", "fish"] {
-        let text = output(Command::new(&tracer).args(["completions", shell]))?;
-        fs::write(
-            folder.join("completions").join(format!("tracer.{shell}")),
-            text,
+/// Files of the repository that every release holds.
+const DOCUMENTS: [&str; 5] = [
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE-MIT",
+    "LICENSE-GPL-2.0",
+    "scenarios",
+];
+
+/// Packs a release of this machine's target, and a static one where the musl target is installed.
+pub(crate) fn command() -> Result<()> {
+    let choice = setup::toolchain()?;
+    let arch = std::env::consts::ARCH;
+    pack(&cargo::build_tracer_with(&choice, true, None)?, arch)?;
+    let musl = format!("{arch}-unknown-linux-musl");
+    if has_target(&choice, &musl) {
+        pack(
+            &cargo::build_tracer_with(&choice, true, Some(&musl))?,
+            &format!("{arch}-static"),
         )?;
+    } else {
+        println!("dist: no static build; `rustup target add {musl}` would allow one");
     }
-    for file in [
-        "README.md",
-        "CHANGELOG.md",
-        "LICENSE-MIT",
-        "LICENSE-GPL-2.0",
-    ] {
-        fs::copy(workspace()?.join(file), folder.join(file))?;
-    }
-    run(Command::new("cp")
-        .arg("-r")
-        .arg(workspace()?.join("scenarios"))
-        .arg(&folder))?;
+    Ok(())
+}
+
+fn has_target(choice: &Choice, target: &str) -> bool {
+    let mut rustup = shell::command("rustup");
+    rustup.args([
+        "target",
+        "list",
+        "--installed",
+        "--toolchain",
+        &choice.toolchain,
+    ]);
+    shell::output(&mut rustup).is_ok_and(|list| list.lines().any(|line| line == target))
+}
+
+/// Makes `target/dist/tracer-VERSION-ARCH{/,.tar.gz,.tar.gz.sha256}`.
+fn pack(binary: &Path, arch: &str) -> Result<()> {
+    let dist = workspace::target_dir().join("dist");
+    let name = format!("tracer-{}-{arch}", env!("CARGO_PKG_VERSION"));
+    let folder = dist.join(&name);
+    // An older folder of the same version is replaced as a whole.
+    let _ = fs::remove_dir_all(&folder);
+    create(&folder.join("bin"))?;
+    let installed = folder.join("bin/tracer");
+    fs::copy(binary, &installed)
+        .with_context(|| format!("{} could not be written", installed.display()))?;
+    write_man_pages(&installed, &folder.join("share/man/man1"))?;
+    write_completions(&installed, &folder.join("share"))?;
+    let documents: Vec<PathBuf> = DOCUMENTS
+        .iter()
+        .map(|name| workspace::root().join(name))
+        .filter(|path| path.exists())
+        .collect();
+    shell::run(shell::command("cp").arg("-r").args(documents).arg(&folder))?;
     let archive = format!("{name}.tar.gz");
-    run(Command::new("tar").current_dir(&dist).args([
+    let mut tar = shell::command("tar");
+    tar.args([
+        "--sort=name",
         "--owner=0",
         "--group=0",
+        "--numeric-owner",
         "-czf",
         &archive,
         &name,
-    ]))?;
-    let sum = output(Command::new("sha256sum").current_dir(&dist).arg(&archive))?;
-    fs::write(dist.join(format!("{archive}.sha256")), sum)?;
-    say(&format!("{}", dist.join(archive).display()));
+    ]);
+    shell::run(tar.current_dir(&dist))?;
+    let sum = shell::output(shell::command("sha256sum").arg(&archive).current_dir(&dist))?;
+    write(&dist.join(format!("{archive}.sha256")), &sum)?;
+    println!("dist: {}", dist.join(archive).display());
     Ok(())
+}
+
+fn write_man_pages(tracer: &Path, folder: &Path) -> Result<()> {
+    create(folder)?;
+    shell::run(shell::command(tracer).args(["man", "--out"]).arg(folder))
+        .context("the man pages could not be made")
+}
+
+fn write_completions(tracer: &Path, share: &Path) -> Result<()> {
+    for (name, file) in [
+        ("bash", "bash-completion/completions/tracer"),
+        ("zsh", "zsh/site-functions/_tracer"),
+        ("fish", "fish/vendor_completions.d/tracer.fish"),
+    ] {
+        let text = shell::output(shell::command(tracer).args(["completions", name]))
+            .with_context(|| format!("the completions for {name} could not be made"))?;
+        let file = share.join(file);
+        if let Some(folder) = file.parent() {
+            create(folder)?;
+        }
+        write(&file, &text)?;
+    }
+    Ok(())
+}
+
+fn create(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("{} could not be created", folder.display()))
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("{} could not be written", file.display()))
 }

@@ -1,88 +1,96 @@
 //! `cargo xtask`: set-up, build, run, test, bench and dist.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool talks on its standard output and error"
+)]
 
 mod bench;
-mod build;
+mod cargo;
+mod checks;
 mod dist;
-mod process;
+mod run;
 mod setup;
-mod test;
+mod shell;
+mod signal;
+mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-#[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    about = "Set-up, build, run, test, bench and dist of tracer"
-)]
+/// Everything that this repository does besides compiling.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
 struct Cli {
     #[command(subcommand)]
-    task: Task,
+    command: Command,
 }
 
-#[derive(Subcommand)]
-enum Task {
-    /// Installs what building, running and testing need, and says what it does.
-    Setup {
-        /// Only says what is missing; fails if anything is.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install what building, running and testing need; skips what is there
+    Setup(setup::Options),
+    /// Build the `tracer` binary with its eBPF programs
+    Build {
+        /// Optimised, as it is measured and shipped
         #[arg(long)]
-        check: bool,
+        release: bool,
     },
-    /// Builds the eBPF programs and the tracer.
-    Build,
-    /// Set-up, build, and `tracer run` with the rights it needs.
+    /// Set up, build and run a scenario with the needed rights
     Run {
-        /// The scenario file, and further arguments of `tracer run`.
-        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        /// The scenario file, such as scenarios/native-disk.toml
+        scenario: PathBuf,
+        /// Further arguments for `tracer run`, after `--`
+        #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Set-up, formatting, lints, and every test.
-    Test {
-        /// Arguments for `cargo test`.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
-    /// Formatting and lints.
+    /// Set up, check format and lints, and run every test
+    Test(checks::TestOptions),
+    /// Check the format and run clippy, warnings refused
     Lint,
-    /// Benchmarks.
+    /// Pack a release: binary, man pages, completions, archive and checksum
+    Dist,
+    /// Measure what tracing costs
     Bench {
         #[command(subcommand)]
-        what: bench::What,
+        benchmark: Option<bench::Benchmark>,
     },
-    /// Builds a package: the program, man pages, completions.
-    Dist,
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().task {
-        Task::Setup { check } => setup::setup(check).map(drop),
-        Task::Build => build::release().map(drop),
-        Task::Run { args } => return run(&args),
-        Task::Test { args } => test::test(&args),
-        Task::Lint => setup::setup(false).and_then(|tools| test::lint(&tools)),
-        Task::Bench { what } => bench::bench(&what),
-        Task::Dist => dist::dist(),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+    match dispatch(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-/// `tracer run` with its own exit code.
-fn run(args: &[String]) -> ExitCode {
-    match build::release().and_then(|tracer| process::as_root(&tracer, "run", args)) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => fail(&error),
+fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Setup(options) => setup::command(&options),
+        Command::Build { release } => {
+            let binary = cargo::build_tracer(release)?;
+            println!("{}", binary.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Run { scenario, args } => run::command(&scenario, &args),
+        Command::Test(options) => checks::test(&options),
+        Command::Lint => checks::lint().map(|()| ExitCode::SUCCESS),
+        Command::Dist => dist::command().map(|()| ExitCode::SUCCESS),
+        Command::Bench { benchmark } => bench::command(benchmark.unwrap_or_default()),
     }
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "errors of a command go to standard error"
-)]
-fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("xtask: {error:#}");
-    ExitCode::from(3)
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
 }

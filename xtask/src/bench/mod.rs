@@ -1,21 +1,34 @@
-//! Benchmarks: each compares side by side in one run, since machines are shared and only ratios hold.
-
+//! `cargo xtask bench`: what tracing costs.
+mod blk_tracer;
+mod device;
+mod fio;
+mod observer;
 mod overhead;
-mod variant;
+mod programs;
+mod results;
+mod statistics;
+mod tracer;
 
-use clap::Subcommand;
+use std::process::ExitCode;
+
+use anyhow::Result;
 
 /// The benchmarks.
-#[derive(Subcommand)]
-pub(crate) enum What {
-    /// What tracing costs: fio's operations a second and BPF time a request, against bpftrace and
-    /// blktrace.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Benchmark {
+    /// IOPS and BPF time per request: no tracer, tracer, bpftrace and blktrace, interleaved
     Overhead(overhead::Options),
 }
 
+impl Default for Benchmark {
+    fn default() -> Self {
+        Self::Overhead(overhead::Options::default())
+    }
+}
+
 /// Runs a benchmark.
-pub(crate) fn bench(what: &What) -> anyhow::Result<()> {
-    match what {
-        What::Overhead(options) => overhead::run(options),
+pub(crate) fn command(benchmark: Benchmark) -> Result<ExitCode> {
+    match benchmark {
+        Benchmark::Overhead(options) => overhead::command(&options),
     }
 }

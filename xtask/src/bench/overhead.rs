@@ -1,300 +1,299 @@
-//! `cargo xtask bench overhead`: what tracing costs a fast device.
+//! `cargo xtask bench overhead`: the same load without a tracer and with each, interleaved.
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
 
-use anyhow::{Context as _, bail};
-use clap::Args;
-use serde_json::json;
+use super::blk_tracer::{self, BlkTracer};
+use super::device::{DebugFs, LoopDevice, Scratch};
+use super::fio::{Load, Throughput};
+use super::observer::{self, Observer};
+use super::programs::{self, BpfCost, StatsSwitch};
+use super::results::Results;
+use super::{statistics, tracer};
+use crate::{cargo, shell, signal};
 
-use crate::{
-    bench::variant::{Place, Sample, Variant},
-    build,
-    process::{is_root, output, run as run_command, say},
-};
-
-/// The variants, in the order of the table.
-const VARIANTS: [Variant; 5] = [
-    Variant::None,
-    Variant::Spans,
-    Variant::Aggregate,
-    Variant::Bpftrace,
-    Variant::Blktrace,
-];
-
-/// How to measure.
-#[derive(Args)]
+/// Options of `cargo xtask bench overhead`.
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Rounds; each measures every variant once.
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    /// Seconds of fio a measurement.
-    #[arg(long, default_value_t = 3)]
-    seconds: u32,
-    /// Requests that fio keeps in flight.
-    #[arg(long, default_value_t = 8)]
-    depth: u32,
-    /// Print JSON.
+    /// Rounds; each runs every variant once, in random order
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Seconds of each fio run
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    runtime: u32,
+    /// Requests in flight
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    iodepth: u32,
+    /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
-    /// Fail if a goal is missed.
+    /// Exit with 1 when a goal is missed
     #[arg(long)]
     strict: bool,
+    /// A tracer that is built already
+    #[arg(long)]
+    tracer: Option<PathBuf>,
 }
 
-/// A loop device over a file in memory; gone when dropped.
-struct Disk {
-    folder: PathBuf,
-    device: String,
-}
-
-impl Disk {
-    fn new() -> anyhow::Result<Self> {
-        let folder = Path::new("/dev/shm").join(format!("tracer-bench-{}", std::process::id()));
-        fs::create_dir_all(&folder)?;
-        let file = folder.join("disk");
-        let mut disk = Self {
-            folder,
-            device: String::new(),
-        };
-        run_command(
-            Command::new("dd")
-                .args(["if=/dev/urandom", "bs=1M", "count=256", "status=none"])
-                .arg(format!("of={}", file.display())),
-        )?;
-        disk.device = output(
-            Command::new("losetup")
-                .args(["--find", "--show"])
-                .arg(&file),
-        )?
-        .trim()
-        .to_owned();
-        Ok(disk)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        if !self.device.is_empty() {
-            let _ = Command::new("losetup")
-                .args(["--detach", &self.device])
-                .status();
+impl Default for Options {
+    fn default() -> Self {
+        let (rounds, runtime, iodepth) = (5, 3, 8);
+        Self {
+            rounds,
+            runtime,
+            iodepth,
+            json: false,
+            strict: false,
+            tracer: None,
         }
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// The kernel's timing of BPF programs; off again when dropped.
-struct Timing;
-
-impl Timing {
-    fn on() -> anyhow::Result<Self> {
-        fs::write("/proc/sys/kernel/bpf_stats_enabled", "1")
-            .context("the kernel does not time BPF programs")?;
-        Ok(Self)
-    }
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Variant {
+    None,
+    TracerSpans,
+    TracerAggregate,
+    Bpftrace,
+    Blktrace,
+    /// An empty BPF program: what the kernel's timing itself adds.
+    Floor,
 }
 
-impl Drop for Timing {
-    fn drop(&mut self) {
-        let _ = fs::write("/proc/sys/kernel/bpf_stats_enabled", "0");
-    }
-}
-
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    if !is_root() {
-        bail!("the benchmark must be root: run `sudo -E cargo xtask bench overhead`");
-    }
-    let tracer = build::release()?;
-    let disk = Disk::new()?;
-    let place = |timed| Place {
-        tracer: &tracer,
-        device: &disk.device,
-        folder: &disk.folder,
-        seconds: options.seconds,
-        depth: options.depth,
-        timed,
-    };
-    let mut rounds: Vec<Vec<Sample>> = Vec::new();
-    for round in 0..options.rounds.max(1) {
-        say(&format!("round {} of {}", round + 1, options.rounds.max(1)));
-        // Every variant once a round, each round beginning with another one, so that a drift of the
-        // machine does not fall on one variant alone.
-        let mut samples = vec![Sample::default(); VARIANTS.len()];
-        for step in 0..VARIANTS.len() {
-            let index = (step + round) % VARIANTS.len();
-            samples[index] = place(false).measure(VARIANTS[index])?;
-        }
-        rounds.push(samples);
-    }
-    say("timing the BPF programs, apart: it costs time itself");
-    let timing = Timing::on()?;
-    let floor = place(true).measure(Variant::Floor)?;
-    let timed: Vec<Sample> = VARIANTS
-        .iter()
-        .map(|variant| {
-            if variant.has_bpf() {
-                place(true).measure(*variant)
-            } else {
-                Ok(Sample::default())
-            }
-        })
-        .collect::<anyhow::Result<_>>()?;
-    drop(timing);
-    let floor_ns = floor.bpf_ns / floor.bpf_runs.max(1.0);
-    report(options, &rounds, &timed, floor_ns)
-}
-
-/// A variant's line of the table.
-struct Line {
-    variant: Variant,
-    iops: f64,
-    ratio: f64,
-    least: f64,
-    most: f64,
-    bpf_ns: f64,
-    net_ns: f64,
-    lost: u64,
-    attach_ns: u64,
-    traced: bool,
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
-}
-
-fn line(index: usize, rounds: &[Vec<Sample>], timed: &Sample, floor_ns: f64) -> Line {
-    let ratios: Vec<f64> = rounds
-        .iter()
-        .map(|round| round[index].iops / round[0].iops.max(1.0))
-        .collect();
-    let requests = timed.requests.max(1.0);
-    Line {
-        variant: VARIANTS[index],
-        iops: median(rounds.iter().map(|round| round[index].iops).collect()),
-        least: ratios.iter().copied().fold(f64::INFINITY, f64::min),
-        most: ratios.iter().copied().fold(0.0, f64::max),
-        ratio: median(ratios),
-        bpf_ns: timed.bpf_ns / requests,
-        net_ns: (timed.bpf_ns - timed.bpf_runs * floor_ns) / requests,
-        lost: rounds.iter().map(|round| round[index].lost).sum(),
-        attach_ns: rounds
-            .iter()
-            .map(|round| round[index].attach_ns)
-            .max()
-            .unwrap_or(0),
-        traced: rounds.iter().all(|round| round[index].traced),
-    }
-}
-
-/// The goals: name, whether reached.
-fn goals(lines: &[Line]) -> Vec<(String, bool)> {
-    let at = |variant: Variant| lines.iter().find(|line| line.variant == variant);
-    let (Some(spans), Some(aggregate), Some(bpftrace), Some(blktrace)) = (
-        at(Variant::Spans),
-        at(Variant::Aggregate),
-        at(Variant::Bpftrace),
-        at(Variant::Blktrace),
-    ) else {
-        return Vec::new();
-    };
-    let cost = |line: &Line| 1.0 - line.ratio;
-    let attach_ns = spans.attach_ns.max(aggregate.attach_ns);
-    let mut goals = vec![
-        (
-            "spans: IOPS no lower than with bpftrace's two points".into(),
-            spans.ratio >= bpftrace.ratio,
-        ),
-        (
-            "spans: net BPF time no more than bpftrace's two points".into(),
-            spans.net_ns <= bpftrace.net_ns,
-        ),
-        (
-            "aggregate: half of bpftrace's net BPF time".into(),
-            aggregate.net_ns <= bpftrace.net_ns / 2.0,
-        ),
-        ("no record lost".into(), spans.lost + aggregate.lost == 0),
-        (
-            "attached in under a second".into(),
-            attach_ns < 1_000_000_000,
-        ),
+impl Variant {
+    /// What is measured by fio's IOPS.
+    const FOR_IOPS: [Self; 5] = [
+        Self::None,
+        Self::TracerSpans,
+        Self::TracerAggregate,
+        Self::Bpftrace,
+        Self::Blktrace,
     ];
-    if blktrace.traced {
-        let third = cost(spans) <= cost(blktrace) / 3.0;
-        goals.push(("spans: a third of blktrace's cost in IOPS".into(), third));
+
+    /// What has BPF programs to time.
+    const FOR_BPF: [Self; 4] = [
+        Self::Floor,
+        Self::TracerSpans,
+        Self::TracerAggregate,
+        Self::Bpftrace,
+    ];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::TracerSpans => "tracer spans",
+            Self::TracerAggregate => "tracer aggregate",
+            Self::Bpftrace => "bpftrace 2 points",
+            Self::Blktrace => "blktrace",
+            Self::Floor => "empty program",
+        }
     }
-    goals
 }
 
-#[expect(clippy::print_stdout, reason = "the table is this command's data")]
-fn report(
-    options: &Options,
-    rounds: &[Vec<Sample>],
-    timed: &[Sample],
-    floor_ns: f64,
-) -> anyhow::Result<()> {
-    let lines: Vec<Line> = timed
-        .iter()
-        .enumerate()
-        .map(|(index, timed)| line(index, rounds, timed, floor_ns))
-        .collect();
-    let goals = goals(&lines);
-    if options.json {
-        let variants: Vec<_> = lines
-            .iter()
-            .map(|line| {
-                json!({"variant": line.variant.name(), "iops": line.iops, "ratio": line.ratio, "ratio_least": line.least, "ratio_most": line.most, "bpf_ns_per_request": line.bpf_ns, "bpf_net_ns_per_request": line.net_ns, "lost": line.lost, "traced": line.traced, "attach_ns": line.attach_ns})
-            })
-            .collect();
-        let goals: Vec<_> = goals
-            .iter()
-            .map(|(goal, reached)| json!({"goal": goal, "reached": reached}))
-            .collect();
-        println!(
-            "{:#}",
-            json!({"schema": "tracer.bench-overhead/1", "floor_ns_per_run": floor_ns, "variants": variants, "goals": goals})
-        );
-    } else {
-        println!(
-            "fio 4 KiB random reads, depth {}, {} s, {} rounds; the kernel's timing itself: {floor_ns:.0} ns a run",
-            options.depth,
-            options.seconds,
-            rounds.len()
-        );
-        println!(
-            "{:<22} {:>10} {:>7} {:>15} {:>12} {:>8} {:>6} {:>8}",
-            "variant", "IOPS", "ratio", "(least..most)", "BPF ns/req", "net", "lost", "attach"
-        );
-        for line in &lines {
-            if !line.traced {
-                println!(
-                    "{:<22} saw nothing: this kernel refuses it",
-                    line.variant.name()
-                );
-                continue;
-            }
-            println!(
-                "{:<22} {:>10.0} {:>7.3} {:>15} {:>12.0} {:>8.0} {:>6} {:>5} ms",
-                line.variant.name(),
-                line.iops,
-                line.ratio,
-                format!("{:.3}..{:.3}", line.least, line.most),
-                line.bpf_ns,
-                line.net_ns,
-                line.lost,
-                line.attach_ns / 1_000_000
-            );
-        }
-        for (goal, reached) in &goals {
-            println!("{} {goal}", if *reached { "reached" } else { "MISSED " });
-        }
+/// One fio run under one variant.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    pub(super) throughput: Throughput,
+    /// Requests or events that the tool says it lost.
+    pub(super) lost: Option<u64>,
+    /// From its start until the tool observes.
+    pub(super) attach_ms: Option<f64>,
+    /// In the second phase only.
+    pub(super) bpf: Option<BpfCost>,
+}
+
+/// Builds the tracer, becomes root if need be, and measures.
+pub(super) fn command(options: &Options) -> Result<ExitCode> {
+    let tracer = match &options.tracer {
+        Some(tracer) => std::path::absolute(tracer).context("--tracer is not a usable path")?,
+        None => cargo::build_tracer(true)?,
+    };
+    if !shell::is_root() {
+        return as_root(options, &tracer);
     }
-    if options.strict && goals.iter().any(|(_, reached)| !reached) {
-        bail!("a goal was missed");
+    require_tools(&tracer)?;
+    signal::catch();
+    let results = measure_all(options, &tracer)?;
+    if options.json {
+        println!("{:#}", results.to_json()?);
+    } else {
+        print!("{results}");
+    }
+    let missed = results.goals().iter().any(|goal| !goal.is_met());
+    Ok(if options.strict && missed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// The same command under sudo, with the tracer that this user has built.
+fn as_root(options: &Options, tracer: &Path) -> Result<ExitCode> {
+    let own = std::env::current_exe().context("this program's own file is unknown")?;
+    let mut sudo = shell::root_command(own, "attaching eBPF programs and making a loop device")?;
+    sudo.args(["bench", "overhead", "--tracer"]).arg(tracer);
+    for (name, value) in [
+        ("--rounds", options.rounds),
+        ("--runtime", options.runtime),
+        ("--iodepth", options.iodepth),
+    ] {
+        sudo.arg(name).arg(value.to_string());
+    }
+    sudo.args(options.json.then_some("--json"));
+    sudo.args(options.strict.then_some("--strict"));
+    let status = sudo.status().context("sudo could not be started")?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+fn require_tools(tracer: &Path) -> Result<()> {
+    let tools = [
+        "fio", "bpftrace", "blktrace", "bpftool", "losetup", "mount", "umount",
+    ];
+    let missing: Vec<&str> = tools
+        .into_iter()
+        .filter(|tool| shell::find(tool).is_none())
+        .collect();
+    if !missing.is_empty() {
+        bail!("missing: {}; run `cargo xtask setup`", missing.join(", "));
+    }
+    if !tracer.is_file() {
+        bail!("there is no tracer at {}", tracer.display());
     }
     Ok(())
+}
+
+/// What every measurement needs. Fields are put back in order: the device before its folder.
+struct Bench<'a> {
+    tracer: &'a Path,
+    load: Load,
+    stats: StatsSwitch,
+    _debugfs: DebugFs,
+    /// Else the kernel's blk tracer stands in.
+    blktrace_works: bool,
+    device: LoopDevice,
+    scratch: Scratch,
+}
+
+fn measure_all(options: &Options, tracer: &Path) -> Result<Results> {
+    let stats = StatsSwitch::off()?;
+    let debugfs = DebugFs::ensure()?;
+    let scratch = Scratch::mount()?;
+    let device = LoopDevice::create(scratch.folder())?;
+    let load = Load {
+        device: device.path().to_owned(),
+        io_depth: options.iodepth,
+        runtime_s: options.runtime,
+    };
+    let blktrace_works = blk_tracer::blktrace_works(device.path(), &scratch.fresh("trial")?);
+    let bench = Bench {
+        tracer,
+        load,
+        stats,
+        _debugfs: debugfs,
+        blktrace_works,
+        device,
+        scratch,
+    };
+    let mut results = Results::new(&bench.load, bench.device.is_direct(), blktrace_works);
+    // The first run warms up the device and the CPU; it does not count.
+    bench.measure(Variant::None, false)?;
+    for round in 1..=options.rounds {
+        for variant in statistics::shuffled(&Variant::FOR_IOPS) {
+            eprintln!("round {round}/{}: {}", options.rounds, variant.name());
+            results.add_iops(round, variant, bench.measure(variant, false)?);
+        }
+    }
+    bench.stats.set(true)?;
+    for round in 1..=options.rounds {
+        for variant in statistics::shuffled(&Variant::FOR_BPF) {
+            eprintln!("BPF time {round}/{}: {}", options.rounds, variant.name());
+            results.add_bpf(variant, bench.measure(variant, true)?);
+        }
+    }
+    Ok(results)
+}
+
+impl Bench<'_> {
+    fn measure(&self, variant: Variant, timed: bool) -> Result<Sample> {
+        signal::check()?;
+        let folder = self.scratch.fresh("sample")?;
+        let sample = match variant {
+            Variant::None => {
+                let throughput = self.load.run(&folder.join("fio.json"))?;
+                Ok(Sample {
+                    throughput,
+                    lost: None,
+                    attach_ms: None,
+                    bpf: None,
+                })
+            }
+            Variant::TracerSpans => self.with_tracer("spans", &folder, timed),
+            Variant::TracerAggregate => self.with_tracer("aggregate", &folder, timed),
+            Variant::Bpftrace => self.observed(&folder, timed, Observer::two_points),
+            Variant::Floor => self.observed(&folder, timed, Observer::empty),
+            Variant::Blktrace => self.with_blktrace(&folder, timed),
+        };
+        signal::check()?;
+        let sample = sample.with_context(|| format!("variant `{}`", variant.name()))?;
+        observer::empty_folder(&folder)?;
+        Ok(sample)
+    }
+
+    fn with_tracer(&self, mode: &str, folder: &Path, timed: bool) -> Result<Sample> {
+        tracer::measure(self.tracer, mode, &self.load, folder, timed)
+    }
+
+    fn with_blktrace(&self, folder: &Path, timed: bool) -> Result<Sample> {
+        let device = self.device.path();
+        if self.blktrace_works {
+            return self.observed(folder, timed, || Observer::blktrace(device, folder));
+        }
+        let tracer = BlkTracer::start(device, folder)?;
+        let attach_ms = Some(tracer.attach_ms);
+        let throughput = self.load.run(&folder.join("fio.json"))?;
+        Ok(Sample {
+            throughput,
+            lost: Some(tracer.stop()?),
+            attach_ms,
+            bpf: None,
+        })
+    }
+
+    /// fio with another tool around it.
+    fn observed(
+        &self,
+        folder: &Path,
+        timed: bool,
+        start: impl FnOnce() -> Result<Observer>,
+    ) -> Result<Sample> {
+        let before = if timed {
+            programs::loaded()?
+        } else {
+            Vec::new()
+        };
+        let observer = start()?;
+        let attach_ms = observer.attach_ms;
+        let throughput = self.load.run(&folder.join("fio.json"))?;
+        let bpf = if timed {
+            Some(programs::cost_since(
+                &before,
+                &programs::loaded()?,
+                "bpftrace",
+            ))
+        } else {
+            None
+        };
+        let lost = observer.finish()?.lost();
+        Ok(Sample {
+            throughput,
+            lost: Some(lost),
+            attach_ms: Some(attach_ms),
+            bpf,
+        })
+    }
 }

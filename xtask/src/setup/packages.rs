@@ -1,62 +1,154 @@
-//! Packages that running and testing need.
+//! Programs of the distribution that tests and benchmarks use.
+use std::fs;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, Result, bail};
 
-use crate::process::{find, is_root, root_command, run, say};
+use crate::shell;
 
-/// A program, the package that has it, and what it is for.
-const PROGRAMS: [(&str, &str, &str); 6] = [
-    ("cc", "gcc", "linking Rust programs"),
-    ("ip", "iproute2", "network namespaces of scenarios"),
-    (
-        "fio",
-        "fio",
-        "tests that compare with fio, and the benchmark",
-    ),
-    (
-        "blktrace",
-        "blktrace",
-        "tests that compare with blktrace, and the benchmark",
-    ),
-    ("bpftrace", "bpftrace", "the benchmark"),
-    ("bpftool", "bpftool", "the benchmark"),
+/// A program and the packages that may hold it.
+struct Tool {
+    program: &'static str,
+    /// Shows that it really works: a wrapper may be there alone.
+    probe: Option<&'static str>,
+    /// The first that the distribution has is installed.
+    packages: &'static [&'static str],
+}
+
+/// `{kernel}` stands for the running kernel's release: Ubuntu's bpftool is built per kernel.
+const TOOLS: [Tool; 8] = [
+    Tool {
+        program: "cc",
+        probe: None,
+        packages: &["gcc libc6-dev"],
+    },
+    Tool {
+        program: "fio",
+        probe: None,
+        packages: &["fio"],
+    },
+    Tool {
+        program: "blktrace",
+        probe: None,
+        packages: &["blktrace"],
+    },
+    Tool {
+        program: "btt",
+        probe: None,
+        packages: &["blktrace"],
+    },
+    Tool {
+        program: "bpftrace",
+        probe: None,
+        packages: &["bpftrace"],
+    },
+    Tool {
+        program: "bpftool",
+        probe: Some("version"),
+        packages: &["bpftool", "linux-tools-common linux-tools-{kernel}"],
+    },
+    Tool {
+        program: "ip",
+        probe: None,
+        packages: &["iproute2"],
+    },
+    Tool {
+        program: "losetup",
+        probe: None,
+        packages: &["mount"],
+    },
 ];
 
-/// Installs the packages whose programs are missing; `check` only looks.
-pub(super) fn install(check: bool) -> anyhow::Result<()> {
-    let missing: Vec<_> = PROGRAMS
+impl Tool {
+    fn works(&self) -> bool {
+        let Some(path) = shell::find(self.program) else {
+            return false;
+        };
+        self.probe
+            .is_none_or(|probe| shell::succeeds(shell::command(path).arg(probe)))
+    }
+}
+
+/// The programs that are missing.
+pub(crate) fn missing() -> Vec<&'static str> {
+    TOOLS
         .iter()
-        .filter(|(program, ..)| find(program).is_none())
-        .collect();
+        .filter(|tool| !tool.works())
+        .map(|tool| tool.program)
+        .collect()
+}
+
+/// Installs the missing programs with apt.
+pub(crate) fn install() -> Result<()> {
+    let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| !tool.works()).collect();
     if missing.is_empty() {
+        println!("packages: all there");
         return Ok(());
     }
-    for (program, package, purpose) in &missing {
-        say(&format!(
-            "{program} is missing (package {package}): {purpose}"
-        ));
+    let programs: Vec<&str> = missing.iter().map(|tool| tool.program).collect();
+    let programs = programs.join(", ");
+    if shell::find("apt-get").is_none() {
+        bail!("these programs are missing, and there is no apt to install them: {programs}");
     }
-    if check {
-        bail!("packages are missing; `cargo xtask setup` installs them");
+    println!("packages: installing what holds {programs}");
+    let why = "installing packages";
+    shell::run(shell::root_command("apt-get", why)?.args(["-qq", "update"]))?;
+    let mut names: Vec<String> = Vec::new();
+    for tool in missing {
+        for name in available(tool)? {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
     }
-    if find("apt-get").is_none() {
-        bail!("this is no Debian or Ubuntu: install these programs by hand");
+    let mut apt = shell::root_command("env", why)?;
+    apt.args([
+        "DEBIAN_FRONTEND=noninteractive",
+        "apt-get",
+        "install",
+        "-y",
+        "-q",
+    ]);
+    shell::run(apt.arg("--no-install-recommends").args(&names))
+}
+
+/// The first alternative that apt can install.
+fn available(tool: &Tool) -> Result<Vec<String>> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")
+        .context("/proc/sys/kernel/osrelease could not be read")?;
+    for alternative in tool.packages {
+        let names: Vec<String> = alternative
+            .replace("{kernel}", release.trim())
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect();
+        let policy = shell::output(shell::command("apt-cache").arg("policy").args(&names))?;
+        if candidates(&policy) == names.len() {
+            return Ok(names);
+        }
     }
-    if !is_root() {
-        say("installing packages needs root: sudo may ask for your password");
+    bail!(
+        "apt has no package for {}: install it by hand",
+        tool.program
+    )
+}
+
+/// How many packages of `apt-cache policy` can be installed.
+fn candidates(policy: &str) -> usize {
+    policy
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Candidate: "))
+        .filter(|version| *version != "(none)")
+        .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn virtual_package_has_no_candidate() {
+        let policy = "fio:\n  Installed: 3.33-3\n  Candidate: 3.33-3\n  Version table:\n\
+            bpftool:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n";
+        assert_eq!(candidates(policy), 1);
     }
-    let packages: Vec<&str> = missing.iter().map(|(_, package, _)| *package).collect();
-    run(root_command("apt-get").args(["update", "-qq"]))
-        .context("cannot update the package lists")?;
-    run(root_command("env")
-        .args([
-            "DEBIAN_FRONTEND=noninteractive",
-            "apt-get",
-            "install",
-            "-y",
-            "-qq",
-            "--no-install-recommends",
-        ])
-        .args(&packages))
-    .context("cannot install packages")
 }

@@ -1,0 +1,294 @@
+//! What the samples say: one line a variant, and the goals.
+use std::collections::BTreeMap;
+use std::fmt;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::fio::Load;
+use super::overhead::{Sample, Variant};
+use super::statistics::{median, range};
+
+/// All samples.
+#[derive(Debug)]
+pub(super) struct Results {
+    io_depth: u32,
+    runtime_s: u32,
+    /// Whether the loop device reads its file with direct I/O.
+    direct_loop: bool,
+    /// Whether blktrace itself ran, or the kernel's blk tracer in its place.
+    blktrace_works: bool,
+    iops: BTreeMap<Variant, Vec<(u32, Sample)>>,
+    bpf: BTreeMap<Variant, Vec<Sample>>,
+}
+
+/// One variant's figures; a figure that does not apply is absent.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Line {
+    variant: Variant,
+    iops_median: Option<f64>,
+    /// Of the same round without a tracer: median, smallest, largest.
+    iops_ratio: Option<[f64; 3]>,
+    /// Time that each request takes longer, from IOPS: median over the rounds.
+    added_ns_per_request: Option<f64>,
+    bpf_ns_per_request: Option<f64>,
+    /// Without what the kernel's timing adds to each run.
+    bpf_net_ns_per_request: Option<f64>,
+    lost: Option<u64>,
+    attach_ms_max: Option<f64>,
+}
+
+/// A goal and the two figures that decide it.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Goal {
+    text: &'static str,
+    value: Option<f64>,
+    limit: Option<f64>,
+}
+
+impl Goal {
+    /// Whether it is met; a figure that could not be had is a miss.
+    pub(super) fn is_met(&self) -> bool {
+        matches!((self.value, self.limit), (Some(value), Some(limit)) if value <= limit)
+    }
+}
+
+impl Results {
+    pub(super) fn new(load: &Load, direct_loop: bool, blktrace_works: bool) -> Self {
+        Self {
+            io_depth: load.io_depth,
+            runtime_s: load.runtime_s,
+            direct_loop,
+            blktrace_works,
+            iops: BTreeMap::new(),
+            bpf: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn add_iops(&mut self, round: u32, variant: Variant, sample: Sample) {
+        self.iops.entry(variant).or_default().push((round, sample));
+    }
+
+    pub(super) fn add_bpf(&mut self, variant: Variant, sample: Sample) {
+        self.bpf.entry(variant).or_default().push(sample);
+    }
+
+    /// What an empty program costs a run, in nanoseconds: the measurement's own floor.
+    fn floor_ns_per_run(&self) -> Option<f64> {
+        let samples = self.bpf.get(&Variant::Floor)?;
+        let costs = samples
+            .iter()
+            .filter_map(|sample| sample.bpf)
+            .filter(|cost| cost.runs > 0);
+        let costs: Vec<f64> = costs
+            .map(|cost| cost.run_ns as f64 / cost.runs as f64)
+            .collect();
+        median(&costs)
+    }
+
+    /// BPF time per request less `floor` for each run.
+    fn bpf_ns(&self, variant: Variant, floor: f64) -> Option<f64> {
+        let costs: Vec<f64> = self
+            .bpf
+            .get(&variant)?
+            .iter()
+            .filter_map(|sample| {
+                // Programs that never ran have not been measured.
+                let cost = sample.bpf.filter(|cost| cost.runs > 0)?;
+                let net = cost.run_ns as f64 - cost.runs as f64 * floor;
+                Some(net / sample.throughput.requests as f64)
+            })
+            .collect();
+        median(&costs)
+    }
+
+    /// Each sample's IOPS beside those of the same round without a tracer.
+    fn pairs(&self, variant: Variant) -> Vec<(f64, f64)> {
+        let none: BTreeMap<u32, f64> = self
+            .iops
+            .get(&Variant::None)
+            .into_iter()
+            .flatten()
+            .map(|(round, sample)| (*round, sample.throughput.iops))
+            .collect();
+        let samples = self.iops.get(&variant).into_iter().flatten();
+        samples
+            .filter_map(|(round, sample)| Some((sample.throughput.iops, *none.get(round)?)))
+            .collect()
+    }
+
+    fn line(&self, variant: Variant) -> Line {
+        let pairs = self.pairs(variant);
+        let iops: Vec<f64> = pairs.iter().map(|(iops, _)| *iops).collect();
+        let ratios: Vec<f64> = pairs.iter().map(|(iops, none)| iops / none).collect();
+        let added: Vec<f64> = pairs
+            .iter()
+            .map(|(iops, none)| 1e9 / iops - 1e9 / none)
+            .collect();
+        let ratio = median(&ratios)
+            .zip(range(&ratios))
+            .map(|(mid, (min, max))| [mid, min, max]);
+        let iops_samples = self
+            .iops
+            .get(&variant)
+            .into_iter()
+            .flatten()
+            .map(|(_, sample)| sample);
+        let bpf_samples = self.bpf.get(&variant).into_iter().flatten();
+        let samples: Vec<&Sample> = iops_samples.chain(bpf_samples).collect();
+        let losses: Vec<u64> = samples.iter().filter_map(|sample| sample.lost).collect();
+        let attach: Vec<f64> = samples
+            .iter()
+            .filter_map(|sample| sample.attach_ms)
+            .collect();
+        let floor = self.floor_ns_per_run();
+        Line {
+            variant,
+            iops_median: median(&iops),
+            iops_ratio: ratio,
+            added_ns_per_request: median(&added),
+            bpf_ns_per_request: self.bpf_ns(variant, 0.0),
+            bpf_net_ns_per_request: floor.and_then(|floor| self.bpf_ns(variant, floor)),
+            lost: (!losses.is_empty()).then(|| losses.iter().sum()),
+            attach_ms_max: range(&attach).map(|(_, max)| max),
+        }
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        let variants: Vec<Variant> = self.iops.keys().chain(self.bpf.keys()).copied().collect();
+        let mut lines: Vec<Line> = Vec::new();
+        for variant in variants {
+            if !lines.iter().any(|line| line.variant == variant) {
+                lines.push(self.line(variant));
+            }
+        }
+        lines
+    }
+
+    /// The goals of the tracer's cost.
+    pub(super) fn goals(&self) -> [Goal; 5] {
+        let [spans, aggregate] =
+            [Variant::TracerSpans, Variant::TracerAggregate].map(|v| self.line(v));
+        let [bpftrace, blktrace] = [Variant::Bpftrace, Variant::Blktrace].map(|v| self.line(v));
+        let part = |value: Option<f64>, divisor: f64| value.map(|value| value / divisor);
+        let lost = spans.lost.zip(aggregate.lost).map(|(a, b)| (a + b) as f64);
+        let attach = spans
+            .attach_ms_max
+            .zip(aggregate.attach_ms_max)
+            .map(|(a, b)| a.max(b));
+        [
+            Goal {
+                text: "spans: net BPF ns per request, at most bpftrace's",
+                value: spans.bpf_net_ns_per_request,
+                limit: bpftrace.bpf_net_ns_per_request,
+            },
+            Goal {
+                text: "spans: added ns per request, at most a third of blktrace's",
+                value: spans.added_ns_per_request,
+                limit: part(blktrace.added_ns_per_request, 3.0),
+            },
+            Goal {
+                text: "aggregate: net BPF ns per request, at most half of bpftrace's",
+                value: aggregate.bpf_net_ns_per_request,
+                limit: part(bpftrace.bpf_net_ns_per_request, 2.0),
+            },
+            Goal {
+                text: "lost records, none",
+                value: lost,
+                limit: Some(0.0),
+            },
+            Goal {
+                text: "attach time in ms, at most a second",
+                value: attach,
+                limit: Some(1000.0),
+            },
+        ]
+    }
+
+    /// The same as the table, for programs.
+    pub(super) fn to_json(&self) -> Result<Value> {
+        let goals: Vec<Value> = self
+            .goals()
+            .iter()
+            .map(|goal| {
+                json!({"goal": goal.text, "value": goal.value, "limit": goal.limit,
+                       "met": goal.is_met()})
+            })
+            .collect();
+        let lines = serde_json::to_value(self.lines()).context("the results are not JSON")?;
+        Ok(json!({
+            "schema": "tracer.bench.overhead/1",
+            "io_depth": self.io_depth,
+            "runtime_s": self.runtime_s,
+            "loop_direct_io": self.direct_loop,
+            "blktrace_is_blk_tracer": !self.blktrace_works,
+            "floor_ns_per_run": self.floor_ns_per_run(),
+            "variants": lines,
+            "goals": goals,
+        }))
+    }
+}
+
+/// A figure with so many decimals, or a dash.
+fn cell(value: Option<f64>, decimals: usize) -> String {
+    value.map_or_else(|| "-".into(), |value| format!("{value:.decimals$}"))
+}
+
+impl fmt::Display for Results {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let direct = if self.direct_loop { "with" } else { "without" };
+        let (depth, runtime) = (self.io_depth, self.runtime_s);
+        writeln!(
+            f,
+            "fio: 4 KiB random reads, depth {depth}, {runtime} s a run;"
+        )?;
+        writeln!(f, "loop device {direct} direct I/O over a file in tmpfs\n")?;
+        writeln!(
+            f,
+            "{:<18} {:>8} {:>23} {:>9} {:>8} {:>8} {:>6} {:>9}",
+            "variant",
+            "IOPS",
+            "ratio (min..max)",
+            "added ns",
+            "BPF ns",
+            "net ns",
+            "lost",
+            "attach ms"
+        )?;
+        for line in self.lines() {
+            let ratio = line.iops_ratio.map_or_else(
+                || "-".into(),
+                |[middle, min, max]| format!("{middle:.3} ({min:.3}..{max:.3})"),
+            );
+            let lost = line
+                .lost
+                .map_or_else(|| "-".into(), |lost| lost.to_string());
+            writeln!(
+                f,
+                "{:<18} {:>8} {ratio:>23} {:>9} {:>8} {:>8} {lost:>6} {:>9}",
+                line.variant.name(),
+                cell(line.iops_median, 0),
+                cell(line.added_ns_per_request, 0),
+                cell(line.bpf_ns_per_request, 0),
+                cell(line.bpf_net_ns_per_request, 0),
+                cell(line.attach_ms_max, 0),
+            )?;
+        }
+        writeln!(
+            f,
+            "\nEach ns figure is per request; added is from IOPS, net is less the"
+        )?;
+        let floor = cell(self.floor_ns_per_run(), 1);
+        writeln!(
+            f,
+            "measurement's own {floor} ns a run. Lost and attach: all runs.\n"
+        )?;
+        for goal in self.goals() {
+            let verdict = if goal.is_met() { "PASS" } else { "FAIL" };
+            let (value, limit) = (cell(goal.value, 0), cell(goal.limit, 0));
+            writeln!(f, "{verdict}  {}: {value} of {limit}", goal.text)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,42 @@
+//! Cargo with the eBPF toolchain that setup chose.
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::setup::{self, Choice};
+use crate::{shell, workspace};
+
+/// A cargo command in the workspace, which hands the eBPF toolchain to `tracer/build.rs`.
+pub(crate) fn command(choice: &Choice) -> Result<Command> {
+    let mut cargo = shell::command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace::root());
+    choice.apply(&mut cargo)?;
+    Ok(cargo)
+}
+
+/// Builds `tracer` and returns the binary's path.
+pub(crate) fn build_tracer(release: bool) -> Result<PathBuf> {
+    build_tracer_with(&setup::toolchain()?, release, None)
+}
+
+/// As [`build_tracer`], with a known toolchain and perhaps for another target.
+pub(crate) fn build_tracer_with(
+    choice: &Choice,
+    release: bool,
+    target: Option<&str>,
+) -> Result<PathBuf> {
+    let mut cargo = command(choice)?;
+    cargo.args(["build", "--package", "tracer", "--bin", "tracer"]);
+    let mut binary = workspace::target_dir();
+    if let Some(target) = target {
+        cargo.args(["--target", target]);
+        binary.push(target);
+    }
+    if release {
+        cargo.arg("--release");
+    }
+    shell::run(&mut cargo)?;
+    binary.push(if release { "release" } else { "debug" });
+    Ok(binary.join("tracer"))
+}

@@ -1,0 +1,163 @@
+//! `cargo xtask lint` and `cargo xtask test`.
+use std::io::{BufRead as _, BufReader, IsTerminal as _};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context as _, Result};
+
+use crate::setup::{self, Choice, Version};
+use crate::{cargo, shell};
+
+/// The eBPF crate compiles only for a bpf target; `tracer`'s build script compiles it.
+const WORKSPACE: [&str; 3] = ["--workspace", "--exclude", "tracer-ebpf"];
+
+/// Options of `cargo xtask test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TestOptions {
+    /// Do not install anything: fail when something is missing
+    #[arg(long)]
+    no_setup: bool,
+    /// Run only tests whose name contains this
+    filter: Option<String>,
+}
+
+/// Checks the format and the lints.
+pub(crate) fn lint() -> Result<()> {
+    lint_with(&setup::toolchain()?)
+}
+
+fn lint_with(choice: &Choice) -> Result<()> {
+    shell::run(cargo::command(choice)?.args(["fmt", "--all", "--check"]))
+        .context("the format differs: run `cargo fmt --all`")?;
+    let mut clippy = cargo::command(choice)?;
+    clippy
+        .arg("clippy")
+        .args(WORKSPACE)
+        .args(["--all-targets", "--", "-D", "warnings"]);
+    shell::run(&mut clippy)
+}
+
+/// Lints, then builds every test as this user, then runs them with root's rights.
+pub(crate) fn test(options: &TestOptions) -> Result<ExitCode> {
+    let choice = if options.no_setup {
+        setup::toolchain()?
+    } else {
+        setup::ensure()?
+    };
+    lint_with(&choice)?;
+    let mut build = cargo::command(&choice)?;
+    shell::run(build.arg("test").args(WORKSPACE).arg("--no-run"))?;
+    let mut run = cargo::command(&choice)?;
+    run.arg("test").args(WORKSPACE).arg("--no-fail-fast");
+    run.args(&options.filter);
+    if std::io::stdout().is_terminal() {
+        run.args(["--color", "always"]);
+    }
+    if !shell::is_root() {
+        println!("sudo: tests that attach eBPF programs need root; they were built as this user");
+        run.env(runner_variable(&choice)?, "sudo -E");
+    }
+    let (success, summary) = run_and_count(&mut run)?;
+    println!("\ntests: {summary}");
+    Ok(if success {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Cargo's variable for the program that starts tests on this machine's target.
+fn runner_variable(choice: &Choice) -> Result<String> {
+    let mut rustc = shell::command("rustc");
+    rustc.arg("-vV");
+    choice.apply(&mut rustc)?;
+    let host = Version::parse(&shell::output(&mut rustc)?)?.host;
+    Ok(format!(
+        "CARGO_TARGET_{}_RUNNER",
+        host.to_uppercase().replace(['-', '.'], "_")
+    ))
+}
+
+/// What all test binaries said together.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Summary {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+    binaries: u64,
+}
+
+impl Summary {
+    /// Adds a line `test result: ok. 3 passed; 0 failed; 1 ignored; ...`.
+    fn add(&mut self, line: &str) {
+        let Some((_, counts)) = line.split_once("test result: ") else {
+            return;
+        };
+        let words: Vec<&str> = counts.split_whitespace().collect();
+        let before = |name: &str| -> u64 {
+            let at = words.iter().position(|word| word.starts_with(name));
+            at.and_then(|at| words.get(at.checked_sub(1)?)?.parse().ok())
+                .unwrap_or(0)
+        };
+        self.passed += before("passed");
+        self.failed += before("failed;");
+        self.ignored += before("ignored");
+        self.binaries += 1;
+    }
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            passed,
+            failed,
+            ignored,
+            binaries,
+        } = self;
+        write!(
+            f,
+            "{passed} passed; {failed} failed; {ignored} ignored; in {binaries} test binaries"
+        )
+    }
+}
+
+/// Shows the output line by line and adds up the results.
+fn run_and_count(command: &mut Command) -> Result<(bool, Summary)> {
+    let text = shell::describe(command);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("`{text}` could not be started"))?;
+    let mut summary = Summary::default();
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).split(b'\n') {
+            let line = line.context("the tests' output could not be read")?;
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            summary.add(&line);
+        }
+    }
+    let status = child
+        .wait()
+        .with_context(|| format!("`{text}` could not be waited for"))?;
+    Ok((status.success(), summary))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_all_binaries_add_up() {
+        let mut summary = Summary::default();
+        summary.add("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out");
+        summary.add("test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured");
+        summary.add("test probe::tests::x ... ok");
+        let expected = Summary {
+            passed: 7,
+            failed: 2,
+            ignored: 1,
+            binaries: 2,
+        };
+        assert_eq!(summary, expected);
+    }
+}

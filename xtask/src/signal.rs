@@ -1,0 +1,40 @@
+//! Ctrl-C and SIGTERM end the work in order: what was changed is put back by the guards' `Drop`.
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Result, bail};
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note(_signal: libc::c_int) {
+    INTERRUPTED.store(true, Ordering::SeqCst);
+}
+
+/// From here on, SIGINT, SIGTERM and SIGHUP only set a flag that [`check`] reads.
+pub(crate) fn catch() {
+    let handler: extern "C" fn(libc::c_int) = note;
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: the handler only stores to an atomic, which is async-signal-safe.
+        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+    }
+}
+
+/// Whether a signal asked to stop.
+pub(crate) fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::SeqCst)
+}
+
+/// An error once a signal asked to stop.
+pub(crate) fn check() -> Result<()> {
+    if interrupted() {
+        bail!("interrupted; everything that was changed has been put back");
+    }
+    Ok(())
+}
+
+/// Sends `signal` to a process that this program started.
+pub(crate) fn send(pid: u32, signal: libc::c_int) {
+    if let Ok(pid) = libc::pid_t::try_from(pid) {
+        // SAFETY: kill takes plain numbers and touches no memory of this process.
+        unsafe { libc::kill(pid, signal) };
+    }
+}
