@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -63,7 +63,7 @@ pub fn obey(cli: Cli) -> anyhow::Result<u8> {
         Command::Agent { .. } => {
             agent::serve::serve(io::stdin(), io::stdout(), Path::new("/")).map(|()| WELL)
         }
-        Command::Load => one_load(),
+        Command::Load => Ok(u8::try_from(load::run_stdio()).unwrap_or(USAGE)),
     }
 }
 
@@ -285,19 +285,4 @@ fn check_env(args: &CheckEnvArgs) -> anyhow::Result<u8> {
         print(out.as_bytes())?;
     }
     Ok(if differs { EXCEEDED } else { WELL })
-}
-
-/// The child process of a load: a specification in, a result out.
-fn one_load() -> anyhow::Result<u8> {
-    let mut line = Vec::new();
-    // Byte by byte up to the line's end: what follows on standard input is the word to stop.
-    for byte in io::stdin().lock().bytes() {
-        match byte.context("cannot read the load's specification")? {
-            b'\n' => break,
-            byte => line.push(byte),
-        }
-    }
-    let spec = serde_json::from_slice(&line).context("the load's specification cannot be read")?;
-    let result = load::run(&spec)?;
-    print(&serde_json::to_vec(&result)?).map(|()| WELL)
 }

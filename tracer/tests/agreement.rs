@@ -53,7 +53,7 @@ fn fio_sees_the_same_latency() {
         &disk(workload, "/var/tmp", "[run]\niterations = 1\nwarm_up = 0"),
     );
     assert_conserved(&report);
-    let text = report["iterations"][0]["output"].as_str().unwrap();
+    let text = report["iterations"][0]["extra"]["stdout"].as_str().unwrap();
     let fio: Value = serde_json::from_str(&text[text.find('{').unwrap()..]).unwrap();
     let clat = &fio["jobs"][0]["read"]["clat_ns"];
     let breakdown = &report["breakdowns"][0];

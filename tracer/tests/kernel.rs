@@ -127,7 +127,7 @@ fn a_stream_and_a_flood_are_followed() {
     let _alone = alone();
     for workload in [
         "kind = \"tcp-stream\"\nduration = \"500ms\"",
-        "kind = \"udp-flood\"\nsize = 64\nrate = 2000\ncount = 1000",
+        "kind = \"udp-flood\"\nsize = 64\nrate = 2000\nduration = \"500ms\"",
     ] {
         let folder = tempfile::tempdir().unwrap();
         let report = run(folder.path(), &net(workload));

@@ -8,24 +8,26 @@ use crate::setup::{self, Choice};
 use crate::{cargo, shell, workspace};
 
 /// Files of the repository that every release holds.
-const DOCUMENTS: [&str; 5] = [
+const DOCUMENTS: [&str; 6] = [
     "README.md",
     "CHANGELOG.md",
     "LICENSE-MIT",
     "LICENSE-GPL-2.0",
+    "docs",
     "scenarios",
 ];
 
 /// Packs a release of this machine's target, and a static one where the musl target is installed.
 pub(crate) fn command() -> Result<()> {
     let choice = setup::toolchain()?;
-    let arch = std::env::consts::ARCH;
-    pack(&cargo::build_tracer_with(&choice, true, None)?, arch)?;
+    let (arch, dist) = (std::env::consts::ARCH, workspace::target_dir().join("dist"));
+    pack(&cargo::build_tracer_with(&choice, true, None)?, arch, &dist)?;
     let musl = format!("{arch}-unknown-linux-musl");
     if has_target(&choice, &musl) {
         pack(
             &cargo::build_tracer_with(&choice, true, Some(&musl))?,
             &format!("{arch}-static"),
+            &dist,
         )?;
     } else {
         println!("dist: no static build; `rustup target add {musl}` would allow one");
@@ -45,9 +47,8 @@ fn has_target(choice: &Choice, target: &str) -> bool {
     shell::output(&mut rustup).is_ok_and(|list| list.lines().any(|line| line == target))
 }
 
-/// Makes `target/dist/tracer-VERSION-ARCH{/,.tar.gz,.tar.gz.sha256}`.
-fn pack(binary: &Path, arch: &str) -> Result<()> {
-    let dist = workspace::target_dir().join("dist");
+/// Makes `tracer-VERSION-ARCH{/,.tar.gz,.tar.gz.sha256}` in `dist`.
+fn pack(binary: &Path, arch: &str, dist: &Path) -> Result<()> {
     let name = format!("tracer-{}-{arch}", env!("CARGO_PKG_VERSION"));
     let folder = dist.join(&name);
     // An older folder of the same version is replaced as a whole.
@@ -75,8 +76,8 @@ fn pack(binary: &Path, arch: &str) -> Result<()> {
         &archive,
         &name,
     ]);
-    shell::run(tar.current_dir(&dist))?;
-    let sum = shell::output(shell::command("sha256sum").arg(&archive).current_dir(&dist))?;
+    shell::run(tar.current_dir(dist))?;
+    let sum = shell::output(shell::command("sha256sum").arg(&archive).current_dir(dist))?;
     write(&dist.join(format!("{archive}.sha256")), &sum)?;
     println!("dist: {}", dist.join(archive).display());
     Ok(())
@@ -111,4 +112,36 @@ fn create(folder: &Path) -> Result<()> {
 
 fn write(file: &Path, text: &str) -> Result<()> {
     fs::write(file, text).with_context(|| format!("{} could not be written", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    const FAKE: &str = "#!/bin/sh\ncase $1 in\n\
+        man) echo page > \"$3/tracer.1\" ;;\ncompletions) echo \"for $2\" ;;\nesac\n";
+
+    #[test]
+    fn release_holds_pages_completions_and_a_fitting_checksum() {
+        let dist = std::env::temp_dir().join(format!("xtask-dist-{}", std::process::id()));
+        create(&dist).unwrap();
+        let binary = dist.join("fake");
+        write(&binary, FAKE).unwrap();
+        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+        pack(&binary, "test", &dist).unwrap();
+        let name = format!("tracer-{}-test", env!("CARGO_PKG_VERSION"));
+        let read = |file: &str| fs::read_to_string(dist.join(&name).join(file)).unwrap();
+        assert_eq!(read("share/man/man1/tracer.1"), "page\n");
+        assert_eq!(read("share/zsh/site-functions/_tracer"), "for zsh\n");
+        assert!(read("README.md").starts_with("# tracer"));
+        let sum = format!("{name}.tar.gz.sha256");
+        assert!(shell::succeeds(
+            shell::command("sha256sum")
+                .args(["-c", &sum])
+                .current_dir(&dist)
+        ));
+        fs::remove_dir_all(&dist).unwrap();
+    }
 }

@@ -59,12 +59,15 @@ enum Command {
     },
 }
 
+/// The tracer's own exit code for wrong usage or environment: 1 would say that a threshold was exceeded.
+const NOT_DONE: u8 = 3;
+
 fn main() -> ExitCode {
     match dispatch(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(NOT_DONE)
         }
     }
 }

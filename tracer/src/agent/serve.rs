@@ -25,13 +25,16 @@ use crate::{
         frame::{Decoder, FrameType, header},
         protocol::{Action, Answer, Bindings, Command, Hello, Message, VERSION},
     },
-    clock, load,
+    clock,
+    load::{self, LoadError, LoadKind, LoadSpec},
     platform::{Kernel, host::HostFacts},
     probe::{self, drain::Drain, snapshot},
 };
 
 /// How long the ring buffer fills between two looks.
 const POLL: Duration = Duration::from_millis(10);
+/// How long a server may take to listen.
+const READY: Duration = Duration::from_secs(10);
 /// Records are sent in frames of about this many bytes.
 const BATCH_BYTES: usize = 256 << 10;
 
@@ -145,22 +148,18 @@ impl<W: Write + Send + 'static> Agent<W> {
         match action {
             Action::Attach(request) => self.attach(&request).map(Answer::Attached),
             Action::Snapshot => self.snapshot().map(Answer::Snapshot),
-            Action::DropCaches => load::cache::drop_caches().map(|()| Answer::Done),
+            Action::DropCaches => Ok(load::drop_caches().map(|()| Answer::Done)?),
             Action::ReadUnrelated { path, bytes } => {
-                load::cache::read_unrelated(Path::new(&path), bytes).map(|_| Answer::Done)
+                Ok(load::read_unrelated(Path::new(&path), bytes).map(|_| Answer::Done)?)
             }
-            Action::StartLoad { id, spec } => {
-                let exe = std::env::current_exe().context("cannot find this program's own file")?;
-                self.loads.insert(id, load::spawn(&exe, &spec)?);
-                Ok(Answer::Done)
-            }
+            Action::StartLoad { id, spec } => self.start_load(id, &spec),
             Action::WaitLoad { id, timeout_ms } => {
-                match self.running(id)?.wait(Duration::from_millis(timeout_ms))? {
-                    Some(result) => {
+                match self.running(id)?.wait(Duration::from_millis(timeout_ms)) {
+                    Err(LoadError::Timeout { .. }) => Ok(Answer::Running),
+                    ended => {
                         self.loads.remove(&id);
-                        Ok(Answer::Load(result))
+                        Ok(Answer::Load(ended?))
                     }
-                    None => Ok(Answer::Running),
                 }
             }
             Action::StopLoad { id } => {
@@ -170,6 +169,16 @@ impl<W: Write + Send + 'static> Agent<W> {
             }
             Action::Detach => self.detach(),
         }
+    }
+
+    fn start_load(&mut self, id: u32, spec: &LoadSpec) -> anyhow::Result<Answer> {
+        let exe = std::env::current_exe().context("cannot find this program's own file")?;
+        let mut running = load::spawn(&exe, spec)?;
+        if matches!(spec.kind, LoadKind::Server(_)) {
+            running.ready(READY)?;
+        }
+        self.loads.insert(id, running);
+        Ok(Answer::Done)
     }
 
     fn running(&mut self, id: u32) -> anyhow::Result<&mut load::RunningLoad> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     analysis::Breakdown,
-    load::LatencySummary,
+    load::Summary,
     platform::{environment::Finding, host::HostFacts},
     probe::{Planned, Unavailable},
 };
@@ -135,11 +135,9 @@ pub struct Iteration {
     /// Bytes.
     pub bytes: u64,
     /// Latency as the load saw it.
-    pub latency: Option<LatencySummary>,
-    /// Other figures of the load.
-    pub figures: BTreeMap<String, u64>,
-    /// What an external program printed.
-    pub output: Option<String>,
+    pub latency: Option<Summary>,
+    /// What only this kind of load knows: lost packets, rates, what a program printed.
+    pub extra: BTreeMap<String, serde_json::Value>,
 }
 
 /// Durations over the iterations, as in the paper's figures 6 to 9.

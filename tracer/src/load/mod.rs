@@ -1,260 +1,188 @@
-//! Measured workloads and background loads, all built in, so that nothing needs installing in a
-//! guest. Each runs in a child process of this same program: `tracer load` reads a [`LoadSpec`] and
-//! prints a [`LoadResult`].
+//! Measured workloads and background loads, all built in, so that a guest needs nothing installed.
+//!
+//! Every load runs in a child process of this same binary: [`spawn`] starts `tracer load`, which
+//! reads one [`LoadSpec`] as JSON on stdin, runs it and prints one [`LoadResult`] as JSON on
+//! stdout. A process of its own means that probes can select the load by process id, and that
+//! entering a network namespace or changing an affinity touches nobody else.
+//!
+//! One file a kind of load; [`run`] is the in-process way in, [`spawn`] the one to use from a
+//! scenario.
 
-pub mod address;
-pub mod cache;
+mod cache;
 mod command;
+mod control;
 mod cpu;
 mod dd;
+mod error;
+mod idle;
+mod measure;
+mod net;
+mod place;
 mod process;
-mod tcp;
-mod udp;
+mod server;
+mod spec;
+mod stdio;
+mod tcp_rr;
+mod tcp_stream;
+mod udp_flood;
+mod udp_sink;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use hdrhistogram::Histogram;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use process::{RunningLoad, spawn};
+pub use cache::{drop_caches, read_unrelated};
+pub use control::{Control, Stop};
+pub use error::{LoadError, Result};
+pub use measure::{Summary, monotonic_ns};
+pub use process::{RunningLoad, spawn, spawn_command};
+pub use spec::{
+    CommandLoad, CpuLoad, DdLoad, IdleLoad, LoadKind, LoadSpec, Operation, Protocol, ServerLoad,
+    TcpRrLoad, TcpStreamLoad, UdpFloodLoad,
+};
+pub use stdio::run_stdio;
 
-use crate::clock;
-
-/// What to run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LoadSpec {
-    /// The load.
-    pub kind: LoadKind,
-    /// CPUs to run on; threads take them in turn. None: any.
-    pub cpus: Vec<u32>,
-    /// A network namespace (a name under `/run/netns`) to run in.
-    pub namespace: Option<String>,
-}
-
-/// The kinds of load.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum LoadKind {
-    /// Reads or writes like dd.
-    Dd(Dd),
-    /// Sends a TCP stream, like netperf's `TCP_STREAM`.
-    TcpStream(TcpStream),
-    /// One byte out, one byte back, like netperf's `TCP_RR`.
-    TcpRr(TcpRr),
-    /// The other side of both.
-    TcpServer(Listen),
-    /// UDP packets at a rate (the paper's udpsend).
-    UdpFlood(UdpFlood),
-    /// Counts what arrives.
-    UdpSink(Listen),
-    /// Burns CPU time (the paper's stress).
-    Cpu(Cpu),
-    /// Runs an external program.
-    Command(Command),
-}
-
-/// Read or write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Operation {
-    /// From the target.
-    Read,
-    /// To the target.
-    Write,
-}
-
-/// A dd-like load.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dd {
-    /// File or block device.
-    pub target: String,
-    /// Read or write.
-    pub operation: Operation,
-    /// Bytes a call.
-    pub block_size: u64,
-    /// Calls.
-    pub count: u64,
-    /// First byte.
-    pub offset: u64,
-    /// Past the page cache (`O_DIRECT`).
-    pub direct: bool,
-    /// Without this, writing to a block device is refused.
-    pub allow_device_write: bool,
-}
-
-/// When a network load ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Until {
-    /// After so many operations.
-    Count(u64),
-    /// After this time.
-    Elapsed(Duration),
-    /// When it is stopped.
-    Stopped,
-}
-
-/// A TCP stream's sending side.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TcpStream {
-    /// Where to: address and port.
-    pub to: String,
-    /// Bytes a call.
-    pub message_size: u64,
-    /// Its end; a count is of calls.
-    pub until: Until,
-}
-
-/// A request/response client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TcpRr {
-    /// Where to: address and port.
-    pub to: String,
-    /// Bytes out.
-    pub request_size: u32,
-    /// Bytes back.
-    pub response_size: u32,
-    /// Its end; a count is of transactions.
-    pub until: Until,
-}
-
-/// A receiving side.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listen {
-    /// Address and port.
-    pub at: String,
-}
-
-/// A UDP flood.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UdpFlood {
-    /// Where to: address and port.
-    pub to: String,
-    /// Bytes of payload a packet; at least 8.
-    pub size: u32,
-    /// Packets a second from each thread; 0: as many as go.
-    pub rate: u64,
-    /// Threads.
-    pub threads: u32,
-    /// Its end; a count is of packets of each thread.
-    pub until: Until,
-}
-
-/// A CPU burner: one thread for each CPU of the spec.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cpu {
-    /// Its end.
-    pub until: Until,
-}
-
-/// An external program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Command {
-    /// The program.
-    pub program: String,
-    /// Its arguments.
-    pub args: Vec<String>,
-}
+use measure::Latencies;
 
 /// What a load did.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LoadResult {
-    /// `CLOCK_MONOTONIC` at the first operation, in nanoseconds.
-    pub start_ns: u64,
-    /// ... and after the last.
-    pub end_ns: u64,
-    /// Operations: calls, transactions or packets.
+    /// Length of the measured part in nanoseconds: `end_monotonic_ns - start_monotonic_ns`.
+    pub duration_ns: u64,
+    /// Operations done: calls of read or write, messages, transactions, packets, loops.
     pub operations: u64,
-    /// Bytes moved.
+    /// Payload moved, in bytes; for `tcp-stream` what the receiver counted.
     pub bytes: u64,
-    /// Latency of an operation as the load saw it.
-    pub latency: Option<LatencySummary>,
-    /// Other figures, such as packets lost.
-    pub figures: BTreeMap<String, u64>,
-    /// What an external program printed (at most 1 MiB).
-    pub output: Option<String>,
+    /// Latency of the operations; absent where a single operation has none (servers, burners).
+    pub latency: Option<Summary>,
+    /// What only this kind of load knows: lost packets, retransmits, rates, captured output.
+    #[serde(default)]
+    pub extra: BTreeMap<String, serde_json::Value>,
+    /// `CLOCK_MONOTONIC` at the start of the measured part, in nanoseconds: the clock of the
+    /// traces of the same domain.
+    pub start_monotonic_ns: u64,
+    /// `CLOCK_MONOTONIC` at the end of the measured part, in nanoseconds.
+    pub end_monotonic_ns: u64,
+    /// Thread ids (as the initial pid namespace of the domain sees them) that did the work.
+    pub tids: Vec<u32>,
 }
 
-/// A summary of latencies, in nanoseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct LatencySummary {
-    /// Operations.
-    pub count: u64,
-    /// Mean.
-    pub mean_ns: f64,
-    /// Variance, in ns^2.
-    pub variance_ns2: f64,
-    /// Median.
-    pub p50_ns: u64,
-    /// 90th percentile.
-    pub p90_ns: u64,
-    /// 99th percentile.
-    pub p99_ns: u64,
-    /// 99.9th percentile.
-    pub p999_ns: u64,
-    /// Longest.
-    pub max_ns: u64,
-}
-
-/// Times operations without allocating.
-pub(crate) struct Stopwatch {
-    histogram: Histogram<u64>,
-}
-
-impl Stopwatch {
-    /// Up to 100 s, three digits.
-    pub(crate) fn new() -> anyhow::Result<Self> {
-        Ok(Self {
-            histogram: Histogram::new_with_bounds(1, 100_000_000_000, 3)?,
-        })
+impl LoadResult {
+    /// Operations a second over the measured part; 0 if it had no length.
+    #[must_use]
+    pub fn operations_per_second(&self) -> f64 {
+        per_second(self.operations, self.duration_ns)
     }
 
-    /// Records one operation.
-    pub(crate) fn record(&mut self, elapsed: Duration) {
-        self.histogram
-            .saturating_record(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX).max(1));
-    }
-
-    /// Adds another's operations.
-    pub(crate) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
-        self.histogram.add(&other.histogram)?;
-        Ok(())
-    }
-
-    /// The summary; `None` if nothing was recorded.
-    pub(crate) fn summary(&self) -> Option<LatencySummary> {
-        let h = &self.histogram;
-        (!h.is_empty()).then(|| LatencySummary {
-            count: h.len(),
-            mean_ns: h.mean(),
-            variance_ns2: h.stdev().powi(2),
-            p50_ns: h.value_at_quantile(0.5),
-            p90_ns: h.value_at_quantile(0.9),
-            p99_ns: h.value_at_quantile(0.99),
-            p999_ns: h.value_at_quantile(0.999),
-            max_ns: h.max(),
-        })
+    /// Bytes a second over the measured part; 0 if it had no length.
+    #[must_use]
+    pub fn bytes_per_second(&self) -> f64 {
+        per_second(self.bytes, self.duration_ns)
     }
 }
 
-/// `CLOCK_MONOTONIC`, which the eBPF programs stamp with, in nanoseconds.
-pub(crate) fn now_ns() -> u64 {
-    clock::monotonic_ns().unwrap_or(0)
+/// A count over a length in nanoseconds, as a rate a second.
+#[allow(clippy::cast_precision_loss)] // a rate of 15 digits is exact enough
+pub(crate) fn per_second(count: u64, duration_ns: u64) -> f64 {
+    if duration_ns == 0 {
+        0.0
+    } else {
+        count as f64 * 1e9 / duration_ns as f64
+    }
 }
 
-/// Runs a load in this process.
+/// What a kind of load hands back before it is made a [`LoadResult`].
+#[derive(Default)]
+struct Outcome {
+    start_ns: u64,
+    end_ns: u64,
+    operations: u64,
+    bytes: u64,
+    latency: Option<Latencies>,
+    extra: BTreeMap<String, serde_json::Value>,
+    tids: Vec<u32>,
+}
+
+impl Outcome {
+    fn extra(&mut self, key: &str, value: impl Into<serde_json::Value>) {
+        self.extra.insert(key.to_owned(), value.into());
+    }
+
+    fn into_result(self) -> LoadResult {
+        LoadResult {
+            duration_ns: self.end_ns.saturating_sub(self.start_ns),
+            operations: self.operations,
+            bytes: self.bytes,
+            latency: self.latency.as_ref().and_then(Latencies::summary),
+            extra: self.extra,
+            start_monotonic_ns: self.start_ns,
+            end_monotonic_ns: self.end_ns,
+            tids: self.tids,
+        }
+    }
+}
+
+/// What every kind of load is given besides its own parameters.
+struct Context<'a> {
+    stop: &'a Stop,
+    cpus: &'a [u32],
+    allow_remote: bool,
+    on_ready: &'a (dyn Fn(u16) + Send + Sync),
+}
+
+/// Runs one load in this process and returns what it did.
+///
+/// A server says that it listens by one line on stdout (`{"ready":PORT}`), as `tracer load` does;
+/// use [`run_with`] to be told otherwise.
 ///
 /// # Errors
-/// If it cannot run; the message says what failed and what to do.
-pub fn run(spec: &LoadSpec) -> anyhow::Result<LoadResult> {
-    process::enter(spec)?;
+/// Every [`LoadError`]: parameters out of range, a target that cannot be opened, a refused
+/// destination, a failed read, write or connection.
+pub fn run(spec: &LoadSpec) -> Result<LoadResult> {
+    run_with(spec, &Control::stdout())
+}
+
+/// As [`run`], with the caller's own way to stop the load and to learn that a server is ready.
+///
+/// The load runs on a new thread, so the caller's namespace and affinity stay as they are.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(spec: &LoadSpec, control: &Control) -> Result<LoadResult> {
+    spec.validate()?;
+    let outcome = std::thread::scope(|scope| {
+        let _watch = spec.stop_when_stdin_closes.then(|| control.watch_stdin());
+        let load = std::thread::Builder::new()
+            .name("load".into())
+            .spawn_scoped(scope, || run_here(spec, control))
+            .map_err(|source| LoadError::io("starting the thread of the load", source))?;
+        place::join(load)
+    })?;
+    Ok(outcome.into_result())
+}
+
+fn run_here(spec: &LoadSpec, control: &Control) -> Result<Outcome> {
+    if let Some(name) = &spec.namespace {
+        place::enter_namespace(name)?;
+    }
+    let context = Context {
+        stop: &control.stop,
+        cpus: &spec.cpus,
+        allow_remote: spec.allow_remote,
+        on_ready: &*control.on_ready,
+    };
     match &spec.kind {
-        LoadKind::Dd(dd) => dd::run(dd),
-        LoadKind::TcpStream(stream) => tcp::stream(stream),
-        LoadKind::TcpRr(rr) => tcp::request_response(rr),
-        LoadKind::TcpServer(listen) => tcp::serve(listen),
-        LoadKind::UdpFlood(flood) => udp::flood(flood, &spec.cpus),
-        LoadKind::UdpSink(listen) => udp::sink(listen),
-        LoadKind::Cpu(cpu) => cpu::burn(cpu, &spec.cpus),
-        LoadKind::Command(command) => command::run(command),
+        LoadKind::Dd(load) => dd::run(load, &context),
+        LoadKind::TcpStream(load) => tcp_stream::run(load, &context),
+        LoadKind::TcpRr(load) => tcp_rr::run(load, &context),
+        LoadKind::UdpFlood(load) => udp_flood::run(load, &context),
+        LoadKind::Server(load) => match load.protocol {
+            Protocol::Tcp => server::run(load, &context),
+            Protocol::Udp => udp_sink::run(load, &context),
+        },
+        LoadKind::Cpu(load) => cpu::run(load, &context),
+        LoadKind::Command(load) => command::run(load, &context),
+        LoadKind::Idle(load) => idle::run(load, &context),
     }
 }

@@ -206,7 +206,7 @@ mod tests {
 
     fn scenario(environment: &str) -> Scenario {
         let text = format!(
-            "schema = 1\nname = \"t\"\n[[domain]]\nname = \"native\"\n[workload]\nkind = \"cpu\"\ncount = 1\ncpus = [1]\n[probes]\ndatapaths = [\"irq\"]\n[environment]\n{environment}"
+            "schema = 1\nname = \"t\"\n[[domain]]\nname = \"native\"\n[workload]\nkind = \"cpu\"\nduration = \"1s\"\ncpus = [1]\n[probes]\ndatapaths = [\"irq\"]\n[environment]\n{environment}"
         );
         Scenario::parse(&text, "t.toml", &[]).unwrap().0
     }

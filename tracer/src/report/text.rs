@@ -222,11 +222,17 @@ fn write_iterations(out: &mut String, report: &Report) -> std::fmt::Result {
                 line,
                 "  as the load saw it: mean {}, p99 {}",
                 time(l.mean_ns),
-                time(l.p99_ns as f64)
+                time(l.p99 as f64)
             )?;
         }
-        for (name, value) in iteration.figures.iter().filter(|(_, value)| **value != 0) {
-            write!(line, "  {value} {name}")?;
+        for name in ["lost", "retransmits", "refused", "skipped", "errors"] {
+            let value = iteration
+                .extra
+                .get(name)
+                .and_then(serde_json::Value::as_u64);
+            if let Some(value) = value.filter(|value| *value != 0) {
+                write!(line, "  {value} {name}")?;
+            }
         }
         writeln!(out, "{line}")?;
     }

@@ -81,12 +81,11 @@ fn describe(iteration: &IterationRecord) -> Iteration {
     let load = &iteration.load;
     Iteration {
         index: iteration.index,
-        duration_ns: load.end_ns.saturating_sub(load.start_ns),
+        duration_ns: load.duration_ns,
         operations: load.operations,
         bytes: load.bytes,
         latency: load.latency,
-        figures: load.figures.clone(),
-        output: load.output.clone(),
+        extra: load.extra.clone(),
     }
 }
 
@@ -136,7 +135,12 @@ fn add_domain(
     };
     let windows: Vec<(u64, u64)> = iterations
         .iter()
-        .map(|iteration| (iteration.load.start_ns, iteration.load.end_ns))
+        .map(|iteration| {
+            (
+                iteration.load.start_monotonic_ns,
+                iteration.load.end_monotonic_ns,
+            )
+        })
         .collect();
     if let Some(file) = directory.records(&start.name)? {
         domain.cost.record_bytes = file.metadata()?.len();

@@ -1,15 +1,22 @@
 //! From a scenario's load to what the agent runs, with its other side.
 
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+
 use anyhow::Context as _;
 
 use crate::{
-    load::{self, LoadKind, LoadSpec, Operation, Until},
+    load::{self, LoadKind, LoadSpec, Operation, Protocol},
     resource::{Place, Resources},
     scenario::types::{Workload, WorkloadKind},
 };
 
 /// netperf's and iperf's habit: a port of its own.
 const PORT: u16 = 5201;
+/// How long a client tries to reach its server, in milliseconds.
+const CONNECT_MS: u64 = 5000;
 
 /// What the agent runs for one load.
 #[derive(Clone, Debug)]
@@ -22,27 +29,25 @@ pub(super) struct Specs {
 
 /// The port of a load, if it has one.
 pub(super) fn port(workload: &Workload) -> Option<u16> {
-    matches!(
-        workload.kind,
-        WorkloadKind::TcpRr | WorkloadKind::TcpStream | WorkloadKind::UdpFlood
-    )
-    .then(|| workload.port.unwrap_or(PORT))
+    use WorkloadKind::{TcpRr, TcpStream, UdpFlood};
+    matches!(workload.kind, TcpRr | TcpStream | UdpFlood).then(|| workload.port.unwrap_or(PORT))
 }
 
 /// Makes a load's specification.
 pub(super) fn specs(workload: &Workload, resources: &Resources) -> anyhow::Result<Specs> {
+    let alone = |kind, namespace| Specs {
+        server: None,
+        load: spec(kind, workload, namespace),
+    };
     match workload.kind {
-        WorkloadKind::Dd => Ok(alone(workload, None, dd(workload, resources)?)),
-        WorkloadKind::Cpu => Ok(alone(
-            workload,
-            None,
-            LoadKind::Cpu(load::Cpu {
-                until: until(workload),
-            }),
-        )),
+        WorkloadKind::Dd => Ok(alone(dd(workload, resources)?, None)),
+        WorkloadKind::Cpu => {
+            let duration_ms = duration_ms(workload);
+            Ok(alone(LoadKind::Cpu(load::CpuLoad { duration_ms }), None))
+        }
         WorkloadKind::Command => {
             let namespace = from(workload, resources)?.map(|place| place.namespace);
-            Ok(alone(workload, namespace, command(workload, resources)?))
+            Ok(alone(command(workload, resources)?, namespace))
         }
         WorkloadKind::TcpStream | WorkloadKind::TcpRr | WorkloadKind::UdpFlood => {
             network(workload, resources)
@@ -50,23 +55,19 @@ pub(super) fn specs(workload: &Workload, resources: &Resources) -> anyhow::Resul
     }
 }
 
-fn alone(workload: &Workload, namespace: Option<String>, kind: LoadKind) -> Specs {
-    Specs {
-        server: None,
-        load: LoadSpec {
-            kind,
-            cpus: workload.cpus.clone(),
-            namespace,
-        },
+fn spec(kind: LoadKind, workload: &Workload, namespace: Option<String>) -> LoadSpec {
+    LoadSpec {
+        cpus: workload.cpus.clone(),
+        namespace,
+        stop_when_stdin_closes: true,
+        ..LoadSpec::new(kind)
     }
 }
 
-fn until(workload: &Workload) -> Until {
-    match (workload.count, workload.duration) {
-        (Some(count), _) => Until::Count(count),
-        (None, Some(duration)) => Until::Elapsed(duration.0),
-        (None, None) => Until::Stopped,
-    }
+fn duration_ms(workload: &Workload) -> Option<u64> {
+    workload
+        .duration
+        .map(|time| u64::try_from(time.0.as_millis()).unwrap_or(u64::MAX).max(1))
 }
 
 fn dd(workload: &Workload, resources: &Resources) -> anyhow::Result<LoadKind> {
@@ -76,13 +77,14 @@ fn dd(workload: &Workload, resources: &Resources) -> anyhow::Result<LoadKind> {
         .context("workload.target is missing")?;
     // What a run has made for itself may be written to.
     let own = target.starts_with('@');
-    Ok(LoadKind::Dd(load::Dd {
-        target: resources.path(target)?.display().to_string(),
+    Ok(LoadKind::Dd(load::DdLoad {
+        target: resources.path(target)?,
         operation: workload.operation.unwrap_or(Operation::Read),
         block_size: workload.block_size.map_or(4096, |size| size.0),
-        count: workload.count.unwrap_or(u64::MAX),
+        count: workload.count.unwrap_or(0),
         offset: workload.offset.map_or(0, |offset| offset.0),
         direct: workload.direct.unwrap_or(false),
+        truncate: false,
         allow_device_write: own || workload.allow_device_write.unwrap_or(false),
     }))
 }
@@ -97,7 +99,12 @@ fn command(workload: &Workload, resources: &Resources) -> anyhow::Result<LoadKin
         .iter()
         .map(|arg| substitute(arg, resources))
         .collect::<anyhow::Result<_>>()?;
-    Ok(LoadKind::Command(load::Command { program, args }))
+    Ok(LoadKind::Command(load::CommandLoad {
+        program,
+        args,
+        cwd: None,
+        env: BTreeMap::new(),
+    }))
 }
 
 /// `@name` in an argument, alone or behind `=`, stands for a resource's path.
@@ -121,62 +128,70 @@ fn from(workload: &Workload, resources: &Resources) -> anyhow::Result<Option<Pla
 fn network(workload: &Workload, resources: &Resources) -> anyhow::Result<Specs> {
     let to = workload.to.as_deref().context("workload.to is missing")?;
     let port = port(workload).unwrap_or(PORT);
-    let (address, server_namespace, own_server) = if to.starts_with('@') {
-        let place = resources.place(to)?;
-        (place.address, Some(place.namespace), true)
+    let place = if to.starts_with('@') {
+        Some(resources.place(to)?)
     } else {
-        let is_here = to
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback());
-        (to.to_owned(), None, is_here)
+        None
     };
-    let at = if address.contains(':') {
-        format!("[{address}]:{port}")
-    } else {
-        format!("{address}:{port}")
-    };
-    let listen = load::Listen { at: at.clone() };
-    let (server, kind) = match workload.kind {
-        WorkloadKind::TcpStream => (
-            LoadKind::TcpServer(listen),
-            LoadKind::TcpStream(load::TcpStream {
-                to: at,
-                message_size: workload.message_size.map_or(64 << 10, |size| size.0),
-                until: until(workload),
-            }),
-        ),
-        WorkloadKind::TcpRr => (
-            LoadKind::TcpServer(listen),
-            LoadKind::TcpRr(load::TcpRr {
-                to: at,
-                request_size: workload.request_size.unwrap_or(1),
-                response_size: workload.response_size.unwrap_or(1),
-                until: until(workload),
-            }),
-        ),
-        _ => (
-            LoadKind::UdpSink(listen),
-            LoadKind::UdpFlood(load::UdpFlood {
-                to: at,
-                size: workload.size.unwrap_or(64),
-                rate: workload.rate.unwrap_or(0),
-                threads: workload.threads.unwrap_or(1),
-                until: until(workload),
-            }),
-        ),
-    };
-    let server = own_server.then(|| LoadSpec {
-        kind: server,
-        cpus: Vec::new(),
-        namespace: server_namespace,
+    let address = place.as_ref().map_or(to, |place| place.address.as_str());
+    let address: IpAddr = address
+        .parse()
+        .with_context(|| format!("workload.to is {to:?}, not an address"))?;
+    // Elsewhere the other side is the user's own.
+    let server = (place.is_some() || address.is_loopback()).then(|| {
+        let protocol = match workload.kind {
+            WorkloadKind::UdpFlood => Protocol::Udp,
+            _ => Protocol::Tcp,
+        };
+        let kind = LoadKind::Server(load::ServerLoad {
+            protocol,
+            address,
+            port,
+            finish_after: None,
+        });
+        let namespace = place.map(|place| place.namespace);
+        LoadSpec {
+            namespace,
+            stop_when_stdin_closes: true,
+            ..LoadSpec::new(kind)
+        }
     });
+    let kind = client(workload, SocketAddr::new(address, port))?;
     let namespace = from(workload, resources)?.map(|place| place.namespace);
     Ok(Specs {
         server,
-        load: LoadSpec {
-            kind,
-            cpus: workload.cpus.clone(),
-            namespace,
-        },
+        load: spec(kind, workload, namespace),
+    })
+}
+
+fn client(workload: &Workload, destination: SocketAddr) -> anyhow::Result<LoadKind> {
+    Ok(match workload.kind {
+        WorkloadKind::TcpStream => {
+            let message_size = workload.message_size.map_or(64 << 10, |size| size.0);
+            LoadKind::TcpStream(load::TcpStreamLoad {
+                destination,
+                message_size: u32::try_from(message_size)?,
+                duration_ms: duration_ms(workload),
+                bytes: workload
+                    .count
+                    .map(|count| count.saturating_mul(message_size)),
+                connect_timeout_ms: CONNECT_MS,
+            })
+        }
+        WorkloadKind::TcpRr => LoadKind::TcpRr(load::TcpRrLoad {
+            destination,
+            request_size: workload.request_size.unwrap_or(1),
+            response_size: workload.response_size.unwrap_or(1),
+            count: workload.count,
+            duration_ms: duration_ms(workload),
+            connect_timeout_ms: CONNECT_MS,
+        }),
+        _ => LoadKind::UdpFlood(load::UdpFloodLoad {
+            destination,
+            size: workload.size.unwrap_or(64),
+            rate: workload.rate.unwrap_or(0),
+            threads: workload.threads.unwrap_or(1),
+            duration_ms: duration_ms(workload),
+        }),
     })
 }

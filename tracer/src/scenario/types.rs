@@ -116,7 +116,7 @@ pub struct Workload {
     pub operation: Option<Operation>,
     /// dd: bytes a call.
     pub block_size: Option<Size>,
-    /// dd, tcp-rr, udp-flood: operations.
+    /// dd, tcp-rr, tcp-stream: operations.
     pub count: Option<u64>,
     /// dd: first byte.
     pub offset: Option<Size>,
@@ -389,11 +389,9 @@ impl WorkloadKind {
             ),
             Self::UdpFlood => (
                 2,
-                &[
-                    "to", "size", "from", "port", "duration", "count", "rate", "threads",
-                ],
+                &["to", "size", "from", "port", "duration", "rate", "threads"],
             ),
-            Self::Cpu => (0, &["duration", "count"]),
+            Self::Cpu => (0, &["duration"]),
             Self::Command => (1, &["program", "args", "from"]),
         }
     }
