@@ -149,7 +149,7 @@ fn between(breakdown: &Value, from: &str, to: &str) -> f64 {
 /// tracefs in blktrace's binary form.
 enum Capture {
     Blktrace(Child),
-    BlkTracer { reader: Child, enable: String },
+    BlkTracer { enable: String },
 }
 
 const TRACEFS: &str = "/sys/kernel/tracing";
@@ -192,12 +192,7 @@ impl Capture {
         set(&format!("{TRACEFS}/buffer_size_kb"), "20000");
         set(&enable, "1");
         set(&format!("{TRACEFS}/tracing_on"), "1");
-        let reader = Command::new("cat")
-            .arg(format!("{TRACEFS}/trace_pipe"))
-            .stdout(std::fs::File::create(folder.join("all")).unwrap())
-            .spawn()
-            .unwrap();
-        Self::BlkTracer { reader, enable }
+        Self::BlkTracer { enable }
     }
 
     /// Ends it; `trace.blktrace.CPU` are in the folder then.
@@ -210,13 +205,22 @@ impl Capture {
                     .status();
                 let _ = child.wait();
             }
-            Self::BlkTracer { mut reader, enable } => {
+            Self::BlkTracer { enable } => {
+                // Read only now: a reader that waits is woken by every event, inside the kernel's
+                // completion and before our program there, and its wake-up would count as ours.
                 set(&enable, "0");
-                let _ = reader.kill();
-                let _ = reader.wait();
+                set(&format!("{TRACEFS}/tracing_on"), "0");
+                let read = Command::new("timeout")
+                    .args(["20", "cat"])
+                    .arg(format!("{TRACEFS}/trace_pipe"))
+                    .stdout(std::fs::File::create(folder.join("all")).unwrap())
+                    .status()
+                    .unwrap();
+                assert!(read.success(), "trace_pipe did not end: {read}");
                 set(&format!("{TRACEFS}/trace_options"), "nobin");
                 set(&format!("{TRACEFS}/trace_options"), "context-info");
                 set(&format!("{TRACEFS}/current_tracer"), "nop");
+                set(&format!("{TRACEFS}/tracing_on"), "1");
                 split_by_cpu(folder);
             }
         }
