@@ -119,8 +119,9 @@ impl Record {
     }
 }
 
-/// A request in flight: an entry of the kernel side's table.
-#[repr(C)]
+/// A request in flight: an entry of the kernel side's table. It fills cache lines of its own, since a
+/// request often ends on another CPU than it began; up to the first stamp it is one line.
+#[repr(C, align(64))]
 #[derive(Clone, Copy, Debug)]
 pub struct Slot {
     /// What identifies the bio or packet; 0: the slot is free.
@@ -132,6 +133,8 @@ pub struct Slot {
     /// What is known so far.
     pub record: Record,
 }
+
+const _: () = assert!(core::mem::offset_of!(Slot, record) + HEADER_BYTES + 8 == 64);
 
 /// Values of [`Slot::state`].
 pub mod state {
@@ -149,7 +152,7 @@ pub mod state {
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Slot {}
 
-const _: () = assert!(core::mem::size_of::<Slot>() == 16 + core::mem::size_of::<Record>());
+const _: () = assert!(core::mem::size_of::<Slot>() == 192);
 
 /// What can be true of a request besides its stamps.
 pub mod flag {

@@ -20,13 +20,21 @@ pub(super) struct Load {
 pub(super) struct Throughput {
     pub(super) iops: f64,
     pub(super) requests: u64,
+    /// CPU time of the whole machine meanwhile, in nanoseconds.
+    pub(super) cpu_ns: u64,
+}
+
+impl Throughput {
+    /// CPU time of the whole machine for each request.
+    pub(super) fn cpu_ns_per_request(&self) -> f64 {
+        self.cpu_ns as f64 / self.requests as f64
+    }
 }
 
 impl Load {
     /// fio's arguments, with its result written to `result`.
     pub(super) fn arguments(&self, result: &Path) -> Vec<String> {
         let mut arguments: Vec<String> = [
-            "--name=overhead",
             "--rw=randread",
             "--bs=4k",
             "--ioengine=libaio",
@@ -36,9 +44,13 @@ impl Load {
             "--norandommap",
             "--randrepeat=0",
             "--output-format=json",
+            "--exec_prerun=head -n 1 /proc/stat",
+            "--exec_postrun=head -n 1 /proc/stat",
         ]
         .map(str::to_owned)
         .into();
+        // What the commands before and after print goes to files that begin with the job's name.
+        arguments.push(format!("--name={}", result.display()));
         arguments.push(format!("--filename={}", self.device.display()));
         arguments.push(format!("--iodepth={}", self.io_depth));
         arguments.push(format!("--runtime={}", self.runtime_s));
@@ -57,7 +69,35 @@ impl Load {
 pub(super) fn read_result(file: &Path) -> Result<Throughput> {
     let text = fs::read_to_string(file)
         .with_context(|| format!("fio's result {} could not be read", file.display()))?;
-    parse(&text).with_context(|| format!("fio's result {} is not as expected", file.display()))
+    let mut throughput = parse(&text)
+        .with_context(|| format!("fio's result {} is not as expected", file.display()))?;
+    let [before, after] = ["prerun", "postrun"].map(|when| busy_ticks(file, when));
+    // SAFETY: sysconf takes a plain number and touches no memory of this process.
+    let ticks_a_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    let tick_ns = 1_000_000_000 / u64::try_from(ticks_a_second).unwrap_or(100).max(1);
+    throughput.cpu_ns = after?.saturating_sub(before?) * tick_ns;
+    Ok(throughput)
+}
+
+fn busy_ticks(result: &Path, when: &str) -> Result<u64> {
+    let file = PathBuf::from(format!("{}.{when}.txt", result.display()));
+    let text = fs::read_to_string(&file)
+        .with_context(|| format!("{} could not be read", file.display()))?;
+    parse_busy(&text).with_context(|| format!("{} is no line of /proc/stat", file.display()))
+}
+
+/// Ticks that all CPUs were not idle, nor taken by the hypervisor: the first line of `/proc/stat`
+/// (proc_stat(5)).
+fn parse_busy(line: &str) -> Option<u64> {
+    let mut words = line.split_whitespace();
+    if words.next()? != "cpu" {
+        return None;
+    }
+    let ticks: Vec<u64> = words.map_while(|word| word.parse().ok()).collect();
+    let [user, nice, system, _idle, _iowait, irq, softirq, ..] = ticks.as_slice() else {
+        return None;
+    };
+    Some(user + nice + system + irq + softirq)
 }
 
 #[derive(Deserialize)]
@@ -90,6 +130,7 @@ fn parse(text: &str) -> Result<Throughput> {
     Ok(Throughput {
         iops: job.read.iops,
         requests: job.read.total_ios,
+        cpu_ns: 0,
     })
 }
 
@@ -108,9 +149,17 @@ mod tests {
             throughput,
             Throughput {
                 iops: 123_456.5,
-                requests: 370_000
+                requests: 370_000,
+                cpu_ns: 0
             }
         );
+    }
+
+    #[test]
+    fn busy_time_leaves_out_idle_and_stolen() {
+        assert_eq!(parse_busy("cpu  10 1 20 1000 50 3 4 9999 0 0"), Some(38));
+        assert_eq!(parse_busy("cpu0 10 1 20 1000 50 3 4"), None);
+        assert_eq!(parse_busy("cpu 10 1"), None);
     }
 
     #[test]

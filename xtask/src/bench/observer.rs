@@ -163,6 +163,20 @@ impl Printed {
             .map(|line| number_after(line, "Lost ") + dropped(line))
             .sum()
     }
+
+    /// Requests in bpftrace's histograms, if it printed one.
+    pub(super) fn counted(&self) -> Option<u64> {
+        self.stdout.lines().filter_map(bucket).reduce(|a, b| a + b)
+    }
+}
+
+/// The count in a line of a bpftrace histogram, such as `[2K, 4K)   1234 |@@@   |`.
+fn bucket(line: &str) -> Option<u64> {
+    let (range, rest) = line.split_once(')')?;
+    if !range.starts_with('[') {
+        return None;
+    }
+    rest.split_once('|')?.0.trim().parse().ok()
 }
 
 /// blktrace prints the sum of all CPUs as `Total: N events (dropped M), ...`.
@@ -208,5 +222,17 @@ mod tests {
             stderr: "Lost 7 events\n".into(),
         };
         assert_eq!(bpftrace.lost(), 7);
+        assert_eq!(bpftrace.counted(), None);
+    }
+
+    #[test]
+    fn requests_in_a_histogram_are_counted() {
+        let printed = Printed {
+            stdout: "ready\n@ns:\n[4K, 8K)              12 |@@@@      |\n\
+                     [8K, 16K)            30 |@@@@@@@@@@|\n"
+                .into(),
+            stderr: String::new(),
+        };
+        assert_eq!(printed.counted(), Some(42));
     }
 }

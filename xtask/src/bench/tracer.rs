@@ -53,6 +53,7 @@ pub(super) fn measure(
     Ok(Sample {
         throughput: fio::read_result(&fio_result)?,
         lost: Some(outcome.lost),
+        unseen: Some(outcome.unseen),
         attach_ms: Some(outcome.attach_ms),
         bpf,
     })
@@ -117,10 +118,14 @@ fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
+/// Counters of requests that the tracer saw and had no room for.
+const DROPPED: [&str; 2] = ["ring_full", "slots_full"];
+
 /// What the benchmark reads of a report.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     lost: u64,
+    unseen: u64,
     attach_ms: f64,
 }
 
@@ -132,12 +137,22 @@ impl Outcome {
             .context("the report has no domains")?;
         let mut outcome = Self {
             lost: 0,
+            unseen: 0,
             attach_ms: 0.0,
         };
         for domain in domains {
-            outcome.lost += domain["lost"]
+            let lost = domain["lost"]
                 .as_u64()
                 .context("the report has no domains[].lost")?;
+            let mut dropped = 0;
+            for counter in DROPPED {
+                dropped += domain["counters"][counter]
+                    .as_u64()
+                    .with_context(|| format!("the report has no domains[].counters.{counter}"))?;
+            }
+            outcome.lost += dropped;
+            // The rest: a program was not called for a request's end, or for a point before it.
+            outcome.unseen += lost.saturating_sub(dropped);
             let attach_ns = domain["cost"]["attach_ns"]
                 .as_f64()
                 .context("the report has no domains[].cost.attach_ns")?;
@@ -179,11 +194,12 @@ mod tests {
 
     #[test]
     fn losses_and_attach_time_come_from_the_report() {
-        let report = r#"{"domains": [{"lost": 3, "cost": {"attach_ns": 250000000}}]}"#;
+        let report = r#"{"domains": [{"lost": 3, "counters": {"ring_full": 2, "slots_full": 0}, "cost": {"attach_ns": 250000000}}]}"#;
         assert_eq!(
             Outcome::parse(report).unwrap(),
             Outcome {
-                lost: 3,
+                lost: 2,
+                unseen: 1,
                 attach_ms: 250.0
             }
         );
