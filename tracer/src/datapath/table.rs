@@ -250,6 +250,7 @@ const DISK_NATIVE: Datapath = Datapath {
             &[
                 bind!("blk_done", "block_io_done" / 1, []),
                 bind!("blk_done_fentry", fentry "__blk_mq_end_request", []),
+                bind!("blk_done_fentry", fentry "blk_mq_free_request", []),
             ],
         ),
         tracepoint(
@@ -378,7 +379,10 @@ const NET_TX_NATIVE: Datapath = Datapath {
             Some(Point::NetTxComplete),
             Intent::Required,
             false,
-            &[bind!("net_consumed", "consume_skb" / 2, [])],
+            &[
+                bind!("net_consumed", "consume_skb" / 2, []),
+                bind!("net_consumed", "consume_skb" / 1, []),
+            ],
         ),
         tracepoint(
             "packet dropped",

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    os::fd::AsRawFd as _,
+    os::{fd::AsRawFd as _, unix::fs::FileExt as _},
     path::{Path, PathBuf},
 };
 
@@ -49,15 +49,24 @@ struct LoopConfig {
 #[derive(Debug)]
 pub(super) struct LoopDevice {
     path: PathBuf,
-    _holder: File,
+    holder: File,
 }
 
 impl LoopDevice {
     /// Puts a loop device over a file; with direct I/O where the file system has it, so that the
     /// page cache below does not answer in the disk's place.
     pub(super) fn attach(file: &File) -> anyhow::Result<Self> {
-        Self::attach_with(file, LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO)
-            .or_else(|_| Self::attach_with(file, LO_FLAGS_AUTOCLEAR))
+        if let Ok(device) = Self::attach_with(file, LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO)
+            && device.can_be_read()
+        {
+            return Ok(device);
+        }
+        Self::attach_with(file, LO_FLAGS_AUTOCLEAR)
+    }
+
+    /// An overlay promises direct I/O, and fails each read where the file system below it has none.
+    fn can_be_read(&self) -> bool {
+        self.holder.read_at(&mut [0], 0).is_ok()
     }
 
     fn attach_with(file: &File, flags: u32) -> anyhow::Result<Self> {
@@ -80,10 +89,7 @@ impl LoopDevice {
             // SAFETY: the configuration is of the kernel's layout and lives through the call.
             match unsafe { loop_configure(holder.as_raw_fd(), &raw const config) } {
                 Ok(_) => {
-                    return Ok(Self {
-                        path,
-                        _holder: holder,
-                    });
+                    return Ok(Self { path, holder });
                 }
                 // Another program was faster.
                 Err(nix::errno::Errno::EBUSY) => {}
