@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::setup::{self, Choice};
 use crate::{shell, workspace};
@@ -26,7 +26,27 @@ pub(crate) fn build_tracer_with(
     release: bool,
     target: Option<&str>,
 ) -> Result<PathBuf> {
+    build(command(choice)?, release, target)
+}
+
+/// The triple that the lab's kernels run.
+const LAB_TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Builds an optimised `tracer` that needs no library where it runs.
+pub(crate) fn build_static_tracer(choice: &Choice) -> Result<PathBuf> {
+    if std::env::consts::ARCH != "x86_64" {
+        bail!("the lab's kernels are x86-64: build the tracer for them on an x86-64 machine");
+    }
     let mut cargo = command(choice)?;
+    // Only with `--target` are build scripts and procedural macros left as they are.
+    cargo.env(
+        "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
+        "-C target-feature=+crt-static",
+    );
+    build(cargo, true, Some(LAB_TARGET))
+}
+
+fn build(mut cargo: Command, release: bool, target: Option<&str>) -> Result<PathBuf> {
     cargo.args(["build", "--package", "tracer", "--bin", "tracer"]);
     let mut binary = workspace::target_dir();
     if let Some(target) = target {

@@ -53,7 +53,7 @@ pub(crate) fn test(options: &TestOptions) -> Result<ExitCode> {
         run.args(["--color", "always"]);
     }
     if !shell::is_root() {
-        println!("sudo: tests that attach eBPF programs need root; they were built as this user");
+        eprintln!("sudo: tests that attach eBPF programs need root; they were built as this user");
         run.env(runner_variable(&choice)?, "sudo -E");
     }
     let (success, summary) = run_and_count(&mut run)?;

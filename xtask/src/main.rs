@@ -9,6 +9,7 @@ mod bench;
 mod cargo;
 mod checks;
 mod dist;
+mod lab;
 mod run;
 mod setup;
 mod shell;
@@ -52,6 +53,11 @@ enum Command {
     Lint,
     /// Pack a release: binary, man pages, completions, archive and checksum
     Dist,
+    /// A real Xen, Dom0 and guests under QEMU
+    Lab {
+        #[command(subcommand)]
+        command: lab::Command,
+    },
     /// Measure what tracing costs
     Bench {
         #[command(subcommand)]
@@ -84,6 +90,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Test(options) => checks::test(&options),
         Command::Lint => checks::lint().map(|()| ExitCode::SUCCESS),
         Command::Dist => dist::command().map(|()| ExitCode::SUCCESS),
+        Command::Lab { command } => lab::command(command),
         Command::Bench { benchmark } => bench::command(benchmark.unwrap_or_default()),
     }
 }

@@ -142,7 +142,7 @@ pub(crate) fn root_command(program: impl AsRef<OsStr>, why: &str) -> Result<Comm
     if find("sudo").is_none() {
         bail!("{why} needs root, and there is no sudo: run this command as root");
     }
-    println!("sudo: {why} needs root");
+    eprintln!("sudo: {why} needs root");
     let mut sudo = command("sudo");
     sudo.arg("-E").arg("--").arg(program);
     Ok(sudo)

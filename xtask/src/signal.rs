@@ -31,6 +31,11 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
+/// Goes on after a signal, to bring home what there is.
+pub(crate) fn forgive() {
+    INTERRUPTED.store(false, Ordering::SeqCst);
+}
+
 /// Sends `signal` to a process that this program started.
 pub(crate) fn send(pid: u32, signal: libc::c_int) {
     if let Ok(pid) = libc::pid_t::try_from(pid) {

@@ -25,7 +25,7 @@ pub(crate) fn find(compiler: &Compiler, cache: &Path) -> Option<PathBuf> {
     on_path.into_iter().chain([cached]).find(|linker| {
         let works = linker.is_file() && trial(linker, compiler).is_ok();
         if linker.is_file() && !works {
-            println!(
+            eprintln!(
                 "bpf-linker: {} does not work with this compiler",
                 linker.display()
             );
@@ -42,7 +42,7 @@ pub(crate) fn can_build(compiler: &Compiler) -> bool {
 /// Builds bpf-linker into the cache.
 pub(crate) fn build(compiler: &Compiler, cache: &Path) -> Result<PathBuf> {
     let folder = folder(compiler, cache);
-    println!(
+    eprintln!(
         "bpf-linker: building {VERSION} into {} (about a minute)",
         folder.display()
     );

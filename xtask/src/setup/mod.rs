@@ -1,9 +1,10 @@
 //! `cargo xtask setup`: what building, running and testing need, installed only where it is missing.
-mod apt;
+pub(crate) mod apt;
 mod choice;
 mod compiler;
 mod linker;
 mod packages;
+pub(crate) mod private_apt;
 mod rust_src;
 
 use std::fs;
@@ -32,6 +33,7 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
         return check();
     }
     ensure()?;
+    ensure_lab()?;
     println!("setup: complete");
     Ok(ExitCode::SUCCESS)
 }
@@ -46,9 +48,14 @@ pub(crate) fn ensure() -> Result<Choice> {
     };
     report(&choice);
     for problem in kernel_problems() {
-        println!("kernel: {problem}");
+        eprintln!("kernel: {problem}");
     }
     Ok(choice)
+}
+
+/// Installs what the lab needs besides.
+pub(crate) fn ensure_lab() -> Result<()> {
+    packages::install_lab()
 }
 
 /// The toolchain for a build: what setup chose, or what works without setup.
@@ -112,17 +119,17 @@ fn complete_toolchain(compilers: &[Compiler], cache: &Path) -> Result<Choice> {
 }
 
 fn report(choice: &Choice) {
-    println!(
+    eprintln!(
         "eBPF toolchain: {} (Rust {})",
         choice.toolchain, choice.release
     );
-    println!("bpf-linker: {}", choice.linker.display());
+    eprintln!("bpf-linker: {}", choice.linker.display());
 }
 
 /// rustfmt and clippy, which a minimal rustup profile lacks.
 fn install_components() -> Result<()> {
     for component in missing_components() {
-        println!("{component}: adding it with rustup");
+        eprintln!("{component}: adding it with rustup");
         shell::run(shell::command("rustup").args(["component", "add", component]))?;
     }
     Ok(())

@@ -58,6 +58,60 @@ const TOOLS: [Tool; 8] = [
     },
 ];
 
+/// What the lab needs besides.
+const LAB_TOOLS: [Tool; 10] = [
+    Tool {
+        program: "ping",
+        probe: None,
+        packages: &["iputils-ping"],
+    },
+    Tool {
+        program: "qemu-system-x86_64",
+        probe: None,
+        packages: &["qemu-system-x86"],
+    },
+    Tool {
+        program: "mmdebstrap",
+        probe: None,
+        packages: &["mmdebstrap debian-archive-keyring"],
+    },
+    Tool {
+        program: "cpio",
+        probe: None,
+        packages: &["cpio"],
+    },
+    Tool {
+        program: "xz",
+        probe: None,
+        packages: &["xz-utils"],
+    },
+    Tool {
+        program: "mke2fs",
+        probe: None,
+        packages: &["e2fsprogs"],
+    },
+    Tool {
+        program: "depmod",
+        probe: None,
+        packages: &["kmod"],
+    },
+    Tool {
+        program: "unshare",
+        probe: None,
+        packages: &["util-linux"],
+    },
+    Tool {
+        program: "dpkg-deb",
+        probe: None,
+        packages: &["dpkg"],
+    },
+    Tool {
+        program: "ip",
+        probe: None,
+        packages: &["iproute2"],
+    },
+];
+
 impl Tool {
     fn works(&self) -> bool {
         let Some(path) = shell::find(self.program) else {
@@ -72,16 +126,26 @@ impl Tool {
 pub(crate) fn missing() -> Vec<&'static str> {
     TOOLS
         .iter()
+        .chain(&LAB_TOOLS)
         .filter(|tool| !tool.works())
         .map(|tool| tool.program)
         .collect()
 }
 
-/// Installs the missing programs with apt.
+/// Installs the missing programs of build and tests with apt.
 pub(crate) fn install() -> Result<()> {
-    let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| !tool.works()).collect();
+    install_of(&TOOLS)
+}
+
+/// Installs the missing programs of the lab with apt.
+pub(crate) fn install_lab() -> Result<()> {
+    install_of(&LAB_TOOLS)
+}
+
+fn install_of(tools: &[Tool]) -> Result<()> {
+    let missing: Vec<&Tool> = tools.iter().filter(|tool| !tool.works()).collect();
     if missing.is_empty() {
-        println!("packages: all there");
+        eprintln!("packages: all there");
         return Ok(());
     }
     let programs: Vec<&str> = missing.iter().map(|tool| tool.program).collect();
@@ -89,7 +153,7 @@ pub(crate) fn install() -> Result<()> {
     if shell::find("apt-get").is_none() {
         bail!("these programs are missing, and there is no apt to install them: {programs}");
     }
-    println!("packages: installing what holds {programs}");
+    eprintln!("packages: installing what holds {programs}");
     let why = "installing packages";
     shell::run(shell::root_command("apt-get", why)?.args(["-qq", "update"]))?;
     let mut names: Vec<String> = Vec::new();

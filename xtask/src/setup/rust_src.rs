@@ -5,13 +5,13 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::apt::{self, Archive, Release};
+use super::apt::{self, Release};
 use super::compiler::Compiler;
+use super::private_apt::PrivateApt;
 use crate::shell;
 
 /// An offline rustup retries for long; the distribution's package is the next way.
@@ -20,7 +20,7 @@ const RUSTUP_LIMIT: Duration = Duration::from_secs(120);
 /// Gives one of the compilers its sources and says which.
 pub(crate) fn provide(compilers: &[Compiler], cache: &Path) -> Result<Compiler> {
     for compiler in compilers {
-        println!(
+        eprintln!(
             "rust-src: asking rustup for toolchain {}",
             compiler.toolchain
         );
@@ -35,7 +35,7 @@ pub(crate) fn provide(compilers: &[Compiler], cache: &Path) -> Result<Compiler> 
         if shell::succeeds_within(&mut rustup, RUSTUP_LIMIT) && compiler.has_source() {
             return Ok(compiler.clone());
         }
-        println!("rust-src: rustup could not provide it");
+        eprintln!("rust-src: rustup could not provide it");
     }
     let compiler = compilers
         .iter()
@@ -82,17 +82,18 @@ fn download(work: &Path, release: &str) -> Result<PathBuf> {
     let machine = Release::of_machine()?;
     let archive = apt::main_archive(Path::new("/etc/apt"), &machine.codename)?;
     for suite in suites(&machine) {
-        println!("rust-src: looking for version {release} in the suite {suite}");
-        let private = PrivateApt::create(work, &archive, &suite)?;
+        eprintln!("rust-src: looking for version {release} in the suite {suite}");
+        let private = PrivateApt::create(work, &archive.for_suite(&suite))?;
         // A suite that the mirror lacks only means that the next one is asked.
-        if !shell::succeeds(private.command("apt-get").args(["-qq", "update"])) {
+        if private.update().is_err() {
             continue;
         }
         for name in ["rust-src".to_owned(), versioned_name(release)] {
             let listing = shell::output(private.command("apt-cache").args(["madison", &name]))
                 .unwrap_or_default();
             if let Some(version) = matching_version(&listing, release) {
-                return private.download(&name, &version);
+                eprintln!("rust-src: downloading {name} {version}");
+                return private.download(&format!("{name}={version}"));
             }
         }
     }
@@ -142,65 +143,6 @@ fn matching_version(listing: &str, release: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// An apt with folders of its own: no root needed, and the machine's lists stay untouched.
-struct PrivateApt {
-    work: PathBuf,
-}
-
-impl PrivateApt {
-    fn create(work: &Path, archive: &Archive, suite: &str) -> Result<Self> {
-        for dir in [
-            "lists/partial",
-            "cache/archives/partial",
-            "sources",
-            "preferences",
-        ] {
-            let dir = work.join(dir);
-            fs::create_dir_all(&dir)
-                .with_context(|| format!("{} could not be created", dir.display()))?;
-        }
-        let file = work.join("sources/suite.sources");
-        fs::write(&file, archive.for_suite(suite))
-            .with_context(|| format!("{} could not be written", file.display()))?;
-        Ok(Self {
-            work: work.to_owned(),
-        })
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = shell::command(program);
-        for (option, value) in [
-            ("Dir::Etc::SourceList", "/dev/null".into()),
-            ("Dir::Etc::SourceParts", self.work.join("sources")),
-            ("Dir::Etc::PreferencesParts", self.work.join("preferences")),
-            ("Dir::State::Lists", self.work.join("lists")),
-            ("Dir::Cache", self.work.join("cache")),
-        ] {
-            command
-                .arg("-o")
-                .arg(format!("{option}={}", value.display()));
-        }
-        command.args(["-o", "APT::Sandbox::User=", "-o", "Acquire::Languages=none"]);
-        command.current_dir(&self.work);
-        command
-    }
-
-    fn download(&self, name: &str, version: &str) -> Result<PathBuf> {
-        println!("rust-src: downloading {name} {version}");
-        let wanted = format!("{name}={version}");
-        shell::output(self.command("apt-get").args(["-qq", "download", &wanted]))?;
-        let entries = self
-            .work
-            .read_dir()
-            .context("the download folder is unreadable")?;
-        entries
-            .flatten()
-            .map(|entry| entry.path())
-            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-            .with_context(|| format!("apt-get downloaded no package for {wanted}"))
-    }
-}
-
 /// Unpacks beside the target first, so that an interrupted one is never taken for complete.
 fn unpack(package: &Path, folder: &Path) -> Result<()> {
     let partial = folder.with_extension("partial");
@@ -221,7 +163,7 @@ fn unpack(package: &Path, folder: &Path) -> Result<()> {
 /// Links the sources into the toolchain.
 fn link(compiler: &Compiler, source: &Path) -> Result<()> {
     let link = compiler.source_link();
-    println!(
+    eprintln!(
         "rust-src: linking {} to {}",
         link.display(),
         source.display()

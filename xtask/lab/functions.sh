@@ -1,0 +1,83 @@
+# What Dom0, guests and the native kernel share.
+
+# wait_for SECONDS COMMAND...: until it succeeds.
+wait_for() {
+  local tries=$(($1 * 20))
+  shift
+  while ! "$@" >/dev/null 2>&1; do
+    tries=$((tries - 1))
+    [ $tries -gt 0 ] || { echo "LAB-FAILED $name: $*" | tee /dev/kmsg; return 1; }
+    sleep 0.05
+  done
+}
+
+# interface_of MAC: its name.
+interface_of() {
+  local file
+  for file in /sys/class/net/*/address; do
+    [ "$(cat "$file")" = "$1" ] && { basename "$(dirname "$file")"; return 0; }
+  done
+  return 1
+}
+
+# use_interface MAC NAME [ADDRESS]: waits for it, names it and brings it up.
+use_interface() {
+  wait_for 30 interface_of "$1" || return
+  local interface=$(interface_of "$1")
+  [ "$interface" = "$2" ] || ip link set "$interface" down name "$2"
+  ip link set "$2" up
+  [ -z "$3" ] || ip address add "$3" dev "$2"
+}
+
+# link_disks: each disk by its serial number as /dev/lab/SERIAL, since their order is not certain.
+link_disks() {
+  local file serial
+  mkdir -p /dev/lab
+  for file in /sys/block/sd*/device/vpd_pg80; do
+    serial=$(tr -cd 'a-z' < "$file")
+    file=${file#/sys/block/}
+    ln -sf "/dev/${file%%/*}" "/dev/lab/$serial"
+  done
+}
+
+# wait_for_disks SERIAL...: until they are there, under /dev/lab.
+wait_for_disks() {
+  local serial
+  for serial; do
+    wait_for 30 eval "link_disks; test -b /dev/lab/$serial"
+  done
+}
+
+# port_of NAME: the device of a virtio-serial port.
+port_of() {
+  local file
+  for file in /sys/class/virtio-ports/*/name; do
+    [ "$(cat "$file" 2>/dev/null)" = "$1" ] && { echo "/dev/$(basename "$(dirname "$file")")"; return 0; }
+  done
+  return 1
+}
+
+# Mounts the folder that the machine running QEMU shares, and finds the port that announces jobs.
+open_share() {
+  modprobe virtio_console
+  modprobe 9pnet_virtio
+  mkdir -p /share
+  mount -t 9p -o trans=virtio,version=9p2000.L,cache=none,msize=262144 share /share
+  wait_for 20 port_of lab.jobs
+  jobs_port=$(port_of lab.jobs)
+}
+
+# end_session PID: a job with all that it started, first with what Ctrl-C sends.
+end_session() {
+  pkill -INT -s "$1" || return
+  sleep 2
+  pkill -KILL -s "$1"
+}
+
+# An interactive shell on a console, again and again.
+shell_on() {
+  while :; do
+    setsid --ctty bash -i <"$1" >"$1" 2>&1
+    sleep 0.2
+  done
+}

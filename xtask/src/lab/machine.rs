@@ -1,0 +1,272 @@
+//! QEMU's command line: the machine that Xen, or the kernel alone, boots on.
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::image::Image;
+use super::instance::Config;
+use super::{job, network};
+
+/// Memory of the whole machine and of Dom0, in MiB.
+const MEMORY_MIB: u32 = 4096;
+const DOM0_MIB: u32 = 1536;
+
+/// PCI addresses of what is passed through.
+const NIC_SLOT: &str = "5.0";
+const DISK_SLOT: &str = "6.0";
+/// The same, as `xl` names them.
+pub(super) const PASSED_THROUGH: [&str; 2] = ["0000:00:05.0", "0000:00:06.0"];
+
+/// The disks behind the machine's ports.
+#[derive(Clone, Debug)]
+pub(super) struct Disks {
+    /// Dom0's `sda`: what B reads through a vbd.
+    pub(super) measured: PathBuf,
+    /// Dom0's `sdb`: A's, for load.
+    pub(super) load: PathBuf,
+    /// Behind the controller that is passed through.
+    pub(super) passed_through: PathBuf,
+}
+
+/// How the machine is made.
+#[derive(Clone, Debug)]
+pub(super) struct Machine<'a> {
+    pub(super) image: &'a Image,
+    pub(super) disks: &'a Disks,
+    /// The lab's folder, for sockets, logs and exchange images.
+    pub(super) folder: &'a Path,
+    pub(super) config: Config,
+}
+
+impl Machine<'_> {
+    /// QEMU's arguments.
+    pub(super) fn arguments(&self) -> Vec<OsString> {
+        let mut args = Arguments::default();
+        self.add_board(&mut args);
+        self.add_boot(&mut args);
+        self.add_disks(&mut args);
+        self.add_network(&mut args);
+        self.add_consoles(&mut args);
+        args.0
+    }
+
+    fn file(&self, name: &str) -> String {
+        escaped(&self.folder.join(name))
+    }
+
+    fn add_board(&self, args: &mut Arguments) {
+        // Without -smap QEMU 7.2 crashes a paravirtual Dom0 at its first instruction.
+        args.add("-name tracer-lab -machine q35 -accel tcg,thread=multi -cpu max,-smap");
+        args.add(&format!("-smp {} -m {MEMORY_MIB}", self.config.cpus));
+        args.add("-nodefaults -no-user-config -display none -no-reboot");
+        // The IOMMU must be named before the devices behind it.
+        args.add("-device intel-iommu,intremap=on");
+        args.pair("-pidfile", self.folder.join("qemu.pid"));
+    }
+
+    /// A multiboot hypervisor takes the kernel and its initial file system as modules, and a comma in
+    /// a module's arguments doubled.
+    fn add_boot(&self, args: &mut Arguments) {
+        let (kernel, initrd) = (self.image.kernel(), self.image.initrd());
+        let common = "lab.root=vda lab.modules=virtio_pci:virtio_blk panic=5";
+        if self.config.native {
+            let address = network::DOM0;
+            args.pair("-kernel", kernel);
+            args.pair("-initrd", initrd);
+            args.pair(
+                "-append",
+                format!(
+                    "console=ttyS0 lab.role=native lab.name=native lab.address={address} {common} \
+                     tsc=reliable clocksource=tsc quiet"
+                ),
+            );
+            return;
+        }
+        let address = network::DOM0;
+        let hide = PASSED_THROUGH.join(";");
+        let dom0 = format!(
+            "console=hvc0 lab.role=dom0 lab.name=dom0 lab.address={address} lab.hide={hide} {common} quiet"
+        );
+        // Without x2apic=0 the interrupts of passed-through devices stop arriving on this machine.
+        let xen = format!(
+            "console=com1 com1=115200 loglvl=warning guest_loglvl=warning x2apic=0 \
+             dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M dom0_max_vcpus={} dom0_vcpus_pin",
+            self.config.dom0_vcpus
+        );
+        args.pair("-kernel", self.image.xen());
+        args.pair("-append", xen);
+        let mut modules = OsString::from(escaped(&kernel));
+        modules.push(format!(" {},", dom0.replace(',', ",,")));
+        modules.push(escaped(&initrd));
+        args.pair("-initrd", modules);
+    }
+
+    fn add_disks(&self, args: &mut Arguments) {
+        let root = escaped(&self.image.root());
+        args.pair(
+            "-drive",
+            format!("file={root},format=raw,if=none,id=root,readonly=on"),
+        );
+        args.add("-device virtio-blk-pci,drive=root,addr=9.0");
+        for (index, (id, guest)) in [("xa", "A"), ("xb", "B")].into_iter().enumerate() {
+            let file = self.file(&format!("exchange-{guest}.img"));
+            args.pair(
+                "-drive",
+                format!("file={file},format=raw,if=none,id={id},cache=writeback"),
+            );
+            let slot = 10 + index;
+            args.add(&format!(
+                "-device virtio-blk-pci,drive={id},addr={slot:x}.0"
+            ));
+        }
+        // Writes go to a temporary file that has no name: the contents stay as they are.
+        for (id, path, bus) in [
+            ("measured", &self.disks.measured, "ide.0"),
+            ("load", &self.disks.load, "ide.1"),
+            ("passthrough", &self.disks.passed_through, "pt.0"),
+        ] {
+            if bus == "pt.0" {
+                args.add(&format!("-device ich9-ahci,id=pt,addr={DISK_SLOT}"));
+            }
+            let file = escaped(path);
+            args.pair(
+                "-drive",
+                format!("file={file},format=raw,if=none,id={id},snapshot=on,cache=unsafe"),
+            );
+            args.add(&format!("-device ide-hd,drive={id},bus={bus},serial={id}"));
+        }
+    }
+
+    fn add_network(&self, args: &mut Arguments) {
+        for (index, slot) in ["4.0", NIC_SLOT].into_iter().enumerate() {
+            args.add(&format!(
+                "-netdev tap,id=n{index},ifname=tap{index},script=no,downscript=no"
+            ));
+            let mac = index + 1;
+            args.add(&format!(
+                "-device e1000e,netdev=n{index},mac=52:54:00:00:00:0{mac},addr={slot}"
+            ));
+        }
+    }
+
+    fn add_consoles(&self, args: &mut Arguments) {
+        args.pair(
+            "-chardev",
+            format!("file,id=serial,path={}", self.file("console.log")),
+        );
+        args.add("-serial chardev:serial");
+        args.add("-device virtio-serial-pci,addr=8.0");
+        // A pipe never ends, as a socket does with each client: Dom0 waits for the next line.
+        args.pair(
+            "-chardev",
+            format!("pipe,id=jobs,path={}", self.file(job::PIPE)),
+        );
+        args.add("-device virtserialport,chardev=jobs,nr=1,name=lab.jobs");
+        args.pair(
+            "-chardev",
+            format!(
+                "socket,id=console,path={},server=on,wait=off",
+                self.file("console.sock")
+            ),
+        );
+        args.add("-device virtconsole,chardev=console,nr=2,name=lab.console");
+        let share = self.file("share");
+        args.pair(
+            "-fsdev",
+            format!("local,id=share,path={share},security_model=none"),
+        );
+        args.add("-device virtio-9p-pci,fsdev=share,mount_tag=share,addr=7.0");
+    }
+}
+
+/// QEMU's options take a comma in a value doubled.
+fn escaped(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
+}
+
+#[derive(Debug, Default)]
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    /// Words without spaces in them.
+    fn add(&mut self, words: &str) {
+        self.0.extend(words.split_whitespace().map(OsString::from));
+    }
+
+    fn pair(&mut self, option: &str, value: impl Into<OsString>) {
+        self.0.push(option.into());
+        self.0.push(value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::versions::{Kernel, Xen};
+
+    fn arguments(native: bool) -> Vec<String> {
+        let image = Image {
+            folder: "/cache/image".into(),
+        };
+        let disks = Disks {
+            measured: "/cache/a,b.img".into(),
+            load: "/cache/2.img".into(),
+            passed_through: "/cache/3.img".into(),
+        };
+        let machine = Machine {
+            image: &image,
+            disks: &disks,
+            folder: Path::new("/labs/one"),
+            config: Config {
+                xen: Xen::V4_17,
+                kernel: Kernel::V6_1,
+                cpus: 4,
+                dom0_vcpus: 2,
+                native,
+            },
+        };
+        let words = machine.arguments().into_iter();
+        words.map(|word| word.to_string_lossy().into()).collect()
+    }
+
+    fn value<'a>(arguments: &'a [String], option: &str) -> &'a str {
+        let at = arguments.iter().position(|word| word == option).unwrap();
+        &arguments[at + 1]
+    }
+
+    #[test]
+    fn xen_takes_kernel_and_initial_file_system_as_modules() {
+        let arguments = arguments(false);
+        assert_eq!(value(&arguments, "-kernel"), "/cache/image/xen");
+        let modules = value(&arguments, "-initrd");
+        assert!(modules.starts_with("/cache/image/vmlinuz console=hvc0"));
+        assert!(modules.ends_with(",/cache/image/initrd.gz"));
+        assert_eq!(modules.matches(',').count(), 1, "{modules}");
+    }
+
+    #[test]
+    fn iommu_comes_before_the_devices() {
+        let arguments = arguments(false);
+        let at = |start: &str| {
+            let found = arguments.iter().position(|word| word.starts_with(start));
+            found.unwrap()
+        };
+        assert!(at("intel-iommu") < at("e1000e"));
+        assert!(at("intel-iommu") < at("ich9-ahci"));
+    }
+
+    #[test]
+    fn commas_in_paths_are_doubled() {
+        assert!(
+            arguments(true)
+                .iter()
+                .any(|word| word.contains("/cache/a,,b.img"))
+        );
+    }
+
+    #[test]
+    fn native_boots_the_same_kernel_without_xen() {
+        let arguments = arguments(true);
+        assert_eq!(value(&arguments, "-kernel"), "/cache/image/vmlinuz");
+        assert!(value(&arguments, "-append").contains("clocksource=tsc"));
+    }
+}

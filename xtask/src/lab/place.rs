@@ -1,0 +1,88 @@
+//! Where the lab keeps things: images that all labs share, and one folder for each lab that is up.
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+/// The lab's folder: `TRACER_LAB_DIR`, else `/var/cache/tracer-lab`.
+pub(super) fn folder() -> Result<PathBuf> {
+    let folder = env::var_os("TRACER_LAB_DIR").unwrap_or_else(|| "/var/cache/tracer-lab".into());
+    std::path::absolute(folder).context("TRACER_LAB_DIR is not a usable path")
+}
+
+/// What labs share: downloads, root file systems, disks' contents.
+pub(super) fn cache() -> Result<PathBuf> {
+    let cache = folder()?.join("cache");
+    create(&cache)?;
+    Ok(cache)
+}
+
+/// The folder of one lab.
+pub(super) fn of_lab(name: &str) -> Result<PathBuf> {
+    let good = !name.is_empty()
+        && name.len() <= 32
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if !good {
+        bail!("a lab's name is of up to 32 letters, digits and hyphens, not `{name}`");
+    }
+    Ok(folder()?.join("labs").join(name))
+}
+
+/// The names of labs that have a folder.
+pub(super) fn labs() -> Result<Vec<String>> {
+    let folder = folder()?.join("labs");
+    let Ok(entries) = folder.read_dir() else {
+        return Ok(Vec::new());
+    };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+pub(super) fn create(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("{} could not be created", folder.display()))
+}
+
+pub(super) fn write(file: &Path, text: impl AsRef<[u8]>) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("{} could not be written", file.display()))
+}
+
+/// Only one process at a time; until dropped.
+pub(super) fn lock(file: &Path) -> Result<File> {
+    if let Some(folder) = file.parent() {
+        create(folder)?;
+    }
+    let lock =
+        File::create(file).with_context(|| format!("{} could not be created", file.display()))?;
+    lock.lock()
+        .with_context(|| format!("{} could not be locked", file.display()))?;
+    Ok(lock)
+}
+
+/// Fails when fewer bytes are free than are needed.
+pub(super) fn require_space(folder: &Path, bytes: u64) -> Result<()> {
+    let path = std::ffi::CString::new(folder.as_os_str().as_encoded_bytes())
+        .context("a path with a zero byte")?;
+    // SAFETY: an all-zero `statvfs` is a valid value for the call to fill.
+    let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are valid for the call.
+    if unsafe { libc::statvfs(path.as_ptr(), &raw mut stat) } != 0 {
+        return Err(std::io::Error::last_os_error())
+            .with_context(|| format!("{} cannot be asked for its free space", folder.display()));
+    }
+    let free = stat.f_bavail * stat.f_frsize;
+    if free < bytes {
+        bail!(
+            "{} has {} MiB free, and {} MiB are needed; free some, or set TRACER_LAB_DIR",
+            folder.display(),
+            free >> 20,
+            bytes >> 20
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! Scenarios in the lab: the tracer goes in, the run's directory and the report come back.
+use std::os::unix::fs::lchown;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::guests;
+use super::instance::{Config, Lab};
+use super::job::{Outputs, PassOn};
+use super::transfer::{self, WORK};
+use crate::{shell, signal};
+
+/// A scenario, and in which domain it runs.
+#[derive(Clone, Debug)]
+pub(super) struct Request<'a> {
+    /// A static `tracer`.
+    pub(super) tracer: &'a Path,
+    pub(super) scenario: &'a Path,
+    /// `dom0`, `native`, `A` or `B`.
+    pub(super) domain: &'a str,
+    /// For `tracer run`.
+    pub(super) args: &'a [String],
+    /// The run's directory on this machine.
+    pub(super) out: &'a Path,
+}
+
+/// Drops standard output: the report of one of many runs.
+pub(super) struct Silent;
+
+impl Outputs for Silent {
+    fn stdout(&mut self, _bytes: &[u8]) {}
+
+    fn stderr(&mut self, bytes: &[u8]) {
+        PassOn.stderr(bytes);
+    }
+}
+
+/// Runs it; returns the tracer's own exit code. A run that was interrupted is brought back, too.
+pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -> Result<i32> {
+    let Request {
+        tracer,
+        scenario,
+        domain,
+        args,
+        out,
+    } = request;
+    if out.exists() {
+        bail!("{} is there already; name another --out", out.display());
+    }
+    eprintln!("lab: running {} in {domain}", scenario.display());
+    transfer::put(
+        lab,
+        domain,
+        &[(*tracer, "tracer"), (*scenario, "scenario.toml")],
+    )?;
+    let args: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
+    let script = format!(
+        "cd {WORK} && install -m 755 tracer /usr/local/bin/tracer && \
+         exec tracer run scenario.toml --out out {}",
+        args.join(" ")
+    );
+    let ended = lab.domain(domain).run(&script, None, outputs);
+    if ended.is_err() && !signal::interrupted() {
+        return ended;
+    }
+    signal::forgive();
+    let brought = transfer::fetch(lab, domain, "out", out).and_then(|()| give_to_user(out));
+    match (&ended, brought) {
+        (_, Ok(())) => eprintln!("lab: the run is in {}", out.display()),
+        // A tracer that refused the scenario made no directory, and said why.
+        (Ok(code), Err(_)) if *code == 3 => {}
+        (_, Err(error)) => return Err(error.context("the run could not be brought back")),
+    }
+    ended
+}
+
+/// A folder that is not there yet: `runs/SCENARIO-DOMAIN-VERSIONS-N`.
+pub(super) fn new_folder(scenario: &Path, domain: &str, config: &Config) -> PathBuf {
+    let stem = scenario.file_stem().unwrap_or_default().to_string_lossy();
+    let xen = if config.native {
+        String::new()
+    } else {
+        format!("-xen{}", config.xen)
+    };
+    (1..)
+        .map(|number| {
+            PathBuf::from("runs").join(format!(
+                "{stem}-{domain}{xen}-linux{}-{number}",
+                config.kernel
+            ))
+        })
+        .find(|folder| !folder.exists())
+        .unwrap_or_default()
+}
+
+/// What root made for the user of sudo is the user's.
+fn give_to_user(folder: &Path) -> Result<()> {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    if !shell::is_root() {
+        return Ok(());
+    }
+    let (Some(user), Some(group)) = (number("SUDO_UID"), number("SUDO_GID")) else {
+        return Ok(());
+    };
+    give_tree(folder, user, group)
+        .with_context(|| format!("{} could not be given to its user", folder.display()))?;
+    if let Some(parent) = folder.parent().filter(|parent| parent.ends_with("runs")) {
+        // It may belong to somebody else on purpose.
+        let _ = lchown(parent, Some(user), Some(group));
+    }
+    Ok(())
+}
+
+fn give_tree(path: &Path, user: u32, group: u32) -> std::io::Result<()> {
+    lchown(path, Some(user), Some(group))?;
+    if path.is_dir() {
+        for entry in path.read_dir()? {
+            give_tree(&entry?.path(), user, group)?;
+        }
+    }
+    Ok(())
+}
+
+/// One word for a shell.
+pub(super) fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// The domain of this name, if the lab has it.
+pub(super) fn require_domain(config: &Config, name: &str) -> Result<()> {
+    let known = if config.native {
+        name == "native"
+    } else {
+        name == "dom0" || guests::find(name).is_some()
+    };
+    if !known {
+        let names = if config.native {
+            "native".into()
+        } else {
+            let guests: Vec<&str> = guests::GUESTS.iter().map(|guest| guest.name).collect();
+            format!("dom0, {}", guests.join(", "))
+        };
+        bail!("there is no domain {name}: this lab has {names}");
+    }
+    Ok(())
+}
+
+/// Files that a command of the lab needs, before minutes of work.
+pub(super) fn require_scenario(scenario: &Path) -> Result<()> {
+    if !scenario.is_file() {
+        bail!(
+            "there is no scenario file {}; see scenarios/",
+            scenario.display()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_stays_one_word_in_a_shell() {
+        let word = "it's $HOME; \"x\"";
+        let printed = shell::output(
+            shell::command("sh").args(["-c", &format!("printf %s {}", quoted(word))]),
+        );
+        assert_eq!(printed.unwrap(), word);
+    }
+}
