@@ -4,4 +4,5 @@
 pub mod client;
 pub mod frame;
 pub mod protocol;
+pub mod records;
 pub mod serve;

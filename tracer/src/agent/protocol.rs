@@ -1,5 +1,7 @@
 //! What the loader and an agent say to each other. Each command has one reply, of the same number;
-//! records come in between, in frames of their own.
+//! records go into a file, or come in between, in frames of their own.
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +13,7 @@ use crate::{
 };
 
 /// Version of the protocol; both sides must have the same.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Loader to agent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,8 +28,13 @@ pub struct Command {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Action {
     /// Load and attach the programs.
-    Attach(Request),
-    /// Send what the ring buffer holds, then the counters.
+    Attach {
+        /// Which, and how.
+        request: Request,
+        /// The file of the agent's own machine that the records are added to; none: they are sent.
+        records: Option<PathBuf>,
+    },
+    /// Bring out what the ring buffer holds, then the counters.
     Snapshot,
     /// Write back and drop the page cache.
     DropCaches,
@@ -57,7 +64,7 @@ pub enum Action {
         /// Its name.
         id: u32,
     },
-    /// Detach the programs and send what is left.
+    /// Detach the programs and bring out what is left.
     Detach,
 }
 
@@ -73,7 +80,7 @@ pub enum Message {
         /// What came of it; an error's text says what failed and what to do.
         result: Result<Box<Answer>, String>,
     },
-    /// Records can no longer be sent; the run is over for this domain.
+    /// Records can no longer be written or sent; the run is over for this domain.
     Failed(String),
 }
 

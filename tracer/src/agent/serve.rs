@@ -24,6 +24,7 @@ use crate::{
     agent::{
         frame::{Decoder, FrameType, header},
         protocol::{Action, Answer, Bindings, Command, Hello, Message, VERSION},
+        records::{Collector, Destination, collect_until},
     },
     clock,
     load::{self, LoadError, LoadKind, LoadSpec},
@@ -31,29 +32,29 @@ use crate::{
     probe::{self, drain::Drain, snapshot},
 };
 
-/// How long the ring buffer fills between two looks.
-const POLL: Duration = Duration::from_millis(10);
 /// How long a server may take to listen.
 const READY: Duration = Duration::from_secs(10);
-/// Records are sent in frames of about this many bytes.
-const BATCH_BYTES: usize = 256 << 10;
 
-/// The sending end, shared by the commands' thread and the draining thread.
-type Output<W> = Arc<Mutex<W>>;
+/// The sending end, shared by the commands' thread and the collecting thread.
+pub(super) type Output<W> = Arc<Mutex<W>>;
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A thread that panicked while it wrote leaves at worst a cut frame, which the reader notices.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn send<W: Write>(output: &Output<W>, frame_type: FrameType, payload: &[u8]) -> anyhow::Result<()> {
+pub(super) fn send<W: Write>(
+    output: &Output<W>,
+    frame_type: FrameType,
+    payload: &[u8],
+) -> anyhow::Result<()> {
     let mut output = lock(output);
     output.write_all(&header(frame_type, payload.len())?)?;
     output.write_all(payload)?;
     output.flush().context("the loader is gone")
 }
 
-fn say<W: Write>(output: &Output<W>, message: &Message) -> anyhow::Result<()> {
+pub(super) fn say<W: Write>(output: &Output<W>, message: &Message) -> anyhow::Result<()> {
     send(output, FrameType::Message, &serde_json::to_vec(message)?)
 }
 
@@ -120,21 +121,21 @@ fn read_commands(
 struct Agent<W: Write + Send + 'static> {
     output: Output<W>,
     root: PathBuf,
-    tracing: Option<Tracing>,
+    tracing: Option<Tracing<W>>,
     loads: BTreeMap<u32, load::RunningLoad>,
 }
 
-/// Attached programs and the thread that empties their ring buffer.
-struct Tracing {
+/// Attached programs and the thread that collects their records.
+struct Tracing<W> {
     ebpf: Ebpf,
     /// While it is open, the kernel times every BPF program.
     _stats: Option<OwnedFd>,
-    drain: Arc<Mutex<Drain>>,
+    collector: Arc<Mutex<Collector<W>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Drop for Tracing {
+impl<W> Drop for Tracing<W> {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
@@ -146,7 +147,9 @@ impl Drop for Tracing {
 impl<W: Write + Send + 'static> Agent<W> {
     fn obey(&mut self, action: Action) -> anyhow::Result<Answer> {
         match action {
-            Action::Attach(request) => self.attach(&request).map(Answer::Attached),
+            Action::Attach { request, records } => self
+                .attach(&request, records.as_deref())
+                .map(Answer::Attached),
             Action::Snapshot => self.snapshot().map(Answer::Snapshot),
             Action::DropCaches => Ok(load::drop_caches().map(|()| Answer::Done)?),
             Action::ReadUnrelated { path, bytes } => {
@@ -187,7 +190,15 @@ impl<W: Write + Send + 'static> Agent<W> {
             .ok_or_else(|| anyhow!("no load {id} runs"))
     }
 
-    fn attach(&mut self, request: &probe::Request) -> anyhow::Result<Bindings> {
+    fn attach(
+        &mut self,
+        request: &probe::Request,
+        records: Option<&Path>,
+    ) -> anyhow::Result<Bindings> {
+        let destination = match records {
+            Some(path) => Destination::file(path)?,
+            None => Destination::Frames(Arc::clone(&self.output)),
+        };
         let kernel = Kernel::from_root(&self.root)?;
         let stats = if request.measure_cost {
             Some(aya::sys::enable_stats(aya::sys::Stats::RunTime).context(
@@ -198,20 +209,20 @@ impl<W: Write + Send + 'static> Agent<W> {
         };
         let mut attached = probe::attach::attach(&kernel, request)?;
         let drain = Drain::new(&mut attached.ebpf).context("the eBPF object has no map RECORDS")?;
-        let drain = Arc::new(Mutex::new(drain));
+        let collector = Arc::new(Mutex::new(Collector::new(drain, destination)));
         let stop = Arc::new(AtomicBool::new(false));
-        let thread = thread::Builder::new().name("drain".into()).spawn({
-            let (drain, stop, output) = (
-                Arc::clone(&drain),
+        let thread = thread::Builder::new().name("collect".into()).spawn({
+            let (collector, stop, output) = (
+                Arc::clone(&collector),
                 Arc::clone(&stop),
                 Arc::clone(&self.output),
             );
-            move || drain_until(&stop, &drain, &output)
+            move || collect_until(&stop, &collector, &output)
         })?;
         self.tracing = Some(Tracing {
             ebpf: attached.ebpf,
             _stats: stats,
-            drain,
+            collector,
             stop,
             thread: Some(thread),
         });
@@ -224,25 +235,20 @@ impl<W: Write + Send + 'static> Agent<W> {
 
     fn snapshot(&mut self) -> anyhow::Result<snapshot::Snapshot> {
         let tracing = self.tracing.as_ref().context("nothing is attached")?;
-        drain_once(&mut lock(&tracing.drain), &mut Vec::new(), &self.output)?;
+        lock(&tracing.collector).collect()?;
         Ok(snapshot::take(&tracing.ebpf))
     }
 
-    /// Detaches, then sends what the ring buffer and the table of requests still hold.
+    /// Detaches, then brings out what the ring buffer and the table of requests still hold.
     fn detach(&mut self) -> anyhow::Result<Answer> {
         let Some(mut tracing) = self.tracing.take() else {
             return Ok(Answer::Detached { in_flight: 0 });
         };
         probe::attach::detach(&mut tracing.ebpf);
-        drain_once(&mut lock(&tracing.drain), &mut Vec::new(), &self.output)?;
         let (ended, in_flight) = sweep(&tracing.ebpf);
-        for batch in ended.chunks(BATCH_BYTES / size_of::<Record>()) {
-            let mut bytes = Vec::new();
-            batch
-                .iter()
-                .for_each(|record| record.encode(|piece| bytes.extend_from_slice(piece)));
-            send(&self.output, FrameType::Records, &bytes)?;
-        }
+        let mut collector = lock(&tracing.collector);
+        collector.collect()?;
+        collector.add(&ended)?;
         Ok(Answer::Detached { in_flight })
     }
 }
@@ -267,32 +273,4 @@ fn sweep(ebpf: &Ebpf) -> (Vec<Record>, u64) {
         .filter(|record| Kind::from_u8(record.kind).is_some())
         .collect();
     (ended, flying.len() as u64)
-}
-
-fn drain_until<W: Write>(stop: &AtomicBool, drain: &Mutex<Drain>, output: &Output<W>) {
-    let mut batch = Vec::with_capacity(BATCH_BYTES + size_of::<Record>());
-    while !stop.load(Ordering::Relaxed) {
-        thread::sleep(POLL);
-        if drain_once(&mut lock(drain), &mut batch, output).is_err() {
-            // The loader is gone; the thread that reads its commands sees the same and ends.
-            return;
-        }
-    }
-}
-
-fn drain_once<W: Write>(
-    drain: &mut Drain,
-    batch: &mut Vec<u8>,
-    output: &Output<W>,
-) -> anyhow::Result<()> {
-    loop {
-        batch.clear();
-        let empty = drain.fill(batch, BATCH_BYTES);
-        if !batch.is_empty() {
-            send(output, FrameType::Records, batch)?;
-        }
-        if empty {
-            return Ok(());
-        }
-    }
 }

@@ -262,6 +262,15 @@ impl RunDirectory {
             .with_context(|| format!("cannot write {name} in {}", self.path.display()))
     }
 
+    /// The file of a domain's records, for another process to add to.
+    ///
+    /// # Errors
+    /// If the working directory is gone.
+    pub fn records_path(&self, domain: &str) -> anyhow::Result<PathBuf> {
+        std::path::absolute(self.path.join(records_name(domain)))
+            .with_context(|| format!("cannot find {}", self.path.display()))
+    }
+
     /// The file of a domain's records, to read.
     ///
     /// # Errors

@@ -118,7 +118,11 @@ impl<'a> Session<'a> {
         let request = request(scenario, &devices);
         let (mut client, hello) =
             Client::start_local(&domain, exe, sink(directory, &domain)?).await?;
-        let bindings = match client.ask(Action::Attach(request.clone()), SOON).await {
+        let attach = Action::Attach {
+            request: request.clone(),
+            records: Some(directory.records_path(&domain)?),
+        };
+        let bindings = match client.ask(attach, SOON).await {
             Ok(Answer::Attached(bindings)) => bindings,
             Ok(_) => bail!("the agent gave an answer to another question"),
             Err(error) => {
@@ -276,7 +280,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Writes records as they come.
+/// Writes records as they come, from an agent that does not reach the run directory itself.
 fn sink(directory: &RunDirectory, domain: &str) -> anyhow::Result<Sink> {
     let mut file = directory.append(&records_name(domain))?;
     let path = directory.path().to_owned();
