@@ -24,8 +24,14 @@ use crate::{
     probe::drain::Drain,
 };
 
-/// How long the ring buffer fills between two looks.
-const POLL: Duration = Duration::from_millis(10);
+/// How long the ring buffer fills between two looks: each costs a wake-up, which interrupts the load.
+const SHORTEST: Duration = Duration::from_millis(5);
+const LONGEST: Duration = Duration::from_millis(40);
+/// When the load sets in, the ring buffer must hold what comes until the next look: this is room for
+/// 1.6 million disk records a second.
+const BYTES_A_MS: usize = 200_000;
+/// A look may find this share of the ring buffer filled.
+const SHARE: usize = 8;
 /// Records are written, or sent, about this many bytes at a time.
 const BATCH_BYTES: usize = 256 << 10;
 
@@ -79,16 +85,18 @@ impl<W: Write> Collector<W> {
         }
     }
 
-    /// Empties the ring buffer.
+    /// Empties the ring buffer; says how many bytes were in it.
     ///
     /// # Errors
     /// If the destination takes no more.
-    pub fn collect(&mut self) -> anyhow::Result<()> {
+    pub fn collect(&mut self) -> anyhow::Result<usize> {
+        let mut bytes = 0;
         loop {
             let is_empty = self.drain.fill(&mut self.batch, BATCH_BYTES);
+            bytes += self.batch.len();
             self.flush()?;
             if is_empty {
-                return Ok(());
+                return Ok(bytes);
             }
         }
     }
@@ -127,15 +135,33 @@ impl<W: Write> Collector<W> {
 pub fn collect_until<W: Write>(
     stop: &AtomicBool,
     collector: &Mutex<Collector<W>>,
+    ring_bytes: usize,
     output: &Output<W>,
 ) {
+    let mut pause = SHORTEST;
     while !stop.load(Ordering::Relaxed) {
-        thread::sleep(POLL);
-        if let Err(error) = lock(collector).collect() {
-            // If the loader is gone, the thread that reads its commands sees the same and ends.
-            let _ = say(output, &Message::Failed(format!("{error:#}")));
-            return;
+        thread::sleep(pause);
+        match lock(collector).collect() {
+            Ok(bytes) => pause = next_pause(pause, bytes, ring_bytes),
+            Err(error) => {
+                // If the loader is gone, the thread that reads its commands sees the same and ends.
+                let _ = say(output, &Message::Failed(format!("{error:#}")));
+                return;
+            }
         }
+    }
+}
+
+/// The pause after one that brought so many bytes: twice as long while that leaves room enough.
+fn next_pause(pause: Duration, bytes: usize, ring_bytes: usize) -> Duration {
+    let allowed = ring_bytes / SHARE;
+    if bytes > allowed {
+        SHORTEST
+    } else if bytes > allowed / 2 {
+        pause
+    } else {
+        let bearable = Duration::from_millis((ring_bytes / BYTES_A_MS) as u64);
+        (pause * 2).min(bearable.clamp(SHORTEST, LONGEST))
     }
 }
 
@@ -145,6 +171,18 @@ mod tests {
 
     use super::*;
     use crate::agent::frame::Decoder;
+
+    #[test]
+    fn pauses_follow_how_full_the_ring_buffer_gets() {
+        let ring = 8 << 20;
+        let ms = Duration::from_millis;
+        assert_eq!(next_pause(ms(5), 0, ring), ms(10));
+        assert_eq!(next_pause(ms(40), 0, ring), ms(40));
+        assert_eq!(next_pause(ms(20), ring / 10, ring), ms(20));
+        assert_eq!(next_pause(ms(40), ring / 4, ring), ms(5));
+        assert_eq!(next_pause(ms(5), 0, 1 << 20), ms(5));
+        assert_eq!(next_pause(ms(10), 0, 2 << 20), ms(10));
+    }
 
     #[test]
     fn a_file_is_added_to() {

@@ -217,7 +217,8 @@ impl<W: Write + Send + 'static> Agent<W> {
                 Arc::clone(&stop),
                 Arc::clone(&self.output),
             );
-            move || collect_until(&stop, &collector, &output)
+            let ring_bytes = request.ring_bytes as usize;
+            move || collect_until(&stop, &collector, ring_bytes, &output)
         })?;
         self.tracing = Some(Tracing {
             ebpf: attached.ebpf,

@@ -31,8 +31,9 @@ use crate::{
 
 /// Time for commands that answer at once.
 const SOON: Duration = Duration::from_secs(30);
-/// The agent looks after a running load in turns of this length, so that it can be stopped.
-const TURN: Duration = Duration::from_millis(100);
+/// The agent looks after a running load in turns of this length, so that it can be stopped. Each turn
+/// wakes both sides, which costs the load some of its CPU.
+const TURN: Duration = Duration::from_millis(250);
 /// The measured load's number; its server's, and the backgrounds', follow.
 const MEASURED: u32 = 0;
 const FIRST_OTHER: u32 = 1;
@@ -232,7 +233,7 @@ impl<'a> Session<'a> {
     }
 
     async fn wait(&mut self, id: u32) -> anyhow::Result<LoadResult> {
-        let timeout_ms = u64::try_from(TURN.as_millis()).unwrap_or(100);
+        let timeout_ms = u64::try_from(TURN.as_millis()).unwrap_or(250);
         loop {
             match self
                 .client
