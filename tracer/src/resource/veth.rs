@@ -23,8 +23,9 @@ pub(super) fn create(resource: &Resource, ledger: &mut Ledger) -> anyhow::Result
         ip(&["netns", "add", name])?;
     }
     let [a, b] = &names;
+    // From within one of them: kernels up to 6.12 refuse a name that the caller's own namespace has.
     ip(&[
-        "link", "add", "eth0", "netns", a, "type", "veth", "peer", "name", "eth0", "netns", b,
+        "-n", a, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", b,
     ])?;
     for (name, end) in [(a, left), (b, right)] {
         ip(&["-n", name, "address", "add", &end.address, "dev", "eth0"])?;

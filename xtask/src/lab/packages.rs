@@ -72,7 +72,7 @@ pub(super) fn root(xen: Xen) -> Result<PathBuf> {
     }
     place::require_space(&place::cache()?, 3 << 30)?;
     eprintln!(
-        "lab: making Debian {}'s root file system with Xen {xen} (about 220 MiB to download)",
+        "lab: making Debian {}'s root file system with Xen {xen} (about 160 MiB to download)",
         xen.suite()
     );
     let sources = archive()?.for_suite(xen.suite());
