@@ -157,3 +157,64 @@ impl Types {
             .is_ok_and(|types| types.iter().any(|t| matches!(t, Type::Func(_))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use object::{Object as _, ObjectSection as _};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The type information of tracer's own programs: real, and small.
+    fn own() -> Vec<u8> {
+        let file = object::File::parse(crate::probe::OBJECT).unwrap();
+        let section = file.section_by_name(".BTF").unwrap();
+        section.data().unwrap().to_vec()
+    }
+
+    /// Whatever the bytes are, there is an answer or an error.
+    fn ask(bytes: &[u8]) {
+        if let Ok(types) = Types::from_bytes(bytes) {
+            let _ = types.offset_of("Record", "at");
+            let _ = types.offset_of("Slot", "record.at");
+            let _ = types.tracepoint_arguments("block_rq_issue");
+            let _ = types.has_function("blk_issue");
+        }
+    }
+
+    #[test]
+    fn real_types_answer() {
+        let types = Types::from_bytes(&own()).unwrap();
+        assert!(types.has_function("blk_issue"));
+        assert!(!types.has_function("no_such_function"));
+        assert!(matches!(
+            types.offset_of("no_such_struct", "x"),
+            Err(BtfError::NoStruct(_))
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn mutated_bytes_do_no_harm(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12),
+            keep in any::<prop::sample::Index>(),
+            cut in any::<bool>(),
+        ) {
+            let mut bytes = own();
+            for (at, value) in &changes {
+                // Half of them in the header and the first types, where most depends on it.
+                let length = if value & 1 == 0 { 256 } else { bytes.len() };
+                bytes[at.index(length)] = *value;
+            }
+            if cut {
+                bytes.truncate(keep.index(bytes.len()));
+            }
+            ask(&bytes);
+        }
+
+        #[test]
+        fn random_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            ask(&bytes);
+        }
+    }
+}

@@ -140,7 +140,7 @@ pub struct Workload {
     pub response_size: Option<u32>,
     /// udp-flood: bytes a packet.
     pub size: Option<u32>,
-    /// udp-flood: packets a second and thread; 0: as many as go.
+    /// udp-flood: packets a second, of all threads together; 0: as many as go.
     pub rate: Option<u64>,
     /// udp-flood: threads.
     pub threads: Option<u32>,
