@@ -19,8 +19,8 @@ use crate::signal;
 
 /// Bytes of a disk that carries files to and from a guest.
 const EXCHANGE_BYTES: u64 = 256 << 20;
-/// Boots take 15 to 30 s on an idle machine; this is for one that is very busy.
-const BOOT_LIMIT: Duration = Duration::from_secs(300);
+/// Each boot takes 15 to 60 s on an idle machine; this is for one that is very busy.
+const BOOT_LIMIT: Duration = Duration::from_secs(900);
 const POLL: Duration = Duration::from_millis(50);
 /// What a failed boot shows of a log.
 const LAST_WORDS: usize = 15;

@@ -18,9 +18,9 @@ use crate::signal;
 
 const POLL: Duration = Duration::from_millis(20);
 /// A domain under an emulated CPU starts a job within this time.
-const START_LIMIT: Duration = Duration::from_secs(30);
+const START_LIMIT: Duration = Duration::from_secs(120);
 /// How long an ended job may take to say so.
-const END_LIMIT: Duration = Duration::from_secs(5);
+const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// The pipes of the port, as QEMU names them after [`PIPE`]; it opens both ways of each.
 pub(super) const PIPE: &str = "jobs";

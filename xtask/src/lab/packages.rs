@@ -1,7 +1,9 @@
 //! Debian's packages: the root file system of one release, and kernels.
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -45,7 +47,9 @@ pub(super) fn key(parts: &[&str]) -> String {
 
 /// Replaces `folder` by what `build` makes, which never is seen half-made.
 pub(super) fn build_whole(folder: &Path, build: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let partial = folder.with_extension("partial");
+    // Not `with_extension`: versions have dots.
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let partial = folder.with_file_name(format!("{name}.partial"));
     for old in [&partial, &folder.to_owned()] {
         if old.exists() {
             fs::remove_dir_all(old)
@@ -58,6 +62,30 @@ pub(super) fn build_whole(folder: &Path, build: impl FnOnce(&Path) -> Result<()>
     })?;
     fs::rename(&partial, folder)
         .with_context(|| format!("{} could not be created", folder.display()))
+}
+
+/// A command that ends with this process, with all that it started and mounted: half a root file system
+/// is removed by the next attempt, which must not meet a mount or a writer in it.
+fn contained(program: &str) -> Command {
+    let mut command = shell::command("unshare");
+    command.args([
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child=KILL",
+        "--mount-proc",
+    ]);
+    command.arg("--").arg(program);
+    // SAFETY: prctl takes plain numbers, and is async-signal-safe between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
+    command
 }
 
 /// The root file system of the release that has this Xen, as a folder.
@@ -79,7 +107,7 @@ pub(super) fn root(xen: Xen) -> Result<PathBuf> {
     build_whole(&folder, |partial| {
         let list = partial.with_extension("sources");
         place::write(&list, &sources)?;
-        let mut mmdebstrap = shell::command("mmdebstrap");
+        let mut mmdebstrap = contained("mmdebstrap");
         mmdebstrap
             .args(["--quiet", "--mode=root", "--variant=apt"])
             .args(["--architectures=amd64", "--format=directory"])

@@ -1,9 +1,13 @@
 //! Where the lab keeps things: images that all labs share, and one folder for each lab that is up.
 use std::env;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+
+use crate::signal;
 
 /// The lab's folder: `TRACER_LAB_DIR`, else `/var/cache/tracer-lab`.
 pub(super) fn folder() -> Result<PathBuf> {
@@ -53,15 +57,32 @@ pub(super) fn write(file: &Path, text: impl AsRef<[u8]>) -> Result<()> {
 }
 
 /// Only one process at a time; until dropped.
+///
+/// # Errors
+/// Also when a signal comes while another process has it.
 pub(super) fn lock(file: &Path) -> Result<File> {
     if let Some(folder) = file.parent() {
         create(folder)?;
     }
     let lock =
         File::create(file).with_context(|| format!("{} could not be created", file.display()))?;
-    lock.lock()
-        .with_context(|| format!("{} could not be locked", file.display()))?;
-    Ok(lock)
+    let mut told = false;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => {
+                return Err(error)
+                    .with_context(|| format!("{} could not be locked", file.display()));
+            }
+        }
+        if !told {
+            eprintln!("lab: another command holds {}; waiting", file.display());
+            told = true;
+        }
+        signal::check()?;
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Fails when fewer bytes are free than are needed.

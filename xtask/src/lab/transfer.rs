@@ -10,7 +10,7 @@ use super::guests::{self, EXCHANGE, Guest};
 use super::instance::Lab;
 use super::place;
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// Where a run happens in its domain: memory, so that the disks under test stay untouched.
 pub(super) const WORK: &str = "/tmp/lab-run";
