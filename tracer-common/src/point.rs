@@ -15,6 +15,10 @@ pub enum Point {
     BlkRequeue,
     /// The request goes to the driver (D); the last time it did.
     BlkIssue,
+    /// blkfront has put the request on its ring; its backend may have been told.
+    BlkfrontPush,
+    /// Xen's event channel upcall that brings the interrupt starts.
+    EvtchnUpcall,
     /// The hard interrupt handler that answers the request starts.
     IrqEntry,
     /// The soft interrupt (BLOCK, NET_RX or NET_TX) starts.
@@ -51,12 +55,14 @@ pub enum Point {
 
 impl Point {
     /// Every point, in the order of the discriminants.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::BlkQueue,
         Self::BlkGetrq,
         Self::BlkInsert,
         Self::BlkRequeue,
         Self::BlkIssue,
+        Self::BlkfrontPush,
+        Self::EvtchnUpcall,
         Self::IrqEntry,
         Self::SoftirqEntry,
         Self::BlkComplete,
@@ -84,6 +90,8 @@ impl Point {
             Self::BlkInsert => "blk.insert",
             Self::BlkRequeue => "blk.requeue",
             Self::BlkIssue => "blk.issue",
+            Self::BlkfrontPush => "blkfront.push",
+            Self::EvtchnUpcall => "evtchn.upcall",
             Self::IrqEntry => "irq.entry",
             Self::SoftirqEntry => "softirq.entry",
             Self::BlkComplete => "blk.complete",
@@ -143,6 +151,8 @@ impl Kind {
                 BlkInsert,
                 BlkRequeue,
                 BlkIssue,
+                BlkfrontPush,
+                EvtchnUpcall,
                 IrqEntry,
                 SoftirqEntry,
                 BlkComplete,
@@ -155,12 +165,14 @@ impl Kind {
                 QdiscDequeue,
                 NetXmit,
                 NetXmitDone,
+                EvtchnUpcall,
                 IrqEntry,
                 SoftirqEntry,
                 NetTxComplete,
             ],
             Self::NetRx => &[
                 NetifRx,
+                EvtchnUpcall,
                 IrqEntry,
                 SoftirqEntry,
                 NapiPoll,

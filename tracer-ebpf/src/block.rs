@@ -5,15 +5,15 @@
 
 use aya_ebpf::{
     helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id},
-    macros::{btf_tracepoint, fentry, map},
+    macros::{btf_tracepoint, fentry, kretprobe, map},
     maps::HashMap,
-    programs::{BtfTracePointContext, FEntryContext},
+    programs::{BtfTracePointContext, FEntryContext, RetProbeContext},
 };
 use tracer_common::{
     counter::Counter,
     member::Member,
     point::{Kind, Point},
-    record::flag,
+    record::{Record, flag},
     settings::MAX_DEVICES,
 };
 
@@ -42,6 +42,8 @@ const GETRQ: usize = Kind::Disk.index_of(Point::BlkGetrq);
 const INSERT: usize = Kind::Disk.index_of(Point::BlkInsert);
 const REQUEUE: usize = Kind::Disk.index_of(Point::BlkRequeue);
 const ISSUE: usize = Kind::Disk.index_of(Point::BlkIssue);
+const PUSH: usize = Kind::Disk.index_of(Point::BlkfrontPush);
+const UPCALL: usize = Kind::Disk.index_of(Point::EvtchnUpcall);
 const IRQ: usize = Kind::Disk.index_of(Point::IrqEntry);
 const SOFTIRQ: usize = Kind::Disk.index_of(Point::SoftirqEntry);
 const COMPLETE: usize = Kind::Disk.index_of(Point::BlkComplete);
@@ -255,7 +257,7 @@ pub fn blk_insert(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "block_rq_issue")]
 pub fn blk_issue(ctx: BtfTracePointContext) -> i32 {
     let request: Object = ctx.arg(0);
-    if let Some((slot, _)) = slot_of(request) {
+    if let Some((slot, handle)) = slot_of(request) {
         let bytes: u32 = read(request, Member::RequestDataLen);
         let record = &mut slot.record;
         if bytes > slot.first_bytes {
@@ -265,6 +267,27 @@ pub fn blk_issue(ctx: BtfTracePointContext) -> i32 {
             record.bytes = bytes;
         }
         record.at[ISSUE] = now();
+        if let Some(cpu) = cpu::this() {
+            cpu.issued = handle;
+            cpu.issued_at = record.at[ISSUE];
+        }
+    }
+    0
+}
+
+/// blkfront's `blkif_queue_rq` returns: the request that it issued is on the ring.
+#[kretprobe]
+pub fn blkfront_pushed(_ctx: RetProbeContext) -> u32 {
+    let Some(cpu) = cpu::this() else { return 0 };
+    let (handle, issued_at) = (cpu.issued, cpu.issued_at);
+    cpu.issued = 0;
+    // The answer may have come already, and the slot be another request's.
+    if let Some(slot) = slots::of(handle)
+        && slot.state == state::FLIGHT
+        && slot.record.at[ISSUE] == issued_at
+        && slot.record.at[COMPLETE] == 0
+    {
+        slot.record.at[PUSH] = now();
     }
     0
 }
@@ -276,6 +299,7 @@ pub fn blk_requeue(ctx: BtfTracePointContext) -> i32 {
         slot.record.flags |= flag::REQUEUED;
         slot.record.at[REQUEUE] = now();
         slot.record.at[ISSUE] = 0;
+        slot.record.at[PUSH] = 0;
     }
     0
 }
@@ -289,6 +313,7 @@ fn stamp_interrupt(slot: &mut Slot, cpu: &Cpu) {
         Level::Hardirq if cpu.irq_at >= issued => {
             record.at[IRQ] = cpu.irq_at;
             record.irq = cpu.irq;
+            stamp_upcall(record, cpu.upcall_at);
         }
         Level::Softirq if cpu.softirq == softirq::BLOCK + 1 && cpu.softirq_at >= issued => {
             record.at[SOFTIRQ] = cpu.softirq_at;
@@ -297,9 +322,23 @@ fn stamp_interrupt(slot: &mut Slot, cpu: &Cpu) {
             } else if cpu.cause.count == 1 && cpu.cause.at >= issued {
                 record.at[IRQ] = cpu.cause.at;
                 record.irq = cpu.cause.irq;
+                stamp_upcall(record, cpu.cause.upcall_at);
             }
         }
         _ => {}
+    }
+}
+
+/// The event channel upcall that brought the interrupt, on Xen.
+#[inline(always)]
+fn stamp_upcall(record: &mut Record, upcall_at: u64) {
+    if upcall_at < record.at[ISSUE] || upcall_at == 0 {
+        return;
+    }
+    record.at[UPCALL] = upcall_at;
+    // An answer on another CPU can overtake the return of blkfront's function.
+    if record.at[PUSH] > upcall_at {
+        record.at[PUSH] = 0;
     }
 }
 

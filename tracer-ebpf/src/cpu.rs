@@ -23,6 +23,8 @@ pub struct Raised {
     pub irq: u32,
     /// Interrupts that raised it since it last ran.
     pub count: u32,
+    /// The event channel upcall that brought the interrupt; 0: none, as without Xen.
+    pub upcall_at: u64,
 }
 
 #[repr(C)]
@@ -53,6 +55,11 @@ pub struct Cpu {
     pub split_flags: u32,
     /// Start of the driver's poll function.
     pub poll_at: u64,
+    /// Start of the last event channel upcall; 0 without Xen.
+    pub upcall_at: u64,
+    /// The block request that was issued last, and when.
+    pub issued: Handle,
+    pub issued_at: u64,
 }
 
 #[map]

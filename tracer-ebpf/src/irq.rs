@@ -117,6 +117,7 @@ pub fn softirq_raise(ctx: BtfTracePointContext) -> i32 {
         raised.at = cpu.irq_at;
         raised.action = cpu.irq_action;
         raised.irq = cpu.irq;
+        raised.upcall_at = cpu.upcall_at;
         raised.count = 1;
     } else if raised.at != cpu.irq_at {
         raised.count += 1;
@@ -140,6 +141,7 @@ pub fn softirq_entry(ctx: BtfTracePointContext) -> i32 {
     cpu.cause.action = raised.action;
     cpu.cause.irq = raised.irq;
     cpu.cause.count = raised.count;
+    cpu.cause.upcall_at = raised.upcall_at;
     raised.count = 0;
     if cpu.cause.count != 0
         && let Some(stats) = stats(cpu.cause.irq, cpu.cause.action)

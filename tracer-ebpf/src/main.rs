@@ -10,6 +10,7 @@ mod aggregate;
 mod block;
 mod cpu;
 mod emit;
+mod evtchn;
 mod irq;
 mod kernel;
 mod net_packet;

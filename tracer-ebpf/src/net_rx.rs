@@ -21,6 +21,7 @@ use crate::{
 };
 
 const RX: usize = Kind::NetRx.index_of(Point::NetifRx);
+const UPCALL: usize = Kind::NetRx.index_of(Point::EvtchnUpcall);
 const IRQ: usize = Kind::NetRx.index_of(Point::IrqEntry);
 const SOFTIRQ: usize = Kind::NetRx.index_of(Point::SoftirqEntry);
 const POLL: usize = Kind::NetRx.index_of(Point::NapiPoll);
@@ -81,6 +82,7 @@ fn stamp_interrupt(slot: &mut Slot, cpu: &Cpu) {
     if cpu.cause.count == 1 {
         record.at[IRQ] = cpu.cause.at;
         record.irq = cpu.cause.irq;
+        record.at[UPCALL] = cpu.cause.upcall_at;
     } else if cpu.cause.count > 1 {
         record.flags |= flag::IRQ_AMBIGUOUS;
     }

@@ -26,6 +26,7 @@ const QUEUE: usize = Kind::NetTx.index_of(Point::NetQueue);
 const DEQUEUE: usize = Kind::NetTx.index_of(Point::QdiscDequeue);
 const XMIT: usize = Kind::NetTx.index_of(Point::NetXmit);
 const XMIT_DONE: usize = Kind::NetTx.index_of(Point::NetXmitDone);
+const UPCALL: usize = Kind::NetTx.index_of(Point::EvtchnUpcall);
 const IRQ: usize = Kind::NetTx.index_of(Point::IrqEntry);
 const SOFTIRQ: usize = Kind::NetTx.index_of(Point::SoftirqEntry);
 const COMPLETE: usize = Kind::NetTx.index_of(Point::NetTxComplete);
@@ -271,10 +272,16 @@ fn stamp_interrupt(slot: &mut Slot, cpu: &Cpu) {
         if cpu.cause.count == 1 && cpu.cause.at >= sent {
             record.at[IRQ] = cpu.cause.at;
             record.irq = cpu.cause.irq;
+            if cpu.cause.upcall_at >= sent {
+                record.at[UPCALL] = cpu.cause.upcall_at;
+            }
         }
     } else if cpu.level() == Level::Hardirq && cpu.irq_at >= sent {
         record.at[IRQ] = cpu.irq_at;
         record.irq = cpu.irq;
+        if cpu.upcall_at >= sent {
+            record.at[UPCALL] = cpu.upcall_at;
+        }
     }
 }
 

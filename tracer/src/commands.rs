@@ -223,8 +223,10 @@ fn probe(kernel: &Kernel, name: &str, summary: &str) -> (String, serde_json::Val
         Ok(attached) => {
             for probe in &attached.planned {
                 let point = probe.point.as_deref().unwrap_or("-");
+                let module = probe.module.as_deref();
+                let module = module.map_or(String::new(), |name| format!(" [{name}]"));
                 text.push_str(&format!(
-                    "  {point:<18} {:<24} {:<7} {}\n",
+                    "  {point:<18} {:<24} {:<9} {}{module}\n",
                     probe.role, probe.binding, probe.symbol
                 ));
             }

@@ -33,7 +33,7 @@ fn programs_of_object() -> BTreeSet<String> {
 fn tables_and_object_have_the_same_programs() {
     let in_tables: BTreeSet<String> = DATAPATHS
         .iter()
-        .flat_map(|path| path.probes)
+        .flat_map(|path| path.probes())
         .flat_map(|probe| probe.bindings)
         .map(|binding| binding.program.to_owned())
         .collect();

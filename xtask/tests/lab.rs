@@ -210,6 +210,38 @@ fn native_disk_scenario_gives_a_breakdown_in_dom0_and_in_a_guest() {
 }
 
 #[test]
+fn guest_s_disks_show_the_event_channel_and_the_ring() {
+    let _turn = shared();
+    let folder = scratch("lab-guest-disks");
+    for (domain, scenario, point) in [
+        ("A", "scenarios/guest-vbd.toml", "blkfront.push"),
+        ("B", "scenarios/guest-passthrough.toml", "blk.issue"),
+    ] {
+        let out = folder.join(domain);
+        let mut args = vec!["run", "--name", SHARED, "--in", domain, scenario];
+        args.extend(["--out", out.to_str().unwrap()]);
+        args.extend(SMALL);
+        let output = lab(&args);
+        assert_breakdown(&output, "6.1.");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let stages = report["breakdowns"][0]["stages"].as_array().unwrap();
+        let count_of = |from: &str, to: &str| {
+            let mut stages = stages.iter();
+            let found = stages.find(|stage| stage["from"] == from && stage["to"] == to);
+            found.map_or(0, |stage| stage["count"].as_u64().unwrap())
+        };
+        // Nearly every request: an answer on the way to the ring's return leaves one out.
+        assert!(count_of(point, "evtchn.upcall") >= 450, "{stages:#?}");
+        assert!(count_of("evtchn.upcall", "irq.entry") >= 450, "{stages:#?}");
+        let probes = printed(domain, "tracer probes disk/vbd");
+        assert!(
+            probes.contains("kretprobe blkif_queue_rq [xen_blkfront]"),
+            "{probes}"
+        );
+    }
+}
+
+#[test]
 fn second_up_is_the_same_lab_and_another_configuration_is_refused() {
     let _turn = shared();
     let before = status_of(SHARED).unwrap();

@@ -1,6 +1,8 @@
 //! Datapaths as data: trace points, how each is bound on a kernel, and whose time a stage is.
 
+mod native;
 pub mod table;
+mod xen;
 
 pub use table::{DATAPATHS, Datapath, datapath};
 use tracer_common::point::Point;
@@ -35,6 +37,12 @@ pub enum Component {
     Qdisc,
     /// The network driver.
     Driver,
+    /// A paravirtual frontend's way to its ring.
+    Ring,
+    /// A paravirtual device's other side, as its guest sees it: Dom0 and the device.
+    Backend,
+    /// Xen's event channel: from the upcall to the interrupt's handler.
+    EventChannel,
 }
 
 impl Component {
@@ -49,6 +57,9 @@ impl Component {
             Self::NetworkStack => "network stack",
             Self::Qdisc => "qdisc",
             Self::Driver => "driver",
+            Self::Ring => "ring",
+            Self::Backend => "backend",
+            Self::EventChannel => "event channel",
         }
     }
 }
@@ -66,6 +77,10 @@ pub fn stage(from: Point, to: Point) -> (Component, Option<&'static str>) {
         (BlkGetrq, BlkIssue) => (Component::BlockLayer, Some("G2D")),
         (BlkInsert, BlkIssue) => (Component::BlockLayer, Some("I2D")),
         (BlkIssue, BlkComplete) => (Component::Device, Some("D2C")),
+        (BlkIssue, BlkfrontPush) => (Component::Ring, None),
+        (BlkfrontPush, _) => (Component::Backend, None),
+        (EvtchnUpcall, _) => (Component::EventChannel, None),
+        (BlkIssue | NetXmit | NetXmitDone, EvtchnUpcall) => (Component::Device, None),
         (BlkIssue, IrqEntry | SoftirqEntry) => (Component::Device, None),
         (_, BlkGetrq | BlkInsert | BlkRequeue | BlkIssue) => (Component::BlockLayer, None),
         (IrqEntry | SoftirqEntry, SoftirqEntry | BlkComplete | NetTxComplete) => {

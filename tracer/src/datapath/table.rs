@@ -3,13 +3,17 @@
 
 use tracer_common::{member::Member, point::Point};
 
+use crate::datapath::{native, xen};
+
 /// What a program attaches to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attach {
     /// A BTF tracepoint and the number of its arguments, which changed over time for some.
     Tracepoint(&'static str, usize),
-    /// The entry of a kernel function.
+    /// The entry of a function of the kernel itself: BTF of modules is out of aya's reach.
     Fentry(&'static str),
+    /// The return of a function, of a module too.
+    Kretprobe(&'static str),
 }
 
 /// One way to bind a trace point.
@@ -55,12 +59,19 @@ pub struct Datapath {
     pub name: &'static str,
     /// What it follows.
     pub summary: &'static str,
-    /// The probes.
-    pub probes: &'static [Probe],
+    /// The probes, in lists that datapaths share.
+    pub probes: &'static [&'static [Probe]],
+}
+
+impl Datapath {
+    /// Every probe.
+    pub fn probes(&self) -> impl Iterator<Item = &'static Probe> {
+        self.probes.iter().copied().flatten()
+    }
 }
 
 /// A row with one binding to a tracepoint.
-const fn tracepoint(
+pub(super) const fn tracepoint(
     role: &'static str,
     point: Option<Point>,
     intent: Intent,
@@ -91,449 +102,27 @@ macro_rules! bind {
             needs: &[$(Member::$member),*],
         }
     };
+    ($program:literal, kretprobe $name:literal) => {
+        Binding {
+            program: $program,
+            attach: Attach::Kretprobe($name),
+            needs: &[],
+        }
+    };
 }
-
-const IRQ_ENTRY: Probe = tracepoint(
-    "interrupt handler starts",
-    Some(Point::IrqEntry),
-    Intent::Optional,
-    true,
-    &[bind!("irq_entry", "irq_handler_entry" / 2, [IrqactionName])],
-);
-const IRQ_EXIT: Probe = tracepoint(
-    "interrupt handler ends",
-    None,
-    Intent::Optional,
-    true,
-    &[bind!("irq_exit", "irq_handler_exit" / 3, [])],
-);
-const SOFTIRQ_RAISE: Probe = tracepoint(
-    "soft interrupt raised",
-    None,
-    Intent::Optional,
-    true,
-    &[bind!("softirq_raise", "softirq_raise" / 1, [])],
-);
-const SOFTIRQ_ENTRY: Probe = tracepoint(
-    "soft interrupt starts",
-    Some(Point::SoftirqEntry),
-    Intent::Optional,
-    true,
-    &[bind!("softirq_entry", "softirq_entry" / 1, [])],
-);
-const SOFTIRQ_EXIT: Probe = tracepoint(
-    "soft interrupt ends",
-    None,
-    Intent::Optional,
-    true,
-    &[bind!("softirq_exit", "softirq_exit" / 1, [])],
-);
-const SCHED_WAKING: Probe = tracepoint(
-    "waiting task woken",
-    Some(Point::SchedWaking),
-    Intent::Optional,
-    false,
-    &[bind!(
-        "sched_waking",
-        "sched_waking" / 1,
-        [TaskPid, TaskOnCpu, TaskOnRq]
-    )],
-);
-const SCHED_SWITCH: Probe = tracepoint(
-    "waiting task runs",
-    Some(Point::SchedSwitch),
-    Intent::Optional,
-    false,
-    &[bind!("sched_switch", "sched_switch" / 4, [TaskPid])],
-);
-
-/// Block requests on a host's own disks.
-const DISK_NATIVE: Datapath = Datapath {
-    name: "disk/native",
-    summary: "block requests: queue, getrq, insert, issue, interrupt, complete, reader wakes",
-    probes: &[
-        tracepoint(
-            "bio queued",
-            Some(Point::BlkQueue),
-            Intent::Required,
-            true,
-            &[bind!(
-                "blk_queue",
-                "block_bio_queue" / 1,
-                [BioBdev, BdevDev, BioSize, BioOpf, BioSector]
-            )],
-        ),
-        tracepoint(
-            "bio split",
-            None,
-            Intent::Optional,
-            true,
-            &[bind!("blk_split", "block_split" / 2, [BioSize, BioSector])],
-        ),
-        tracepoint(
-            "request allocated",
-            Some(Point::BlkGetrq),
-            Intent::Optional,
-            false,
-            &[bind!("blk_getrq", "block_getrq" / 1, [BioSize, BioSector])],
-        ),
-        tracepoint(
-            "bio merged behind",
-            None,
-            Intent::Optional,
-            true,
-            &[bind!("blk_backmerge", "block_bio_backmerge" / 1, [])],
-        ),
-        tracepoint(
-            "bio merged in front",
-            None,
-            Intent::Optional,
-            true,
-            &[bind!("blk_frontmerge", "block_bio_frontmerge" / 1, [])],
-        ),
-        tracepoint(
-            "requests merged",
-            None,
-            Intent::Optional,
-            true,
-            &[bind!("blk_merge", "block_rq_merge" / 1, [RequestBio])],
-        ),
-        tracepoint(
-            "request inserted",
-            Some(Point::BlkInsert),
-            Intent::Optional,
-            true,
-            &[bind!(
-                "blk_insert",
-                "block_rq_insert" / 1,
-                [RequestBio, BioNext]
-            )],
-        ),
-        tracepoint(
-            "request given back",
-            Some(Point::BlkRequeue),
-            Intent::Optional,
-            true,
-            &[bind!(
-                "blk_requeue",
-                "block_rq_requeue" / 1,
-                [RequestBio, BioNext]
-            )],
-        ),
-        tracepoint(
-            "request issued",
-            Some(Point::BlkIssue),
-            Intent::Required,
-            true,
-            &[bind!(
-                "blk_issue",
-                "block_rq_issue" / 1,
-                [RequestBio, RequestDataLen, BioNext]
-            )],
-        ),
-        tracepoint(
-            "request complete",
-            Some(Point::BlkComplete),
-            Intent::Required,
-            true,
-            &[bind!(
-                "blk_complete",
-                "block_rq_complete" / 3,
-                [RequestBio, RequestDataLen]
-            )],
-        ),
-        tracepoint(
-            "owners told",
-            None,
-            Intent::Optional,
-            false,
-            &[
-                bind!("blk_done", "block_io_done" / 1, []),
-                bind!("blk_done_fentry", fentry "__blk_mq_end_request", []),
-                bind!("blk_done_fentry", fentry "blk_mq_free_request", []),
-            ],
-        ),
-        tracepoint(
-            "bio complete",
-            Some(Point::BlkComplete),
-            Intent::Optional,
-            true,
-            &[bind!(
-                "blk_bio_complete",
-                "block_bio_complete" / 2,
-                [BioStatus]
-            )],
-        ),
-        IRQ_ENTRY,
-        IRQ_EXIT,
-        SOFTIRQ_RAISE,
-        SOFTIRQ_ENTRY,
-        SOFTIRQ_EXIT,
-        SCHED_WAKING,
-        SCHED_SWITCH,
-    ],
-};
-
-/// Interrupts alone.
-const IRQ: Datapath = Datapath {
-    name: "irq",
-    summary: "interrupts: arrivals, handler times, delay to the soft interrupt",
-    probes: &[
-        IRQ_ENTRY,
-        IRQ_EXIT,
-        SOFTIRQ_RAISE,
-        SOFTIRQ_ENTRY,
-        SOFTIRQ_EXIT,
-    ],
-};
-
-/// Packets on their way out.
-const NET_TX_NATIVE: Datapath = Datapath {
-    name: "net-tx/native",
-    summary: "packets sent: socket call, stack, qdisc, driver, completion",
-    probes: &[
-        tracepoint(
-            "TCP sends",
-            Some(Point::SockSend),
-            Intent::Optional,
-            false,
-            &[
-                bind!("sock_send_tcp", fentry "tcp_sendmsg", []),
-                bind!("sock_send", "sys_enter" / 2, []),
-            ],
-        ),
-        tracepoint(
-            "UDP sends",
-            Some(Point::SockSend),
-            Intent::Optional,
-            false,
-            &[
-                bind!("sock_send_udp", fentry "udp_sendmsg", []),
-                bind!("sock_send", "sys_enter" / 2, []),
-            ],
-        ),
-        tracepoint(
-            "packet queued",
-            Some(Point::NetQueue),
-            Intent::Required,
-            false,
-            &[bind!(
-                "net_queue",
-                "net_dev_queue" / 1,
-                [
-                    SkbData,
-                    SkbHead,
-                    SkbNetworkHeader,
-                    SkbLen,
-                    SkbProtocol,
-                    SkbDev,
-                    SkbEnd,
-                    SharedGsoSize,
-                    NetDeviceIfindex
-                ]
-            )],
-        ),
-        tracepoint(
-            "qdisc hands out",
-            Some(Point::QdiscDequeue),
-            Intent::Optional,
-            false,
-            &[bind!("qdisc_dequeue", "qdisc_dequeue" / 4, [])],
-        ),
-        tracepoint(
-            "driver called",
-            Some(Point::NetXmit),
-            Intent::Required,
-            false,
-            &[bind!("net_xmit", "net_dev_start_xmit" / 2, [])],
-        ),
-        tracepoint(
-            "driver returned",
-            Some(Point::NetXmitDone),
-            Intent::Required,
-            false,
-            &[bind!("net_xmit_done", "net_dev_xmit" / 4, [])],
-        ),
-        tracepoint(
-            "packet handed to a peer",
-            None,
-            Intent::Optional,
-            false,
-            &[bind!(
-                "netif_rx",
-                "netif_rx" / 1,
-                [
-                    SkbData,
-                    SkbLen,
-                    SkbProtocol,
-                    SkbDev,
-                    SkbHead,
-                    SkbEnd,
-                    SharedGsoSize,
-                    NetDeviceIfindex
-                ]
-            )],
-        ),
-        tracepoint(
-            "packet freed",
-            Some(Point::NetTxComplete),
-            Intent::Required,
-            false,
-            &[
-                bind!("net_consumed", "consume_skb" / 2, []),
-                bind!("net_consumed", "consume_skb" / 1, []),
-            ],
-        ),
-        tracepoint(
-            "packet dropped",
-            None,
-            Intent::Optional,
-            false,
-            &[
-                bind!("net_dropped", "kfree_skb" / 4, []),
-                bind!("net_dropped", "kfree_skb" / 3, []),
-            ],
-        ),
-        tracepoint(
-            "TCP sends again",
-            None,
-            Intent::Optional,
-            false,
-            &[
-                bind!("tcp_retransmit", "tcp_retransmit_skb" / 3, []),
-                bind!("tcp_retransmit", "tcp_retransmit_skb" / 2, []),
-            ],
-        ),
-        IRQ_ENTRY,
-        IRQ_EXIT,
-        SOFTIRQ_RAISE,
-        SOFTIRQ_ENTRY,
-        SOFTIRQ_EXIT,
-    ],
-};
-
-/// Packets on their way in.
-const NET_RX_NATIVE: Datapath = Datapath {
-    name: "net-rx/native",
-    summary: "packets received: interrupt, soft interrupt, poll, stack, socket, reader wakes",
-    probes: &[
-        tracepoint(
-            "packet put in a backlog",
-            Some(Point::NetifRx),
-            Intent::Optional,
-            false,
-            &[bind!(
-                "netif_rx",
-                "netif_rx" / 1,
-                [
-                    SkbData,
-                    SkbLen,
-                    SkbProtocol,
-                    SkbDev,
-                    SkbHead,
-                    SkbEnd,
-                    SharedGsoSize,
-                    NetDeviceIfindex
-                ]
-            )],
-        ),
-        tracepoint(
-            "poll starts",
-            Some(Point::NapiPoll),
-            Intent::Optional,
-            false,
-            &[bind!("napi_poll", fentry "__napi_poll", [])],
-        ),
-        tracepoint(
-            "packet handed to GRO",
-            Some(Point::NapiGroReceive),
-            Intent::Optional,
-            false,
-            &[bind!(
-                "napi_gro_receive",
-                "napi_gro_receive_entry" / 1,
-                [
-                    SkbData,
-                    SkbLen,
-                    SkbProtocol,
-                    SkbDev,
-                    SkbHead,
-                    SkbEnd,
-                    SharedGsoSize,
-                    NetDeviceIfindex
-                ]
-            )],
-        ),
-        tracepoint(
-            "GRO's verdict",
-            None,
-            Intent::Optional,
-            false,
-            &[bind!("napi_gro_result", "napi_gro_receive_exit" / 1, [])],
-        ),
-        tracepoint(
-            "packet enters the stack",
-            Some(Point::NetifReceive),
-            Intent::Required,
-            false,
-            &[bind!(
-                "netif_receive",
-                "netif_receive_skb" / 1,
-                [
-                    SkbData,
-                    SkbLen,
-                    SkbProtocol,
-                    SkbDev,
-                    SkbHead,
-                    SkbEnd,
-                    SharedGsoSize,
-                    NetDeviceIfindex
-                ]
-            )],
-        ),
-        tracepoint(
-            "TCP takes a segment",
-            None,
-            Intent::Optional,
-            false,
-            &[bind!("tcp_segment", "tcp_probe" / 2, [])],
-        ),
-        tracepoint(
-            "data ready",
-            Some(Point::SockReady),
-            Intent::Required,
-            false,
-            &[
-                bind!(
-                    "sock_ready",
-                    "sk_data_ready" / 1,
-                    [SockProtocol, SockReceiveQueueTail]
-                ),
-                bind!("sock_ready_fentry", fentry "sock_def_readable", [SockProtocol, SockReceiveQueueTail]),
-            ],
-        ),
-        tracepoint(
-            "packet dropped",
-            None,
-            Intent::Optional,
-            false,
-            &[
-                bind!("net_dropped", "kfree_skb" / 4, []),
-                bind!("net_dropped", "kfree_skb" / 3, []),
-            ],
-        ),
-        IRQ_ENTRY,
-        IRQ_EXIT,
-        SOFTIRQ_RAISE,
-        SOFTIRQ_ENTRY,
-        SOFTIRQ_EXIT,
-        SCHED_WAKING,
-        SCHED_SWITCH,
-    ],
-};
+pub(super) use bind;
 
 /// Every datapath.
-pub const DATAPATHS: &[Datapath] = &[DISK_NATIVE, NET_TX_NATIVE, NET_RX_NATIVE, IRQ];
+pub const DATAPATHS: &[Datapath] = &[
+    native::DISK_NATIVE,
+    native::NET_TX_NATIVE,
+    native::NET_RX_NATIVE,
+    native::IRQ,
+    xen::DISK_VBD,
+    xen::DISK_PASSTHROUGH,
+    xen::NET_TX_PASSTHROUGH,
+    xen::NET_RX_PASSTHROUGH,
+];
 
 /// The datapath of this name.
 #[must_use]

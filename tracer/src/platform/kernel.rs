@@ -70,6 +70,26 @@ impl Kernel {
             })
     }
 
+    /// Whether a kprobe can be put on a function, of the kernel or of a loaded module.
+    #[must_use]
+    pub fn has_probeable_function(&self, name: &str) -> bool {
+        self.listed(name).is_some()
+    }
+
+    /// The module that has a function; `None` for the kernel's own, and for what is no function.
+    #[must_use]
+    pub fn module_of(&self, name: &str) -> Option<&str> {
+        let module = self.listed(name)?.split_whitespace().nth(1)?;
+        module.strip_prefix('[')?.strip_suffix(']')
+    }
+
+    /// The function's line in ftrace's list: `NAME` or `NAME [MODULE]`.
+    fn listed(&self, name: &str) -> Option<&str> {
+        let list = self.available_functions.as_deref()?;
+        list.lines()
+            .find(|line| line.split_whitespace().next() == Some(name))
+    }
+
     /// Whether the kernel has kprobes.
     #[must_use]
     pub const fn has_kprobes(&self) -> bool {

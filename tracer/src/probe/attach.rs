@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    programs::{BtfTracePoint, FEntry, Program, ProgramError},
+    programs::{BtfTracePoint, FEntry, KProbe, Program, ProgramError},
 };
 use serde::{Deserialize, Serialize};
 use tracer_common::settings::{MAX_DEVICES, MAX_PORTS, MAX_SEND_CALLS, mode};
@@ -318,6 +318,7 @@ fn attach_one(ebpf: &mut Ebpf, probe: &Planned, btf: &Btf) -> Result<(), String>
     let result: Result<(), ProgramError> = match program {
         Program::BtfTracePoint(program) => tracepoint(program, &probe.symbol, btf),
         Program::FEntry(program) => fentry(program, &probe.symbol, btf),
+        Program::KProbe(program) => kprobe(program, &probe.symbol),
         _ => return Err("of a type that the loader does not attach".into()),
     };
     result.map_err(|error| chain(&error))
@@ -333,6 +334,11 @@ fn fentry(program: &mut FEntry, symbol: &str, btf: &Btf) -> Result<(), ProgramEr
     program.attach().map(drop)
 }
 
+fn kprobe(program: &mut KProbe, symbol: &str) -> Result<(), ProgramError> {
+    program.load()?;
+    program.attach(symbol, 0).map(drop)
+}
+
 /// Detaches every program; the maps stay readable.
 pub fn detach(ebpf: &mut Ebpf) {
     for (_, program) in ebpf.programs_mut() {
@@ -340,6 +346,7 @@ pub fn detach(ebpf: &mut Ebpf) {
         let _ = match program {
             Program::BtfTracePoint(program) => program.unload(),
             Program::FEntry(program) => program.unload(),
+            Program::KProbe(program) => program.unload(),
             _ => Ok(()),
         };
     }

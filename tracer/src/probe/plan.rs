@@ -23,10 +23,13 @@ pub struct Planned {
     pub point: Option<String>,
     /// The eBPF program.
     pub program: String,
-    /// `tp_btf` or `fentry`.
+    /// `tp_btf`, `fentry` or `kretprobe`.
     pub binding: String,
     /// The tracepoint or function.
     pub symbol: String,
+    /// The module that has the function; none: the kernel itself.
+    #[serde(default)]
+    pub module: Option<String>,
 }
 
 /// A trace point that cannot be attached on this kernel.
@@ -65,7 +68,7 @@ impl Plan {
         let mut seen = BTreeSet::new();
         let choices = datapaths
             .iter()
-            .flat_map(|path| path.probes)
+            .flat_map(|path| path.probes())
             .filter(|probe| !aggregate || probe.aggregate)
             .filter(|probe| seen.insert((probe.role, probe.bindings[0].program)))
             .map(|probe| choose(kernel, probe))
@@ -79,7 +82,7 @@ fn choose(kernel: &Kernel, probe: &Probe) -> Choice {
     let mut why = Vec::new();
     for binding in probe.bindings {
         match obstacle(kernel, binding) {
-            None => candidates.push(planned(probe, binding)),
+            None => candidates.push(planned(kernel, probe, binding)),
             Some(reason) => why.push(reason),
         }
     }
@@ -95,10 +98,11 @@ fn choose(kernel: &Kernel, probe: &Probe) -> Choice {
     }
 }
 
-fn planned(probe: &Probe, binding: &Binding) -> Planned {
+fn planned(kernel: &Kernel, probe: &Probe, binding: &Binding) -> Planned {
     let (kind, symbol) = match binding.attach {
         Attach::Tracepoint(name, _) => ("tp_btf", name),
         Attach::Fentry(name) => ("fentry", name),
+        Attach::Kretprobe(name) => ("kretprobe", name),
     };
     Planned {
         role: probe.role.into(),
@@ -106,6 +110,7 @@ fn planned(probe: &Probe, binding: &Binding) -> Planned {
         program: binding.program.into(),
         binding: kind.into(),
         symbol: symbol.into(),
+        module: kernel.module_of(symbol).map(str::to_owned),
     }
 }
 
@@ -126,7 +131,15 @@ fn obstacle(kernel: &Kernel, binding: &Binding) -> Option<String> {
                 "this kernel has no traceable function {name} (inlined or not there)"
             ));
         }
-        Attach::Fentry(_) => {}
+        Attach::Kretprobe(name) if !kernel.has_kprobes() => {
+            return Some(format!("this kernel has no kprobes, for {name}"));
+        }
+        Attach::Kretprobe(name) if !kernel.has_probeable_function(name) => {
+            return Some(format!(
+                "this kernel has no function {name} to probe (inlined, or its module is not loaded)"
+            ));
+        }
+        Attach::Fentry(_) | Attach::Kretprobe(_) => {}
     }
     binding
         .needs

@@ -10,6 +10,7 @@ use std::{
 use anyhow::Context as _;
 use tracer_common::{
     counter::Counter,
+    point::Kind,
     record::{MAX_POINTS, Record},
 };
 
@@ -28,7 +29,7 @@ use crate::{
         interrupts,
     },
     scenario::Scenario,
-    span::{join, join::Unjoined},
+    span::join::{self, Datapaths, Unjoined},
 };
 
 /// Bytes read at once.
@@ -124,6 +125,7 @@ fn add_domain(
     iterations: &[IterationRecord],
 ) -> anyhow::Result<()> {
     let mut builder = BreakdownBuilder::new(scenario.probes.slowest);
+    let datapaths = Datapaths::among(&start.request.datapaths);
     let mut domain = DomainReport {
         name: start.name.clone(),
         host: start.hello.host.clone(),
@@ -148,6 +150,7 @@ fn add_domain(
             fold(
                 record,
                 start,
+                &datapaths,
                 &windows,
                 iterations,
                 &mut builder,
@@ -164,7 +167,8 @@ fn add_domain(
                 .get(key.0 as usize)
                 .copied()
                 .unwrap_or(0);
-            builder.add_kernel_group("disk/native", device, &group);
+            let datapath = datapaths.of(Kind::Disk).unwrap_or("disk/native");
+            builder.add_kernel_group(datapath, device, &group);
         }
     }
     finish_domain(&mut domain, start, iterations);
@@ -186,6 +190,7 @@ fn add_domain(
 fn fold(
     record: &Record,
     start: &DomainStart,
+    datapaths: &Datapaths,
     windows: &[(u64, u64)],
     iterations: &[IterationRecord],
     builder: &mut BreakdownBuilder,
@@ -204,16 +209,11 @@ fn fold(
         domain.outside += 1;
         return;
     };
-    match join::local(record, iterations[index].index) {
-        Ok(span)
-            if !start
-                .request
-                .datapaths
-                .iter()
-                .any(|path| path == span.datapath) => {}
+    match join::local(record, iterations[index].index, datapaths) {
+        Ok(None) => {}
         // Outliers of aggregate mode are in the kernel's histograms already.
-        Ok(span) if start.request.aggregate && record.op <= 1 => drop(span),
-        Ok(span) => {
+        Ok(Some(span)) if start.request.aggregate && record.op <= 1 => drop(span),
+        Ok(Some(span)) => {
             domain.spans += 1;
             builder.add(&span);
         }

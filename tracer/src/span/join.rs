@@ -5,7 +5,7 @@ use tracer_common::{
     record::{Record, flag},
 };
 
-use crate::span::Span;
+use crate::{datapath::DATAPATHS, span::Span};
 
 /// Why a record is no span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,22 +16,50 @@ pub enum Unjoined {
     Incomplete,
 }
 
-/// The datapath of a kind of record in a domain that is alone.
-#[must_use]
-pub const fn datapath(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Disk => "disk/native",
-        Kind::NetTx => "net-tx/native",
-        Kind::NetRx => "net-rx/native",
+/// The datapaths of a domain's kinds of records, among those that were asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Datapaths([Option<&'static str>; Kind::ALL.len()]);
+
+impl Datapaths {
+    /// Of the names in a request.
+    #[must_use]
+    pub fn among(requested: &[String]) -> Self {
+        Self(Kind::ALL.map(|kind| {
+            let family = match kind {
+                Kind::Disk => "disk/",
+                Kind::NetTx => "net-tx/",
+                Kind::NetRx => "net-rx/",
+            };
+            DATAPATHS
+                .iter()
+                .map(|path| path.name)
+                .find(|name| name.starts_with(family) && requested.iter().any(|r| r == name))
+        }))
+    }
+
+    /// That of a kind; `None`: not asked for.
+    #[must_use]
+    pub fn of(&self, kind: Kind) -> Option<&'static str> {
+        Kind::ALL
+            .iter()
+            .zip(self.0)
+            .find_map(|(other, name)| (*other == kind).then_some(name)?)
     }
 }
 
-/// Makes a span of one domain's record.
+/// Makes a span of one domain's record; `None` if its datapath was not asked for.
 ///
 /// # Errors
 /// If the record does not hold a whole, ordered way.
-pub fn local(record: &Record, iteration: u32) -> Result<Span, Unjoined> {
+pub fn local(
+    record: &Record,
+    iteration: u32,
+    datapaths: &Datapaths,
+) -> Result<Option<Span>, Unjoined> {
     let kind = Kind::from_u8(record.kind).ok_or(Unjoined::Incomplete)?;
+    let Some(datapath) = datapaths.of(kind) else {
+        return Ok(None);
+    };
     let stamps = kind.points().iter().copied().zip(record.at);
     let points: Vec<(Point, u64)> = stamps.filter(|(_, at)| *at != 0).collect();
     if points.windows(2).any(|pair| pair[1].1 < pair[0].1) {
@@ -41,8 +69,8 @@ pub fn local(record: &Record, iteration: u32) -> Result<Span, Unjoined> {
     if points.len() < 2 || (!dropped && !ends(kind, &points)) {
         return Err(Unjoined::Incomplete);
     }
-    Ok(Span {
-        datapath: datapath(kind),
+    Ok(Some(Span {
+        datapath,
         iteration,
         device: record.dev,
         operation: record.op,
@@ -52,7 +80,7 @@ pub fn local(record: &Record, iteration: u32) -> Result<Span, Unjoined> {
         irq: record.irq,
         position: record.position,
         points,
-    })
+    }))
 }
 
 /// Whether the way came to an end: a disk request completed, a packet left the driver or reached its
@@ -72,6 +100,10 @@ mod tests {
     use proptest::prelude::*;
     use tracer_common::record::MAX_POINTS;
 
+    fn all() -> Datapaths {
+        Datapaths::among(&["disk/native", "net-tx/native", "net-rx/native"].map(str::to_owned))
+    }
+
     proptest! {
         #[test]
         fn stages_add_up_to_the_nanosecond(
@@ -80,7 +112,7 @@ mod tests {
         ) {
             let mut record = Record { kind: kind as u8, ..Record::EMPTY };
             record.at[..MAX_POINTS].copy_from_slice(&at);
-            if let Ok(span) = local(&record, 0) {
+            if let Ok(Some(span)) = local(&record, 0, &all()) {
                 prop_assert_eq!(span.stages().map(|(_, _, time)| time).sum::<u64>(), span.total_ns());
             }
         }
@@ -94,10 +126,19 @@ mod tests {
         };
         record.at[0] = 10;
         record.at[Kind::Disk.index_of(Point::BlkIssue)] = 20;
-        assert_eq!(local(&record, 0), Err(Unjoined::Incomplete));
+        assert_eq!(local(&record, 0, &all()), Err(Unjoined::Incomplete));
         record.at[Kind::Disk.index_of(Point::BlkComplete)] = 15;
-        assert_eq!(local(&record, 0), Err(Unjoined::Disordered));
+        assert_eq!(local(&record, 0, &all()), Err(Unjoined::Disordered));
         record.at[Kind::Disk.index_of(Point::BlkComplete)] = 30;
-        assert_eq!(local(&record, 0).map(|span| span.total_ns()), Ok(20));
+        assert_eq!(total(&record, &all()), Ok(Some(20)));
+        let passthrough = Datapaths::among(&["disk/passthrough".to_owned()]);
+        let span = local(&record, 0, &passthrough).unwrap().unwrap();
+        assert_eq!(span.datapath, "disk/passthrough");
+        let network = Datapaths::among(&["net-rx/native".to_owned()]);
+        assert_eq!(total(&record, &network), Ok(None));
+    }
+
+    fn total(record: &Record, datapaths: &Datapaths) -> Result<Option<u64>, Unjoined> {
+        local(record, 0, datapaths).map(|span| span.map(|span| span.total_ns()))
     }
 }

@@ -1,0 +1,70 @@
+//! Datapaths of a domain on Xen. Inside the domain they are the native ones, and the event channel
+//! that brings each interrupt; a virtual device's backend is one stage, seen from its guest.
+
+use tracer_common::point::Point;
+
+use crate::datapath::{
+    native::{DISK, NET_RX, NET_TX},
+    table::{Attach, Binding, Datapath, Intent, Probe, bind, tracepoint},
+};
+
+const UPCALL: &[Probe] = &[
+    tracepoint(
+        "upcall, FIFO channels",
+        Some(Point::EvtchnUpcall),
+        Intent::Required,
+        false,
+        &[bind!(
+            "evtchn_upcall_fifo",
+            fentry "evtchn_fifo_handle_events",
+            []
+        )],
+    ),
+    tracepoint(
+        "upcall, 2-level channels",
+        Some(Point::EvtchnUpcall),
+        Intent::Optional,
+        false,
+        &[bind!(
+            "evtchn_upcall_2l",
+            fentry "evtchn_2l_handle_events",
+            []
+        )],
+    ),
+];
+
+const BLKFRONT: &[Probe] = &[tracepoint(
+    "request on the ring",
+    Some(Point::BlkfrontPush),
+    Intent::Required,
+    false,
+    &[bind!("blkfront_pushed", kretprobe "blkif_queue_rq")],
+)];
+
+/// A guest's requests to a virtual disk.
+pub(super) const DISK_VBD: Datapath = Datapath {
+    name: "disk/vbd",
+    summary: "a guest's virtual disk: queue, issue, ring, backend as one stage, upcall, complete, reader wakes",
+    probes: &[DISK, BLKFRONT, UPCALL],
+};
+
+/// Requests to a disk behind a controller that is passed through; Dom0's own disks, too.
+pub(super) const DISK_PASSTHROUGH: Datapath = Datapath {
+    name: "disk/passthrough",
+    summary: "a passed-through disk, or Dom0's own: as disk/native, with the event channel upcall",
+    probes: &[DISK, UPCALL],
+};
+
+/// Packets out through a card that is passed through, or Dom0's own.
+pub(super) const NET_TX_PASSTHROUGH: Datapath = Datapath {
+    name: "net-tx/passthrough",
+    summary: "packets sent by a passed-through card: as net-tx/native, with the event channel upcall",
+    probes: &[NET_TX, UPCALL],
+};
+
+/// Packets in through a card that is passed through, or Dom0's own.
+pub(super) const NET_RX_PASSTHROUGH: Datapath = Datapath {
+    name: "net-rx/passthrough",
+    summary: "packets received by a passed-through card: as net-rx/native, with the event channel upcall",
+    probes: &[NET_RX, UPCALL],
+};
