@@ -28,6 +28,11 @@ pub enum BtfError {
     BitField(String, String),
 }
 
+/// Structs that are looked into for one member: the outer one and the anonymous ones within it. The
+/// kernel's largest have some dozens; malformed BTF could nest in itself, and a bound on the depth
+/// alone would leave a number of ways that grows exponentially.
+const MOST_NESTED: u32 = 256;
+
 /// The types of a running kernel.
 pub struct Types {
     btf: Btf,
@@ -82,7 +87,9 @@ impl Types {
             .ok_or_else(|| BtfError::NoStruct(structure.into()))?;
         let mut bits = 0u32;
         for name in path.split('.') {
-            let (offset, inner) = self.member(&current, name, 0).ok_or_else(no_member)?;
+            let (offset, inner) = self
+                .member(&current, name, &mut { MOST_NESTED })
+                .ok_or_else(no_member)?;
             bits = bits.checked_add(offset).ok_or_else(no_member)?;
             current = inner;
         }
@@ -92,11 +99,9 @@ impl Types {
         Ok(bits / 8)
     }
 
-    fn member(&self, outer: &Type, name: &str, depth: u32) -> Option<(u32, Type)> {
-        // Malformed BTF could nest without end.
-        if depth > 16 {
-            return None;
-        }
+    /// A member's offset in bits, and its type; `left` structs may still be looked into.
+    fn member(&self, outer: &Type, name: &str, left: &mut u32) -> Option<(u32, Type)> {
+        *left = left.checked_sub(1)?;
         let (Type::Struct(members) | Type::Union(members)) = outer else {
             return None;
         };
@@ -106,7 +111,7 @@ impl Types {
                 return Some((member.bit_offset(), self.strip(member)?));
             }
             if member_name.is_empty()
-                && let Some((bits, t)) = self.member(&self.strip(member)?, name, depth + 1)
+                && let Some((bits, t)) = self.member(&self.strip(member)?, name, left)
             {
                 return Some((member.bit_offset().checked_add(bits)?, t));
             }
@@ -159,14 +164,16 @@ impl Types {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::time::{Duration, Instant};
+
     use object::{Object as _, ObjectSection as _};
     use proptest::prelude::*;
 
     use super::*;
 
     /// The type information of tracer's own programs: real, and small.
-    fn own() -> Vec<u8> {
+    pub(in crate::platform) fn own() -> Vec<u8> {
         let file = object::File::parse(crate::probe::OBJECT).unwrap();
         let section = file.section_by_name(".BTF").unwrap();
         section.data().unwrap().to_vec()
@@ -191,6 +198,32 @@ mod tests {
             types.offset_of("no_such_struct", "x"),
             Err(BtfError::NoStruct(_))
         ));
+    }
+
+    /// BTF of one struct `s`, whose members are all anonymous and of a type given by its number.
+    fn nested(members: u32, member_type: u32) -> Vec<u8> {
+        const STRUCT: u32 = 4 << 24;
+        let mut types = vec![1, STRUCT | members, 8];
+        types.extend((0..members).flat_map(|_| [0, member_type, 0]));
+        let bytes = 4 * u32::try_from(types.len()).unwrap();
+        let magic_version_flags = 0x0001_eb9f;
+        [magic_version_flags, 24, 0, bytes, bytes, 3]
+            .into_iter()
+            .chain(types)
+            .flat_map(u32::to_le_bytes)
+            .chain(*b"\0s\0")
+            .collect()
+    }
+
+    #[test]
+    fn a_struct_within_itself_is_searched_in_bounded_time() {
+        let types = Types::from_bytes(&nested(40, 1)).unwrap();
+        let start = Instant::now();
+        assert!(matches!(
+            types.offset_of("s", "x"),
+            Err(BtfError::NoMember(_, _))
+        ));
+        assert!(start.elapsed() < Duration::from_secs(5));
     }
 
     proptest! {

@@ -96,3 +96,71 @@ impl Kernel {
         self.has_kprobes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::btf::tests::own;
+
+    /// A root with these files, and a kernel whose types are those of tracer's own programs.
+    fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        let own = own();
+        let types = ("sys/kernel/btf/vmlinux", own.as_slice());
+        let files = files.iter().map(|(path, text)| (*path, text.as_bytes()));
+        for (path, bytes) in files.chain([types]) {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        root
+    }
+
+    fn kernel(files: &[(&str, &str)]) -> Kernel {
+        Kernel::from_root(root(files).path()).unwrap()
+    }
+
+    #[test]
+    fn a_kernel_is_what_is_under_its_root() {
+        let folder = root(&[
+            ("proc/sys/kernel/osrelease", "6.1.0-test\n"),
+            ("sys/kernel/tracing/kprobe_events", ""),
+        ]);
+        let kernel = Kernel::from_root(folder.path()).unwrap();
+        assert_eq!(kernel.release(), "6.1.0-test");
+        assert_eq!(kernel.root(), folder.path());
+        assert!(kernel.has_kprobes());
+        assert!(kernel.types().has_function("blk_issue"));
+    }
+
+    #[test]
+    fn only_functions_that_ftrace_lists_are_traceable() {
+        for tracefs in ["sys/kernel/tracing", "sys/kernel/debug/tracing"] {
+            let path = format!("{tracefs}/available_filter_functions");
+            let list = "blk_queue_more\nblk_issue [module]\nno_types_know_it\n";
+            let kernel = kernel(&[(&path, list)]);
+            assert!(kernel.has_traceable_function("blk_issue"));
+            assert!(!kernel.has_traceable_function("blk_queue"), "a prefix");
+            assert!(!kernel.has_traceable_function("no_types_know_it"));
+        }
+    }
+
+    #[test]
+    fn without_tracefs_the_types_alone_answer() {
+        let kernel = kernel(&[]);
+        assert!(kernel.has_traceable_function("blk_issue"));
+        assert!(!kernel.has_traceable_function("no_types_know_it"));
+        assert!(!kernel.has_kprobes());
+        assert_eq!(kernel.release(), "");
+    }
+
+    #[test]
+    fn without_types_the_error_names_file_and_option() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Kernel::from_root(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("sys/kernel/btf/vmlinux") && error.contains("CONFIG_DEBUG_INFO_BTF=y"),
+            "{error}"
+        );
+    }
+}
