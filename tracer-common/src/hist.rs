@@ -16,9 +16,11 @@ pub const fn slot(value: u64) -> usize {
     if slot < SLOTS { slot } else { SLOTS - 1 }
 }
 
-/// The smallest value of `slot`.
+/// The smallest value of `slot`. A slot beyond [`SLOTS`] counts as that: the number may come from a
+/// damaged recording, and must not shift out of 64 bits.
 #[must_use]
 pub const fn lower_bound(slot: usize) -> u64 {
+    let slot = if slot > SLOTS { SLOTS } else { slot };
     if slot < 8 {
         return slot as u64;
     }

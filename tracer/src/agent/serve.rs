@@ -275,3 +275,77 @@ fn sweep(ebpf: &Ebpf) -> (Vec<Record>, u64) {
         .collect();
     (ended, flying.len() as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Commands on the wire, and where each ends.
+    fn wire(commands: u64) -> (Vec<u8>, Vec<usize>) {
+        let (mut wire, mut ends) = (Vec::new(), Vec::new());
+        for number in 0..commands {
+            let action = Action::WaitLoad {
+                id: 1,
+                timeout_ms: 250,
+            };
+            let payload = serde_json::to_vec(&Command { number, action }).unwrap();
+            wire.extend(header(FrameType::Message, payload.len()).unwrap());
+            wire.extend(payload);
+            ends.push(wire.len());
+        }
+        (wire, ends)
+    }
+
+    /// Numbers of the commands that are obeyed, and whether the stream was good.
+    fn obeyed(wire: &[u8]) -> (Vec<u64>, anyhow::Result<()>) {
+        let mut numbers = Vec::new();
+        let result = read_commands(wire, |command| {
+            numbers.push(command.number);
+            Ok(())
+        });
+        (numbers, result)
+    }
+
+    proptest! {
+        #[test]
+        fn of_a_cut_stream_the_whole_commands_are_obeyed(keep in any::<prop::sample::Index>()) {
+            let (wire, ends) = wire(8);
+            let keep = keep.index(wire.len() + 1);
+            let (numbers, result) = obeyed(&wire[..keep]);
+            prop_assert!(result.is_ok());
+            let whole = ends.iter().filter(|end| **end <= keep).count() as u64;
+            prop_assert_eq!(numbers, (0..whole).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn commands_before_the_damage_are_obeyed(
+            at in any::<prop::sample::Index>(),
+            value in any::<u8>(),
+        ) {
+            let (mut wire, ends) = wire(8);
+            let at = at.index(wire.len());
+            wire[at] = value;
+            let (numbers, _) = obeyed(&wire);
+            let before = ends.iter().filter(|end| **end <= at).count() as u64;
+            prop_assert!(numbers.len() <= 8);
+            let kept: Vec<u64> = numbers.into_iter().take(usize::try_from(before).unwrap()).collect();
+            prop_assert_eq!(kept, (0..before).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn random_bytes_are_refused_or_waited_for(bytes in prop::collection::vec(any::<u8>(), 0..500)) {
+            // No 500 random bytes are a command.
+            prop_assert_eq!(obeyed(&bytes).0, Vec::<u64>::new());
+        }
+    }
+
+    #[test]
+    fn a_command_that_is_none_is_said_to_be() {
+        let mut wire = header(FrameType::Message, 2).unwrap().to_vec();
+        wire.extend(b"{}");
+        let error = obeyed(&wire).1.unwrap_err().to_string();
+        assert!(error.contains("a command that is not one"), "{error}");
+    }
+}
