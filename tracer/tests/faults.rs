@@ -33,13 +33,20 @@ fn loop_devices() -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Starts an endless run, kills its loader, returns the exit code and the run directory's folder.
-fn killed_by(signal: &str) -> (Option<i32>, tempfile::TempDir) {
+/// A run whose loader was killed.
+struct Killed {
+    code: Option<i32>,
+    loader: u32,
+    folder: tempfile::TempDir,
+}
+
+/// Starts an endless run and kills its loader.
+fn killed_by(signal: &str, text: &str) -> Killed {
     let folder = tempfile::tempdir().unwrap();
     let mut child = tracer()
         .args(["run", "--out"])
         .arg(folder.path().join("run"))
-        .arg(scenario(folder.path(), &endless("/var/tmp")))
+        .arg(scenario(folder.path(), text))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -53,7 +60,11 @@ fn killed_by(signal: &str) -> (Option<i32>, tempfile::TempDir) {
         .args([signal, &child.id().to_string()])
         .status()
         .unwrap();
-    (child.wait().unwrap().code(), folder)
+    Killed {
+        code: child.wait().unwrap().code(),
+        loader: child.id(),
+        folder,
+    }
 }
 
 fn report_of(folder: &Path) -> serde_json::Value {
@@ -73,7 +84,7 @@ fn an_interrupted_run_keeps_what_it_has() {
     }
     let _alone = alone();
     let before = loop_devices();
-    let (code, folder) = killed_by("-INT");
+    let Killed { code, folder, .. } = killed_by("-INT", &endless("/var/tmp"));
     assert_eq!(code, Some(2));
     assert_nothing_attached();
     assert_eq!(loop_devices(), before);
@@ -94,7 +105,7 @@ fn a_killed_run_leaves_nothing_behind_and_is_marked_partial() {
     }
     let _alone = alone();
     let before = loop_devices();
-    let (code, folder) = killed_by("-KILL");
+    let Killed { code, folder, .. } = killed_by("-KILL", &endless("/var/tmp"));
     assert_eq!(code, None);
     assert_nothing_attached();
     for _ in 0..50 {
@@ -105,6 +116,34 @@ fn a_killed_run_leaves_nothing_behind_and_is_marked_partial() {
     }
     assert_eq!(loop_devices(), before);
     assert!(report_of(folder.path())["partial"].is_string());
+}
+
+/// Namespaces and files, unlike loop devices, outlive a process: the ledger tells the next run.
+#[test]
+fn the_next_run_removes_what_a_killed_one_left() {
+    let test = "the_next_run_removes_what_a_killed_one_left";
+    if !may_trace(test) || !has("ip", test) {
+        return;
+    }
+    let _alone = alone();
+    let text = "schema = 1\nname = \"test\"\n[[domain]]\nname = \"native\"\n[[resource]]\nname = \"data\"\nkind = \"file\"\nsize = \"64KiB\"\n[[resource]]\nname = \"link\"\nkind = \"veth\"\nleft = { address = \"10.92.0.1/24\" }\nright = { address = \"10.92.0.2/24\" }\n[workload]\nkind = \"tcp-rr\"\nfrom = \"@link.left\"\nto = \"@link.right\"\nduration = \"600s\"\n[probes]\ndatapaths = [\"net-tx/native\"]\n";
+    let Killed { loader, .. } = killed_by("-KILL", text);
+    let left = [
+        format!("/run/tracer/{loader}"),
+        format!("/run/netns/tracer-link-left-{loader}"),
+        format!("/run/netns/tracer-link-right-{loader}"),
+        format!("/var/tmp/tracer-data-{loader}"),
+    ];
+    let there = || left.each_ref().map(|path| Path::new(path).exists());
+    assert_eq!(there(), [true; 4], "{left:?}");
+    assert_nothing_attached();
+    let workload = "kind = \"dd\"\ntarget = \"@disk\"\nblock_size = \"4KiB\"\ncount = 10";
+    let next = tempfile::tempdir().unwrap();
+    support::run(
+        next.path(),
+        &disk(workload, "/var/tmp", "[run]\niterations = 1\nwarm_up = 0"),
+    );
+    assert_eq!(there(), [false; 4], "{left:?}");
 }
 
 #[test]

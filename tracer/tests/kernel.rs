@@ -10,6 +10,13 @@
 
 mod support;
 
+use std::{
+    os::unix::fs::FileExt as _,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
 use support::{
     alone, assert_conserved, assert_nothing_attached, clean_run, disk, has, may_trace, run,
 };
@@ -38,6 +45,83 @@ fn every_read_of_a_loop_device_becomes_a_span() {
     assert_eq!(seen, 2003);
     assert_eq!(breakdown["bytes"].as_u64().unwrap(), seen * 4096);
     assert_eq!(report["domains"][0]["counters"]["ring_full"], 0);
+    assert_nothing_attached();
+}
+
+/// A loop device with one partition; gone when dropped.
+struct PartitionedLoop {
+    device: String,
+}
+
+impl PartitionedLoop {
+    fn new(file: &tempfile::NamedTempFile) -> Self {
+        const SECTORS: u32 = 64 << 11;
+        const START: u32 = 2048;
+        let linux = 0x83;
+        let mut entry = [0, 0, 0, 0, linux, 0, 0, 0].to_vec();
+        entry.extend(START.to_le_bytes());
+        entry.extend((SECTORS - START).to_le_bytes());
+        file.as_file().set_len(u64::from(SECTORS) * 512).unwrap();
+        file.as_file().write_all_at(&entry, 446).unwrap();
+        file.as_file().write_all_at(&[0x55, 0xaa], 510).unwrap();
+        let output = Command::new("losetup")
+            .args(["--find", "--show", "--partscan"])
+            .arg(file.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", support::words(&output));
+        let device = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        Self { device }
+    }
+
+    /// Its partition, once its node is there.
+    fn partition(&self) -> Option<String> {
+        let partition = format!("{}p1", self.device);
+        let start = Instant::now();
+        while !Path::new(&partition).exists() {
+            if start.elapsed() > Duration::from_secs(5) {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(partition)
+    }
+}
+
+impl Drop for PartitionedLoop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup")
+            .args(["--detach", &self.device])
+            .status();
+    }
+}
+
+#[test]
+fn every_read_of_a_partition_is_the_partitions() {
+    let test = "every_read_of_a_partition_is_the_partitions";
+    if !may_trace(test) || !has("losetup", test) {
+        return;
+    }
+    let _alone = alone();
+    let file = tempfile::NamedTempFile::new_in("/var/tmp").unwrap();
+    let disk = PartitionedLoop::new(&file);
+    let Some(partition) = disk.partition() else {
+        eprintln!("SKIPPED {test}: nobody makes nodes for partitions of loop devices here");
+        return;
+    };
+    let report = clean_run(&format!(
+        "schema = 1\nname = \"test\"\n[[domain]]\nname = \"native\"\n[workload]\nkind = \"dd\"\ntarget = \"{partition}\"\nblock_size = \"4KiB\"\ncount = 503\ndirect = true\n[run]\niterations = 1\nwarm_up = 0\n[probes]\ndatapaths = [\"disk/native\"]\nmax_lost_percent = 10\n"
+    ));
+    assert_conserved(&report);
+    let name = partition.strip_prefix("/dev/").unwrap();
+    let breakdown = report["breakdowns"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|b| b["device"] == name)
+        .unwrap_or_else(|| panic!("{:#}", report["breakdowns"]));
+    assert_eq!(breakdown["total"]["count"], 503);
+    assert_eq!(breakdown["bytes"], 503 * 4096);
     assert_nothing_attached();
 }
 
