@@ -41,51 +41,127 @@ fn tables_and_object_have_the_same_programs() {
     assert_eq!(programs_of_object(), in_tables);
 }
 
-/// Names of all properties in a JSON schema.
-fn properties(schema: &Value, found: &mut BTreeSet<String>) {
-    match schema {
-        Value::Object(map) => {
-            if let Some(Value::Object(names)) = map.get("properties") {
-                found.extend(names.keys().cloned());
-            }
-            map.values().for_each(|inner| properties(inner, found));
-        }
-        Value::Array(list) => list.iter().for_each(|inner| properties(inner, found)),
-        _ => {}
-    }
-}
-
-/// Properties of a schema that its document does not have in backticks.
-fn undocumented(schema: &str, document: &str) -> Vec<String> {
+/// A JSON schema, as the command prints it.
+fn schema(of: &str) -> Value {
     let output = Command::new(env!("CARGO_BIN_EXE_tracer"))
-        .args(["schema", schema])
+        .args(["schema", of])
         .output()
         .unwrap();
-    let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let mut names = BTreeSet::new();
-    properties(&schema, &mut names);
-    assert!(names.len() > 40);
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn document(name: &str) -> String {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
-    let text = fs::read_to_string(docs.join(document)).unwrap();
-    let words: BTreeSet<&str> = text.split(['`', '.', '[', ']']).collect();
-    names
-        .into_iter()
-        .filter(|name| !words.contains(name.as_str()))
+    fs::read_to_string(docs.join(name)).unwrap()
+}
+
+/// Names of the properties of a schema's part.
+fn properties(part: &Value) -> BTreeSet<String> {
+    let names = part["properties"].as_object().into_iter().flatten();
+    names.map(|(name, _)| name.clone()).collect()
+}
+
+/// The tables under a heading, each as the names in its rows' first cells; of a dotted name its first
+/// part.
+fn tables(text: &str, heading: &str) -> Vec<BTreeSet<String>> {
+    let mut lines = text.lines().skip_while(|line| !line.starts_with(heading));
+    assert!(lines.next().is_some(), "there is no heading {heading}");
+    let section: Vec<&str> = lines.take_while(|line| !line.starts_with('#')).collect();
+    section
+        .split(|line| !line.starts_with('|'))
+        .filter(|table| !table.is_empty())
+        .map(|table| {
+            let rows = table.iter().skip(2);
+            rows.flat_map(|row| row.split('|').nth(1).unwrap().split(','))
+                .map(|name| name.trim().trim_matches('`'))
+                .map(|name| name.split('.').next().unwrap().to_owned())
+                .collect()
+        })
         .collect()
 }
 
 #[test]
-fn scenario_document_has_every_key() {
-    assert_eq!(
-        undocumented("scenario", "scenario.md"),
-        Vec::<String>::new()
-    );
+fn scenario_document_has_every_key_and_no_other() {
+    let (text, schema) = (document("scenario.md"), schema("scenario"));
+    let sections = [
+        ("Domain", "domain", "## `[[domain]]`"),
+        ("Resource", "resource", "## `[[resource]]`"),
+        ("Workload", "workload", "## `[workload]`"),
+        ("Workload", "background", "## `[workload]`"),
+        ("Run", "run", "## `[run]`"),
+        ("Probes", "probes", "## `[probes]`"),
+        ("Environment", "environment", "## `[environment]`"),
+        ("Threshold", "threshold", "## `[[threshold]]`"),
+    ];
+    let mut root = tables(&text, "# Scenario files").remove(0);
+    for (part, key, heading) in sections {
+        assert_eq!(
+            tables(&text, heading)[0],
+            properties(&schema["$defs"][part]),
+            "{heading}"
+        );
+        assert!(text.contains(&format!("[{key}]")), "{key}");
+        root.insert(key.to_owned());
+    }
+    assert_eq!(root, properties(&schema));
+    for name in properties(&schema["$defs"]["End"]) {
+        assert!(text.contains(&format!("`left.{name}`")), "{name}");
+    }
+}
+
+/// The values of an enumeration in a schema.
+fn values<'a>(schema: &'a Value, part: &str) -> BTreeSet<&'a str> {
+    let values = schema["$defs"][part]["oneOf"].as_array().unwrap();
+    values
+        .iter()
+        .map(|v| v["const"].as_str().unwrap())
+        .collect()
 }
 
 #[test]
-fn report_document_has_every_field() {
+fn documents_have_every_value_of_an_enumeration() {
+    let (text, scenario) = (document("scenario.md"), schema("scenario"));
+    let kinds = &tables(&text, "## `[workload]`")[1];
     assert_eq!(
-        undocumented("report", "report-schema.md"),
-        Vec::<String>::new()
+        kinds.iter().map(String::as_str).collect::<BTreeSet<_>>(),
+        values(&scenario, "WorkloadKind")
     );
+    let report = schema("report");
+    for (schema, document, part) in [
+        (&scenario, "scenario.md", "ResourceKind"),
+        (&scenario, "scenario.md", "Mode"),
+        (&scenario, "scenario.md", "Operation"),
+        (&scenario, "scenario.md", "Statistic"),
+        (&report, "report-schema.md", "Component"),
+        (&report, "report-schema.md", "Verdict"),
+    ] {
+        let text = self::document(document);
+        for value in values(schema, part) {
+            let written = [format!("`{value}`"), format!("`\"{value}\"`")];
+            assert!(
+                written.iter().any(|written| text.contains(written)),
+                "{document}: {part}: {value}"
+            );
+        }
+    }
+}
+
+#[test]
+fn report_document_has_every_field_and_no_other() {
+    let (text, schema) = (document("report-schema.md"), schema("report"));
+    let parts = schema["$defs"].as_object().unwrap().iter();
+    let parts: Vec<_> = parts
+        .map(|(name, part)| (name.as_str(), part))
+        .chain([("Report", &schema)])
+        .filter(|(_, part)| part["properties"].is_object())
+        .collect();
+    assert!(parts.len() > 15);
+    for (name, part) in parts {
+        let heading = format!("### {name}\n");
+        assert!(text.contains(&heading), "there is no section {name}");
+        // With the line's end: `Figures` is not `FiguresOfAnother`.
+        let section = text.split_once(&heading).unwrap().1;
+        let documented = tables(&format!("{heading}{section}"), "###").remove(0);
+        assert_eq!(documented, properties(part), "{name}");
+    }
 }

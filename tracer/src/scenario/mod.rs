@@ -5,6 +5,8 @@ mod check;
 mod error;
 mod overrides;
 pub mod quantity;
+#[cfg(test)]
+mod tests;
 pub mod types;
 
 use std::path::Path;
