@@ -170,6 +170,51 @@ fn overrides_change_fields_by_number_and_name() {
     }
 }
 
+#[test]
+fn errors_with_overrides_name_no_line_that_the_file_does_not_have() {
+    let wrong_key = GOOD.replace("count", "cuont");
+    for (text, set, start) in [
+        (
+            GOOD,
+            "workload.count=0",
+            "t.toml with --set: workload.count: is 0",
+        ),
+        (
+            GOOD,
+            "workload.cuont=1",
+            "t.toml with --set: workload.cuont: unknown",
+        ),
+        // The file's own error is told of the file.
+        (
+            &wrong_key,
+            "run.iterations=1",
+            "t.toml:13:1: workload.cuont: unknown",
+        ),
+    ] {
+        let error = Scenario::parse(text, "t.toml", &[set.into()])
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with(start), "{set}: {error}");
+    }
+}
+
+#[test]
+fn no_number_of_iterations_overflows() {
+    for set in [
+        "run.warm_up=4294967295",
+        "run.iterations=4294967295",
+        "run.iterations=0",
+    ] {
+        let error = Scenario::parse(GOOD, "t.toml", &[set.into()])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("allowed: ") && error.contains("100000"),
+            "{error}"
+        );
+    }
+}
+
 /// `SplitMix64`: the same mutations every time.
 struct Random(u64);
 

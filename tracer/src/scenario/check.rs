@@ -321,6 +321,12 @@ fn check_run(scenario: &Scenario) -> Checked {
             format!("is {}; allowed: 1 to 100000", run.iterations),
         ));
     }
+    if run.warm_up > 100_000 {
+        return Err(problem(
+            "run.warm_up",
+            format!("is {}; allowed: 0 to 100000", run.warm_up),
+        ));
+    }
     if run.timeout.0.is_zero() {
         return Err(problem("run.timeout", "is 0; allowed: more than 0"));
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Range};
 
-use toml_edit::{Document, Item};
+use toml_edit::{Document, Item, Key};
 
 /// A problem with a field, before it is known where that stands.
 #[derive(Clone, Debug)]
@@ -55,6 +55,18 @@ impl ScenarioError {
             field: None,
             message,
         }
+    }
+
+    pub(super) fn without_position(self) -> Self {
+        Self {
+            position: None,
+            ..self
+        }
+    }
+
+    /// Whether two errors are about the same field and say the same of it.
+    pub(super) fn is_the_same_as(&self, other: &Self) -> bool {
+        (&self.field, &self.message) == (&other.field, &other.message)
     }
 
     /// A syntax error, or a field that is unknown, missing or of the wrong type.
@@ -112,7 +124,7 @@ fn find(root: &Item, field: &str) -> Option<Range<usize>> {
     found
 }
 
-/// The dotted field whose value covers a place in the text, for errors that come without a name.
+/// The dotted field whose key or value covers a place in the text, for errors that come without a name.
 fn field_at(text: &str, span: &Range<usize>) -> Option<String> {
     let document = Document::parse(text).ok()?;
     let mut path = Vec::new();
@@ -121,9 +133,8 @@ fn field_at(text: &str, span: &Range<usize>) -> Option<String> {
 }
 
 fn descend(item: &Item, span: &Range<usize>, path: &mut Vec<String>) {
-    let covers = |item: &Item| {
-        item.span()
-            .is_some_and(|s| s.start <= span.start && span.end <= s.end)
+    let covers = |outer: Option<Range<usize>>| {
+        outer.is_some_and(|outer| outer.start <= span.start && span.end <= outer.end)
     };
     if let Some(table) = item.as_table_like() {
         for (key, inner) in table.iter() {
@@ -131,7 +142,8 @@ fn descend(item: &Item, span: &Range<usize>, path: &mut Vec<String>) {
             path.push(key.to_owned());
             let depth = path.len();
             descend(inner, span, path);
-            if path.len() > depth || covers(inner) {
+            let key = table.key(key).and_then(Key::span);
+            if path.len() > depth || covers(inner.span()) || covers(key) {
                 return;
             }
             path.pop();
@@ -141,11 +153,7 @@ fn descend(item: &Item, span: &Range<usize>, path: &mut Vec<String>) {
             path.push(index.to_string());
             let depth = path.len();
             descend(&Item::Table(table.clone()), span, path);
-            if path.len() > depth
-                || table
-                    .span()
-                    .is_some_and(|s| s.start <= span.start && span.end <= s.end)
-            {
+            if path.len() > depth || covers(table.span()) {
                 return;
             }
             path.pop();

@@ -35,18 +35,25 @@ impl Scenario {
         file: &str,
         overrides: &[String],
     ) -> Result<(Self, String), ScenarioError> {
-        let (text, file) = if overrides.is_empty() {
-            (text.to_owned(), file.to_owned())
-        } else {
-            (
-                overrides::apply(text, file, overrides)?,
-                format!("{file} with --set"),
-            )
-        };
-        let scenario: Self = toml::from_str(&text)
-            .map_err(|error| ScenarioError::from_toml(&file, &text, &error))?;
-        check::check(&scenario).map_err(|problem| ScenarioError::locate(&file, &text, problem))?;
-        Ok((scenario, text))
+        if overrides.is_empty() {
+            return Ok((Self::read(text, file)?, text.to_owned()));
+        }
+        let changed = overrides::apply(text, file, overrides)?;
+        match Self::read(&changed, &format!("{file} with --set")) {
+            Ok(scenario) => Ok((scenario, changed)),
+            // Overrides lay the text out anew: a line of it is no line of the file.
+            Err(error) => match Self::read(text, file) {
+                Err(own) if own.is_the_same_as(&error) => Err(own),
+                _ => Err(error.without_position()),
+            },
+        }
+    }
+
+    fn read(text: &str, file: &str) -> Result<Self, ScenarioError> {
+        let scenario: Self =
+            toml::from_str(text).map_err(|error| ScenarioError::from_toml(file, text, &error))?;
+        check::check(&scenario).map_err(|problem| ScenarioError::locate(file, text, problem))?;
+        Ok(scenario)
     }
 
     /// The JSON schema of scenario files, for editors.
