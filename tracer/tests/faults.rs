@@ -99,6 +99,42 @@ fn an_interrupted_run_keeps_what_it_has() {
 }
 
 #[test]
+fn a_run_interrupted_while_it_is_set_up_leaves_nothing_behind() {
+    if !may_trace("a_run_interrupted_while_it_is_set_up_leaves_nothing_behind") {
+        return;
+    }
+    let _alone = alone();
+    let before = loop_devices();
+    let folder = tempfile::tempdir().unwrap();
+    // Far more than is written by the time of the signal.
+    let text = endless("/var/tmp").replace("64MiB", "16GiB");
+    let mut child = tracer()
+        .args(["run", "--out"])
+        .arg(folder.path().join("run"))
+        .arg(scenario(folder.path(), &text))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let manifest = folder.path().join("run/manifest.json");
+    let start = Instant::now();
+    while !manifest.exists() && start.elapsed() < Duration::from_secs(20) {
+        thread::sleep(Duration::from_millis(10));
+    }
+    thread::sleep(Duration::from_millis(200));
+    assert_eq!(loop_devices(), before, "the file is still being written");
+    let interrupted = Instant::now();
+    Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    assert!(interrupted.elapsed() < Duration::from_secs(10));
+    assert_eq!(loop_devices(), before);
+    assert_eq!(report_of(folder.path())["partial"], "interrupted by SIGINT");
+}
+
+#[test]
 fn a_killed_run_leaves_nothing_behind_and_is_marked_partial() {
     if !may_trace("a_killed_run_leaves_nothing_behind_and_is_marked_partial") {
         return;
@@ -250,6 +286,11 @@ fn a_device_that_is_not_there_is_named() {
     assert!(
         text.contains("/dev/nothing") && text.contains("workload.target"),
         "{text}"
+    );
+    let partial = report_of(folder.path())["partial"].to_string();
+    assert!(
+        partial.contains("nothing was measured") && partial.contains("/dev/nothing"),
+        "{partial}"
     );
     assert_nothing_attached();
 }

@@ -15,6 +15,7 @@ use std::{
     fs,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use anyhow::{Context as _, anyhow, bail};
@@ -56,11 +57,11 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// Makes a scenario's resources.
+    /// Makes a scenario's resources, until it is told to stop.
     ///
     /// # Errors
-    /// If one cannot be made; those made before it are removed.
-    pub fn create(resources: &[Resource]) -> anyhow::Result<Self> {
+    /// If one cannot be made, or not any more; those made before it are removed.
+    pub fn create(resources: &[Resource], stop: &AtomicBool) -> anyhow::Result<Self> {
         let ledger = Ledger::open()?;
         let mut all = Self {
             made: BTreeMap::new(),
@@ -69,21 +70,21 @@ impl Resources {
         };
         for resource in resources {
             let made = all
-                .make(resource)
+                .make(resource, stop)
                 .with_context(|| format!("cannot make the resource @{}", resource.name))?;
             all.made.insert(resource.name.clone(), made);
         }
         Ok(all)
     }
 
-    fn make(&mut self, resource: &Resource) -> anyhow::Result<Made> {
+    fn make(&mut self, resource: &Resource, stop: &AtomicBool) -> anyhow::Result<Made> {
         let size = resource.size.map_or(0, |size| size.0);
         let directory = Path::new(resource.directory.as_deref().unwrap_or("/var/tmp"));
         match resource.kind {
             ResourceKind::Loop => {
                 let file = tempfile::tempfile_in(directory)
                     .with_context(|| format!("cannot make a file in {}", directory.display()))?;
-                fill(&file, size, directory)?;
+                fill(&file, size, directory, stop)?;
                 let device = loop_device::LoopDevice::attach(&file)?;
                 let path = device.path().to_owned();
                 self.loops.push(device);
@@ -95,7 +96,7 @@ impl Resources {
                 self.ledger.note(&ledger::Entry::File(path.clone()))?;
                 let file = fs::File::create_new(&path)
                     .with_context(|| format!("cannot make {}", path.display()))?;
-                fill(&file, size, directory)?;
+                fill(&file, size, directory, stop)?;
                 Ok(Made::Path(path))
             }
             ResourceKind::Veth => veth::create(resource, &mut self.ledger),
@@ -174,11 +175,14 @@ impl Resources {
 
 /// Writes data to a file: holes would be read without reaching the disk, and zeroes may be
 /// compressed away. The data are a fixed pseudo-random sequence (SplitMix64, Steele et al. 2014).
-fn fill(file: &fs::File, size: u64, directory: &Path) -> anyhow::Result<()> {
+fn fill(file: &fs::File, size: u64, directory: &Path, stop: &AtomicBool) -> anyhow::Result<()> {
     let mut block = vec![0; 1 << 20];
     let mut state = 0u64;
     let mut done = 0;
     while done < size {
+        if stop.load(Ordering::Relaxed) {
+            bail!("stopped at {done} of {size} bytes");
+        }
         for word in block.chunks_exact_mut(8) {
             state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
             let mut z = state;

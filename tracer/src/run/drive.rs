@@ -4,11 +4,15 @@
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     agent::{
@@ -25,7 +29,7 @@ use crate::{
     },
     scenario::{
         Scenario,
-        types::{Mode, Workload},
+        types::{Mode, Resource, Workload},
     },
 };
 
@@ -49,6 +53,30 @@ pub struct Options {
     pub started: String,
 }
 
+/// Signals that end a run in order. They are taken from the beginning, so that none can end the
+/// process with something left behind.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn take() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for one; says what it was.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "interrupted by SIGINT",
+            _ = self.terminate.recv() => "ended by SIGTERM",
+        }
+    }
+}
+
 /// Runs a scenario. The run directory is written whatever happens; its state tells how it ended.
 ///
 /// # Errors
@@ -58,28 +86,66 @@ pub async fn drive(
     text: &str,
     options: &Options,
 ) -> anyhow::Result<RunDirectory> {
-    // Signals are taken from here on, so that none can end the process with something left behind.
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut signals = Signals::take()?;
     let directory = RunDirectory::create(&options.out, text, options.started.clone())?;
-    let resources = Resources::create(&scenario.resource)?;
-    let mut session = Session::start(scenario, &resources, &directory, &options.exe).await?;
-    let outcome = tokio::select! {
-        outcome = session.measure() => outcome,
-        _ = interrupt.recv() => Err(anyhow!("interrupted by SIGINT")),
-        _ = terminate.recv() => Err(anyhow!("ended by SIGTERM")),
+    let outcome = run(scenario, &directory, &options.exe, &mut signals).await;
+    let state = match &outcome {
+        Ok(state) => state.clone(),
+        Err(error) => State::Partial(format!("nothing was measured: {error:#}")),
     };
-    let ended = session.end(outcome.is_err()).await;
-    let removed = resources.remove();
-    let problem = [outcome, ended, removed].into_iter().find_map(Result::err);
-    let state = problem.map_or(State::Complete, |error| {
-        State::Partial(format!("{error:#}"))
-    });
     // On a full disk this fails, too: then the manifest goes on saying `running`, which means partial.
     if let Err(error) = directory.set_state(options.started.clone(), state) {
         tracing::error!("{error:#}");
     }
-    Ok(directory)
+    outcome.map(|_| directory)
+}
+
+async fn run(
+    scenario: &Scenario,
+    directory: &RunDirectory,
+    exe: &Path,
+    signals: &mut Signals,
+) -> anyhow::Result<State> {
+    let resources = match make(scenario.resource.clone(), signals).await? {
+        Ok(resources) => resources,
+        Err(signal) => return Ok(State::Partial(signal.into())),
+    };
+    let mut session = tokio::select! {
+        session = Session::start(scenario, &resources, directory, exe) => session?,
+        signal = signals.next() => return Ok(State::Partial(signal.into())),
+    };
+    let outcome = tokio::select! {
+        outcome = session.measure() => outcome,
+        signal = signals.next() => Err(anyhow!(signal)),
+    };
+    let ended = session.end(outcome.is_err()).await;
+    let removed = resources.remove();
+    let problem = [outcome, ended, removed].into_iter().find_map(Result::err);
+    Ok(problem.map_or(State::Complete, |error| {
+        State::Partial(format!("{error:#}"))
+    }))
+}
+
+/// Makes the resources; or says which signal came meanwhile. A thread makes them, since a large file
+/// takes its time.
+async fn make(
+    resources: Vec<Resource>,
+    signals: &mut Signals,
+) -> anyhow::Result<Result<Resources, &'static str>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut thread = tokio::task::spawn_blocking({
+        let stop = Arc::clone(&stop);
+        move || Resources::create(&resources, &stop)
+    });
+    tokio::select! {
+        made = &mut thread => made?.map(Ok),
+        signal = signals.next() => {
+            stop.store(true, Ordering::Relaxed);
+            // What was made by now is removed when it is dropped here.
+            drop(thread.await);
+            Ok(Err(signal))
+        }
+    }
 }
 
 /// A domain being traced.
