@@ -257,7 +257,7 @@ fn components(stages: &[StageFigures], requests: u64) -> Vec<ComponentFigures> {
             share_of_mean: 0.0,
             share_of_variance: 0.0,
         });
-        entry.sum_ns += stage.figures.sum_ns;
+        entry.sum_ns = entry.sum_ns.saturating_add(stage.figures.sum_ns);
         entry.mean_ns = entry.sum_ns as f64 / requests.max(1) as f64;
         entry.share_of_mean += stage.figures.share_of_mean;
         entry.share_of_variance += stage.figures.share_of_variance;

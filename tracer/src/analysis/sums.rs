@@ -49,8 +49,9 @@ impl Sums {
     pub fn add(&mut self, time: u64, total: u64) {
         self.count += 1;
         self.sum += u128::from(time);
-        self.square += u128::from(time) * u128::from(time);
-        self.product += u128::from(time) * u128::from(total);
+        let (wide, total) = (u128::from(time), u128::from(total));
+        self.square = self.square.saturating_add(wide * wide);
+        self.product = self.product.saturating_add(wide * total);
         self.max = self.max.max(time);
         // An hour is more than any request takes; the histogram's memory stays bounded by it.
         let _ = self.histogram.record(time.min(3_600_000_000_000));
@@ -93,7 +94,9 @@ impl Sums {
             return 0.0;
         }
         let n = u128::from(self.count);
-        let spread = (n * self.square).saturating_sub(self.sum * self.sum);
+        let spread = n
+            .saturating_mul(self.square)
+            .saturating_sub(self.sum.saturating_mul(self.sum));
         spread as f64 / (self.count as f64).powi(2)
     }
 

@@ -23,9 +23,10 @@ use crate::{
         threshold,
     },
     clock,
-    probe::snapshot::{GroupCount, Snapshot, StageCount},
+    probe::snapshot::Snapshot,
     run::{
-        directory::{DomainStart, IterationRecord, RunDirectory, State},
+        directory::{DomainStart, IterationRecord, RunDirectory, State, records_name},
+        growth::{grow, kernel_groups},
         interrupts,
     },
     scenario::Scenario,
@@ -156,11 +157,15 @@ fn add_domain(
                 &mut builder,
                 &mut domain,
             );
+        })
+        .with_context(|| {
+            let name = records_name(&start.name);
+            format!("{} is damaged", directory.path().join(name).display())
         })?;
     }
     if start.request.aggregate {
         for (key, group) in kernel_groups(iterations) {
-            domain.spans += group.count;
+            domain.spans = domain.spans.saturating_add(group.count);
             let device = start
                 .request
                 .devices
@@ -241,18 +246,18 @@ fn read_records(file: File, mut each: impl FnMut(&Record)) -> anyhow::Result<()>
         // No record is as long: what is left is not one.
         anyhow::ensure!(
             buffer.len() < size_of::<Record>(),
-            "the file of records is damaged"
+            "what stands there is not a record"
         );
     }
 }
 
 /// The kernel side's counters over the measured windows.
 fn counters(iterations: &[IterationRecord]) -> BTreeMap<String, u64> {
-    let mut sums = BTreeMap::new();
+    let mut sums: BTreeMap<String, u64> = BTreeMap::new();
     for iteration in iterations {
         for (name, after) in &iteration.after.counters {
             let before = iteration.before.counters.get(name).copied().unwrap_or(0);
-            *sums.entry(name.clone()).or_default() += after.saturating_sub(before);
+            grow(sums.entry(name.clone()).or_default(), *after, before);
         }
     }
     sums
@@ -264,12 +269,15 @@ fn finish_domain(domain: &mut DomainReport, start: &DomainStart, iterations: &[I
         .iter()
         .filter(|counter| counter.is_loss())
         .map(counted)
-        .sum();
-    domain.lost = lost_in_kernel + domain.disordered + domain.incomplete;
-    domain.lost_share = domain.lost as f64 / (domain.spans + domain.lost).max(1) as f64;
+        .fold(0, u64::saturating_add);
+    domain.lost = lost_in_kernel.saturating_add(domain.disordered + domain.incomplete);
+    domain.lost_share = domain.lost as f64 / domain.spans.saturating_add(domain.lost).max(1) as f64;
     let programs = costs(iterations);
-    let (bpf_runs, bpf_run_ns) = programs.iter().fold((0, 0), |sum, program| {
-        (sum.0 + program.runs, sum.1 + program.run_ns)
+    let (bpf_runs, bpf_run_ns) = programs.iter().fold((0u64, 0u64), |sum, program| {
+        (
+            sum.0.saturating_add(program.runs),
+            sum.1.saturating_add(program.run_ns),
+        )
     });
     domain.cost = Cost {
         measured: start.request.measure_cost,
@@ -303,8 +311,8 @@ fn costs(iterations: &[IterationRecord]) -> Vec<ProgramFigures> {
                 .find(|before| before.name == after.name);
             let (runs, run_ns) = before.map_or((0, 0), |before| (before.runs, before.run_ns));
             let sum = sums.entry(&after.name).or_default();
-            sum.0 += after.runs.saturating_sub(runs);
-            sum.1 += after.run_ns.saturating_sub(run_ns);
+            grow(&mut sum.0, after.runs, runs);
+            grow(&mut sum.1, after.run_ns, run_ns);
         }
     }
     sums.into_iter()
@@ -317,69 +325,6 @@ fn costs(iterations: &[IterationRecord]) -> Vec<ProgramFigures> {
         .collect()
 }
 
-/// Aggregate mode's histograms over the measured windows, by device and operation. A longest time
-/// cannot be taken back to a window: it is the longest since the programs were attached.
-fn kernel_groups(iterations: &[IterationRecord]) -> BTreeMap<(u32, u8), GroupCount> {
-    let mut sums: BTreeMap<(u32, u8), GroupCount> = BTreeMap::new();
-    for iteration in iterations {
-        for after in &iteration.after.groups {
-            let key = (after.device, after.operation);
-            let none = GroupCount::default();
-            let before = iteration
-                .before
-                .groups
-                .iter()
-                .find(|before| (before.device, before.operation) == key)
-                .unwrap_or(&none);
-            add_group(sums.entry(key).or_default(), after, before);
-        }
-    }
-    sums.retain(|_, group| group.count != 0);
-    sums
-}
-
-fn add_group(sum: &mut GroupCount, after: &GroupCount, before: &GroupCount) {
-    (sum.device, sum.operation) = (after.device, after.operation);
-    sum.count += after.count - before.count.min(after.count);
-    sum.total_sum += after.total_sum - before.total_sum.min(after.total_sum);
-    sum.total_square += after.total_square - before.total_square.min(after.total_square);
-    sum.total_max = sum.total_max.max(after.total_max);
-    add_histogram(&mut sum.total_hist, &after.total_hist, &before.total_hist);
-    for after in &after.stages {
-        let none = StageCount::default();
-        let before = before
-            .stages
-            .iter()
-            .find(|before| before.pair == after.pair)
-            .unwrap_or(&none);
-        let position = sum.stages.iter().position(|stage| stage.pair == after.pair);
-        let index = position.unwrap_or_else(|| {
-            sum.stages.push(StageCount {
-                pair: after.pair,
-                ..StageCount::default()
-            });
-            sum.stages.len() - 1
-        });
-        let stage = &mut sum.stages[index];
-        stage.count += after.count - before.count.min(after.count);
-        stage.sum += after.sum - before.sum.min(after.sum);
-        stage.square += after.square - before.square.min(after.square);
-        stage.product += after.product - before.product.min(after.product);
-        stage.max = stage.max.max(after.max);
-        add_histogram(&mut stage.hist, &after.hist, &before.hist);
-    }
-}
-
-fn add_histogram(sum: &mut Vec<(u16, u64)>, after: &[(u16, u64)], before: &[(u16, u64)]) {
-    let before: BTreeMap<u16, u64> = before.iter().copied().collect();
-    let mut all: BTreeMap<u16, u64> = sum.iter().copied().collect();
-    for (slot, count) in after {
-        *all.entry(*slot).or_default() +=
-            count - before.get(slot).copied().unwrap_or(0).min(*count);
-    }
-    *sum = all.into_iter().filter(|(_, count)| *count != 0).collect();
-}
-
 /// What a reader must know first.
 fn warnings(report: &Report, scenario: &Scenario) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -390,7 +335,7 @@ fn warnings(report: &Report, scenario: &Scenario) -> Vec<String> {
                 "{}: {} of {} requests were lost ({:.1}%, more than {}%): the figures below are of the rest. Try a larger probes.ring_buffer or probes.in_flight.",
                 domain.name,
                 domain.lost,
-                domain.spans + domain.lost,
+                domain.spans.saturating_add(domain.lost),
                 domain.lost_share * 100.0,
                 scenario.probes.max_lost_percent
             ));

@@ -6,17 +6,21 @@ use std::collections::BTreeMap;
 use tracer_common::hist::lower_bound;
 
 use crate::{
-    analysis::document::InterruptFigures, probe::snapshot::IrqCount,
-    run::directory::IterationRecord,
+    analysis::document::InterruptFigures,
+    probe::snapshot::IrqCount,
+    run::{
+        directory::IterationRecord,
+        growth::{grow, grow_histogram},
+    },
 };
 
 /// The largest value of the slot that holds a quantile.
 fn quantile(histogram: &BTreeMap<u16, u64>, q: f64) -> u64 {
-    let total: u64 = histogram.values().sum();
+    let total = histogram.values().copied().fold(0, u64::saturating_add);
     let rank = (total as f64 * q).ceil().max(1.0) as u64;
-    let mut seen = 0;
+    let mut seen = 0u64;
     for (slot, count) in histogram {
-        seen += count;
+        seen = seen.saturating_add(*count);
         if seen >= rank {
             return lower_bound(usize::from(*slot) + 1).saturating_sub(1);
         }
@@ -36,33 +40,29 @@ struct Handler {
     distance_hist: BTreeMap<u16, u64>,
 }
 
-fn add_hist(sum: &mut BTreeMap<u16, u64>, after: &[(u16, u64)], before: &[(u16, u64)]) {
-    let before: BTreeMap<u16, u64> = before.iter().copied().collect();
-    for (slot, count) in after {
-        let grown = count.saturating_sub(before.get(slot).copied().unwrap_or(0));
-        if grown != 0 {
-            *sum.entry(*slot).or_default() += grown;
-        }
-    }
-}
-
 impl Handler {
     fn add(&mut self, after: &IrqCount, before: Option<&IrqCount>) {
         let none = IrqCount::default();
         let before = before.unwrap_or(&none);
-        self.count += after.count.saturating_sub(before.count);
-        self.time_sum += after.time_sum.saturating_sub(before.time_sum);
-        self.softirq_count += after.softirq_count.saturating_sub(before.softirq_count);
-        self.softirq_delay_sum += after
-            .softirq_delay_sum
-            .saturating_sub(before.softirq_delay_sum);
-        add_hist(&mut self.time_hist, &after.time_hist, &before.time_hist);
-        add_hist(
+        grow(&mut self.count, after.count, before.count);
+        grow(&mut self.time_sum, after.time_sum, before.time_sum);
+        grow(
+            &mut self.softirq_count,
+            after.softirq_count,
+            before.softirq_count,
+        );
+        grow(
+            &mut self.softirq_delay_sum,
+            after.softirq_delay_sum,
+            before.softirq_delay_sum,
+        );
+        grow_histogram(&mut self.time_hist, &after.time_hist, &before.time_hist);
+        grow_histogram(
             &mut self.delay_hist,
             &after.softirq_delay_hist,
             &before.softirq_delay_hist,
         );
-        add_hist(
+        grow_histogram(
             &mut self.distance_hist,
             &after.distance_hist,
             &before.distance_hist,
@@ -74,13 +74,12 @@ impl Handler {
 /// counts, so that an arrival in between is known to be one: the least and the most that fit.
 fn proc_counts(iterations: &[IterationRecord], irq: u32) -> (u64, u64) {
     let at = |counts: &BTreeMap<u32, u64>| counts.get(&irq).copied().unwrap_or(0);
-    iterations.iter().fold((0, 0), |(least, most), iteration| {
-        let (before, after) = (&iteration.before, &iteration.after);
-        (
-            least + at(&after.proc_before).saturating_sub(at(&before.proc_after)),
-            most + at(&after.proc_after).saturating_sub(at(&before.proc_before)),
-        )
-    })
+    let (mut least, mut most) = (0, 0);
+    for IterationRecord { before, after, .. } in iterations {
+        grow(&mut least, at(&after.proc_before), at(&before.proc_after));
+        grow(&mut most, at(&after.proc_after), at(&before.proc_before));
+    }
+    (least, most)
 }
 
 /// Figures of every handler that was called in the measured iterations.

@@ -3,6 +3,7 @@
 pub mod analyse;
 pub mod directory;
 pub mod drive;
+mod growth;
 mod interrupts;
 mod workload;
 
