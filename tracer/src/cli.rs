@@ -9,8 +9,9 @@ use crate::report::Format;
 
 /// Says where the latency of disk and network I/O goes, step by step.
 ///
-/// Exit codes: 0 well; 1 a threshold was exceeded; 2 the run is partial, or too much of it was lost;
-/// 3 wrong usage, or the environment does not allow it.
+/// Exit codes: 0 well; 1 a threshold was exceeded, or `check-env` found the machine other than wanted;
+/// 2 the run is partial, or too much of it was lost; 3 wrong usage, or the environment does not allow
+/// it (`probes`: a datapath cannot be traced).
 #[derive(Debug, Parser)]
 #[command(name = "tracer", version, arg_required_else_help = true)]
 pub struct Cli {

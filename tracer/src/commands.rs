@@ -25,7 +25,7 @@ use crate::{
 
 /// Exit code: all is well.
 pub const WELL: u8 = 0;
-/// Exit code: a threshold was exceeded.
+/// Exit code: a threshold was exceeded, or the machine is other than the scenario wants.
 pub const EXCEEDED: u8 = 1;
 /// Exit code: the run is partial, or too much of it was lost.
 pub const PARTIAL: u8 = 2;
