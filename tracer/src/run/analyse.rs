@@ -164,17 +164,9 @@ fn add_domain(
         })?;
     }
     if start.request.aggregate {
-        for (key, group) in kernel_groups(iterations) {
-            domain.spans = domain.spans.saturating_add(group.count);
-            let device = start
-                .request
-                .devices
-                .get(key.0 as usize)
-                .copied()
-                .unwrap_or(0);
-            let datapath = datapaths.of(Kind::Disk).unwrap_or("disk/native");
-            builder.add_kernel_group(datapath, device, &group);
-        }
+        let datapath = datapaths.of(Kind::Disk).unwrap_or("disk/native");
+        let counted = add_kernel_groups(&mut builder, datapath, start, iterations);
+        domain.spans = domain.spans.saturating_add(counted);
     }
     finish_domain(&mut domain, start, iterations);
     let names = Names {
@@ -189,6 +181,23 @@ fn add_domain(
     report.breakdowns.extend(builder.finish(&names));
     report.domains.push(domain);
     Ok(())
+}
+
+/// The kernel's own histograms, of aggregate mode; returns how many requests they hold.
+fn add_kernel_groups(
+    builder: &mut BreakdownBuilder,
+    datapath: &'static str,
+    start: &DomainStart,
+    iterations: &[IterationRecord],
+) -> u64 {
+    let devices = &start.request.devices;
+    kernel_groups(iterations)
+        .into_iter()
+        .fold(0, |spans: u64, (key, group)| {
+            let device = devices.get(key.0 as usize).copied().unwrap_or(0);
+            builder.add_kernel_group(datapath, device, &group);
+            spans.saturating_add(group.count)
+        })
 }
 
 /// One record: into the breakdown, or counted by why not.
