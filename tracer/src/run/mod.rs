@@ -5,6 +5,7 @@ pub mod directory;
 pub mod drive;
 mod growth;
 mod interrupts;
+mod request;
 mod workload;
 
 pub use analyse::analyse;
