@@ -17,7 +17,7 @@ use std::{
 use proptest::{
     prelude::*,
     sample::Index,
-    test_runner::{Config, TestRunner},
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use support::{alone, disk, may_trace, run};
 use tracer::{
@@ -130,11 +130,14 @@ fn a_damaged_run_is_reported_or_refused() {
         run(folder.path(), &text);
         let whole = folder.path().join("run");
         report_of_damaged(&whole, &[]).unwrap();
-        let mut runner = TestRunner::new(Config {
-            cases: 400,
+        let config = Config {
+            cases: 1500,
             failure_persistence: None,
             ..Config::default()
-        });
+        };
+        // The same damages every time.
+        let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let mut runner = TestRunner::new_with_rng(config, random);
         let damages = prop::collection::vec((any::<Index>(), damage()), 1..4);
         runner
             .run(&damages, |damages| {

@@ -50,24 +50,24 @@ fn words(stage: &StageFigures) -> String {
 fn slow_stage(total: &Sums, stages: &[StageFigures], slowest: &[SlowSpan]) -> Option<String> {
     let p99 = total.histogram.value_at_quantile(0.99);
     let slow: Vec<&SlowSpan> = slowest.iter().filter(|span| span.total_ns >= p99).collect();
-    let mut sums: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    let mut sums: BTreeMap<(&str, &str), f64> = BTreeMap::new();
     for pair in slow.iter().flat_map(|span| span.points.windows(2)) {
         *sums
             .entry((pair[0].0.as_str(), pair[1].0.as_str()))
-            .or_default() += pair[1].1 - pair[0].1;
+            .or_default() += (pair[1].1 - pair[0].1) as f64;
     }
     let count = slow.len().max(1) as f64;
     let growth = |stage: &StageFigures| {
         let slow = sums
             .get(&(stage.from.as_str(), stage.to.as_str()))
             .copied()
-            .unwrap_or(0);
-        slow as f64 / count - stage.figures.sum_ns as f64 / total.count.max(1) as f64
+            .unwrap_or(0.0);
+        slow / count - stage.figures.sum_ns as f64 / total.count.max(1) as f64
     };
     let stage = stages
         .iter()
         .max_by(|a, b| growth(a).total_cmp(&growth(b)))?;
-    let longer = slow.iter().map(|span| span.total_ns).sum::<u64>() as f64 / count - total.mean();
+    let longer = slow.iter().map(|span| span.total_ns as f64).sum::<f64>() / count - total.mean();
     if slow.is_empty() || longer <= 0.0 || growth(stage) < LEAST_SHARE * longer {
         return None;
     }

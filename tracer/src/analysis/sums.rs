@@ -72,7 +72,8 @@ impl Sums {
             let low = lower_bound(usize::from(*slot));
             let high = lower_bound(usize::from(*slot) + 1).max(low + 1) - 1;
             let middle = low.midpoint(high).min(stage.max.max(low));
-            let _ = sums.histogram.record_n(middle, *count);
+            // The histogram adds its slots up without a look at overflow.
+            let _ = sums.histogram.record_n(middle, (*count).min(1 << 47));
         }
         sums
     }

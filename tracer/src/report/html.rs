@@ -188,7 +188,7 @@ fn write_span(
     write!(
         out,
         "</div><span class=\"quiet\">iteration {}, {}, {} bytes {}</span></div>",
-        span.iteration + 1,
+        span.iteration.saturating_add(1),
         escape(&span.position),
         span.bytes,
         escape(&span.flags.join(" "))

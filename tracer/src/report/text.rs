@@ -174,7 +174,7 @@ fn write_slowest(out: &mut String, breakdown: &Breakdown) -> std::fmt::Result {
             out,
             "    {:>9}  iteration {}, {}, {} bytes, thread {}{flags}: {} → {}",
             time(span.total_ns as f64),
-            span.iteration + 1,
+            span.iteration.saturating_add(1),
             span.position,
             span.bytes,
             span.tid,
@@ -204,7 +204,7 @@ fn write_iterations(out: &mut String, report: &Report) -> std::fmt::Result {
         let seconds = iteration.duration_ns as f64 / 1e9;
         let mut line = format!(
             "  {:>4} {:>9}",
-            iteration.index + 1,
+            iteration.index.saturating_add(1),
             time(iteration.duration_ns as f64)
         );
         if iteration.bytes > 0 && seconds > 0.0 {

@@ -136,15 +136,7 @@ fn add_domain(
         counters: counters(iterations),
         ..DomainReport::default()
     };
-    let windows: Vec<(u64, u64)> = iterations
-        .iter()
-        .map(|iteration| {
-            (
-                iteration.load.start_monotonic_ns,
-                iteration.load.end_monotonic_ns,
-            )
-        })
-        .collect();
+    let windows = windows(iterations);
     if let Some(file) = directory.records(&start.name)? {
         domain.cost.record_bytes = file.metadata()?.len();
         read_records(file, |record| {
@@ -198,6 +190,14 @@ fn add_kernel_groups(
             builder.add_kernel_group(datapath, device, &group);
             spans.saturating_add(group.count)
         })
+}
+
+/// Beginning and end of each measured load.
+fn windows(iterations: &[IterationRecord]) -> Vec<(u64, u64)> {
+    let loads = iterations.iter().map(|iteration| &iteration.load);
+    loads
+        .map(|load| (load.start_monotonic_ns, load.end_monotonic_ns))
+        .collect()
 }
 
 /// One record: into the breakdown, or counted by why not.
