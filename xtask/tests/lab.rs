@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -265,11 +266,16 @@ fn second_up_is_the_same_lab_and_another_configuration_is_refused() {
 #[test]
 fn destroyed_guest_ends_its_commands_and_can_come_again() {
     let _turn = shared();
-    let waiting = command(&["exec", "--name", SHARED, "A", "--", "sleep 300"])
+    let script = "echo started; sleep 3000";
+    let mut waiting = command(&["exec", "--name", SHARED, "A", "--", script])
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    thread::sleep(Duration::from_secs(5));
+    let mut first = [0; 8];
+    let stdout = waiting.stdout.as_mut().unwrap();
+    stdout.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"started\n");
     printed("dom0", "xl destroy A");
     let output = waiting.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(97), "{}", text(&output));
@@ -279,7 +285,7 @@ fn destroyed_guest_ends_its_commands_and_can_come_again() {
     let start = Instant::now();
     while !exec("A", "true").status.success() {
         assert!(
-            start.elapsed() < Duration::from_secs(120),
+            start.elapsed() < Duration::from_secs(900),
             "A does not come"
         );
         thread::sleep(Duration::from_secs(1));

@@ -14,6 +14,15 @@ pub(super) fn render(report: &Report) -> anyhow::Result<Vec<u8>> {
     {
         bail!("there is nothing to draw: the run has no spans");
     }
+    let times = report
+        .breakdowns
+        .iter()
+        .flat_map(|breakdown| &breakdown.stages)
+        .map(|stage| stage.figures.sum_ns);
+    // inferno adds them up in 64 bits; only a damaged recording has centuries to show.
+    if times.map(u128::from).sum::<u128>() > u128::from(u64::MAX) {
+        bail!("there is nothing to draw: the times of the spans add up to over 500 years");
+    }
     let mut options = Options::default();
     options.title = format!("{}: where the time of all requests passed", report.scenario);
     options.count_name = "ns".into();

@@ -237,17 +237,24 @@ impl RunDirectory {
     /// The measured iterations; a last line that was cut is left out.
     ///
     /// # Errors
-    /// If they cannot be read.
+    /// If they cannot be read, or a line before that is damaged.
     pub fn iterations(&self) -> anyhow::Result<Vec<IterationRecord>> {
         let text = match fs::read_to_string(self.path.join("iterations.jsonl")) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error).context("cannot read iterations.jsonl"),
         };
-        Ok(text
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _cut)| whole);
+        whole
             .lines()
-            .map_while(|line| serde_json::from_str(line).ok())
-            .collect())
+            .enumerate()
+            .map(|(index, line)| {
+                serde_json::from_str(line).with_context(|| {
+                    let file = self.path.join("iterations.jsonl");
+                    format!("{}, line {}, is damaged", file.display(), index + 1)
+                })
+            })
+            .collect()
     }
 
     /// The file of a domain's records, to add to.
