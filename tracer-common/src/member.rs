@@ -44,6 +44,8 @@ members! {
     BioSize = "bio"."bi_iter.bi_size",
     /// The next bio of a request.
     BioNext = "bio"."bi_next",
+    /// What a bio's owner keeps in it.
+    BioPrivate = "bio"."bi_private",
     /// The status of a bio.
     BioStatus = "bio"."bi_status",
     /// The `dev_t` of a block device.
@@ -78,6 +80,31 @@ members! {
     SockReceiveQueueTail = "sock"."sk_receive_queue.prev",
     /// The IP protocol of a socket.
     SockProtocol = "sock"."sk_protocol",
+    /// The ring of blkback that a request came from.
+    PendingRing = "pending_req"."ring",
+    /// The id that the guest gave its request.
+    PendingId = "pending_req"."id",
+    /// The virtual disk of one of blkback's rings.
+    RingBlkif = "xen_blkif_ring"."blkif",
+    /// The guest of a virtual disk.
+    BlkifDomid = "xen_blkif"."domid",
+    /// The number of a virtual disk in its guest.
+    BlkifHandle = "xen_blkif"."handle",
+}
+
+impl Member {
+    /// The module whose types have the struct; none: the kernel's own.
+    #[must_use]
+    pub const fn module(self) -> Option<&'static str> {
+        match self {
+            Self::PendingRing
+            | Self::PendingId
+            | Self::RingBlkif
+            | Self::BlkifDomid
+            | Self::BlkifHandle => Some("xen_blkback"),
+            _ => None,
+        }
+    }
 }
 
 /// Marks a member that this kernel does not have.

@@ -17,6 +17,18 @@ pub enum Point {
     BlkIssue,
     /// blkfront has put the request on its ring; its backend may have been told.
     BlkfrontPush,
+    /// blkback's interrupt handler starts: its guest has told it of requests on the ring.
+    BlkbackInterrupt,
+    /// blkback's thread gets a CPU to look at the ring.
+    BlkbackRun,
+    /// blkback has taken the request from the ring and begins to map the guest's pages.
+    BlkbackConsume,
+    /// blkback hands the request's first bio to Dom0's block layer.
+    BlkbackSubmit,
+    /// Dom0's block layer tells blkback that the request's last bio has ended.
+    BlkbackComplete,
+    /// blkback puts the response on the ring.
+    BlkbackResponse,
     /// Xen's event channel upcall that brings the interrupt starts.
     EvtchnUpcall,
     /// The hard interrupt handler that answers the request starts.
@@ -55,13 +67,19 @@ pub enum Point {
 
 impl Point {
     /// Every point, in the order of the discriminants.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 29] = [
         Self::BlkQueue,
         Self::BlkGetrq,
         Self::BlkInsert,
         Self::BlkRequeue,
         Self::BlkIssue,
         Self::BlkfrontPush,
+        Self::BlkbackInterrupt,
+        Self::BlkbackRun,
+        Self::BlkbackConsume,
+        Self::BlkbackSubmit,
+        Self::BlkbackComplete,
+        Self::BlkbackResponse,
         Self::EvtchnUpcall,
         Self::IrqEntry,
         Self::SoftirqEntry,
@@ -91,6 +109,12 @@ impl Point {
             Self::BlkRequeue => "blk.requeue",
             Self::BlkIssue => "blk.issue",
             Self::BlkfrontPush => "blkfront.push",
+            Self::BlkbackInterrupt => "blkback.interrupt",
+            Self::BlkbackRun => "blkback.run",
+            Self::BlkbackConsume => "blkback.consume",
+            Self::BlkbackSubmit => "blkback.submit",
+            Self::BlkbackComplete => "blkback.complete",
+            Self::BlkbackResponse => "blkback.response",
             Self::EvtchnUpcall => "evtchn.upcall",
             Self::IrqEntry => "irq.entry",
             Self::SoftirqEntry => "softirq.entry",
@@ -122,11 +146,13 @@ pub enum Kind {
     NetTx = 2,
     /// A packet on its way in.
     NetRx = 3,
+    /// A request of a guest's virtual disk, in the domain of its backend.
+    Blkback = 4,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Disk, Self::NetTx, Self::NetRx];
+    pub const ALL: [Self; 4] = [Self::Disk, Self::NetTx, Self::NetRx, Self::Blkback];
 
     /// The kind with this number, if there is one.
     #[must_use]
@@ -135,6 +161,7 @@ impl Kind {
             1 => Some(Self::Disk),
             2 => Some(Self::NetTx),
             3 => Some(Self::NetRx),
+            4 => Some(Self::Blkback),
             _ => None,
         }
     }
@@ -181,6 +208,19 @@ impl Kind {
                 SockReady,
                 SchedWaking,
                 SchedSwitch,
+            ],
+            Self::Blkback => &[
+                EvtchnUpcall,
+                BlkbackInterrupt,
+                BlkbackRun,
+                BlkbackConsume,
+                BlkbackSubmit,
+                BlkIssue,
+                IrqEntry,
+                SoftirqEntry,
+                BlkComplete,
+                BlkbackComplete,
+                BlkbackResponse,
             ],
         }
     }

@@ -18,8 +18,10 @@ pub struct Record {
     /// A set of [`flag`]s.
     pub flags: u16,
     /// Disk: the kernel's internal `dev_t` (major << 20 | minor). Network: the interface index.
+    /// Blkback: the virtual disk (see [`vbd`]).
     pub dev: u32,
     /// What identifies the request while it is in flight; unique among the requests in flight only.
+    /// Blkback: the id on the ring.
     pub key: u64,
     /// Disk: the first sector, in units of 512 bytes. Network: the flow (see [`flow`]).
     pub position: u64,
@@ -198,6 +200,30 @@ pub mod flag {
     ];
 }
 
+/// A guest's virtual disk in [`Record::dev`]: its domain, and its number as in xenstore
+/// (docs/misc/xen-virtual-device-numbering in Xen's sources).
+pub mod vbd {
+    /// In a virtual device's number: an extended one.
+    const EXTENDED: u32 = 1 << 28;
+
+    /// Packs domain (15 bits; Xen has fewer domains) and number (16 bits of it, and whether it is
+    /// extended).
+    #[inline(always)]
+    #[must_use]
+    pub const fn pack(domid: u16, number: u32) -> u32 {
+        ((number & EXTENDED) << 3) | ((domid as u32 & 0x7fff) << 16) | (number & 0xffff)
+    }
+
+    /// The twin of [`pack`]: `(domid, number)`.
+    #[must_use]
+    pub const fn unpack(dev: u32) -> (u16, u32) {
+        (
+            ((dev >> 16) & 0x7fff) as u16,
+            ((dev >> 3) & EXTENDED) | (dev & 0xffff),
+        )
+    }
+}
+
 /// The flow of a packet in [`Record::position`]: source port, destination port, and 32 bits that
 /// tell packets of one flow apart (TCP: the sequence number; UDP: the IP id).
 pub mod flow {
@@ -264,6 +290,12 @@ mod tests {
             if let Some((_, len)) = Record::decode(&bytes) {
                 prop_assert!(len <= bytes.len());
             }
+        }
+
+        #[test]
+        fn vbd_round_trips(domid in 0u16..0x7ff0, disk in 0u32..256, extended in any::<bool>()) {
+            let number = if extended { 1 << 28 | disk << 8 } else { 202 << 8 | (disk & 15) << 4 };
+            prop_assert_eq!(vbd::unpack(vbd::pack(domid, number)), (domid, number));
         }
 
         #[test]

@@ -57,6 +57,8 @@ pub struct Cpu {
     pub poll_at: u64,
     /// Start of the last event channel upcall; 0 without Xen.
     pub upcall_at: u64,
+    /// When this CPU last went to another task.
+    pub switched_at: u64,
     /// The block request that was issued last, and when.
     pub issued: Handle,
     pub issued_at: u64,

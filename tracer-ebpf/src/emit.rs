@@ -54,6 +54,15 @@ pub fn aggregate_disk(slot: &mut Slot) {
     }
 }
 
+/// Ends a request of a guest's virtual disk, in its backend.
+#[inline(always)]
+pub fn blkback(slot: &mut Slot) {
+    // SAFETY: the helper has no preconditions.
+    slot.record.cpu_end = unsafe { bpf_get_smp_processor_id() } as u16;
+    output::<{ Record::len(Kind::Blkback) }>(&slot.record);
+    slots::free(slot);
+}
+
 /// Ends a packet on its way out.
 #[inline(always)]
 pub fn net_tx(slot: &mut Slot) {

@@ -1,6 +1,6 @@
 //! The only reads of kernel structs, by offsets that user space found in BTF.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel};
 use tracer_common::{
     hist::{SLOTS, slot},
     member::{MISSING, Member, TABLE_LEN},
@@ -49,6 +49,15 @@ pub fn read<T: Copy>(object: Object, member: Member) -> T {
     // SAFETY: the verifier checks the offset against the object's BTF type and makes a fault read
     // as zero.
     unsafe { core::ptr::read_volatile(address_of(object, member).cast::<T>()) }
+}
+
+/// A member's value, of an object that the verifier knows nothing of: a function's argument, a pointer
+/// read from one. `T` must be of the member's size.
+#[inline(always)]
+pub fn read_unknown<T: Copy>(object: u64, member: Member) -> Option<T> {
+    let address = object.wrapping_add(offset(member) as u64);
+    // SAFETY: the helper reads from any address, or fails.
+    unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
 }
 
 /// A number that tells live kernel objects apart.

@@ -7,6 +7,7 @@
 #![feature(asm_experimental_arch)]
 
 mod aggregate;
+mod blkback;
 mod block;
 mod cpu;
 mod emit;

@@ -19,7 +19,7 @@ use crate::{
         jitter,
         sums::Sums,
     },
-    datapath::Component,
+    datapath::{self, Component, vbd_name},
     probe::snapshot::{GroupCount, StageCount},
     span::Span,
 };
@@ -165,11 +165,8 @@ fn keep_slow(heap: &mut BinaryHeap<Slow>, keep: usize, span: &Span, total: u64) 
 }
 
 fn points_of(datapath: &str) -> &'static [Point] {
-    match datapath.split('/').next() {
-        Some("net-tx") => Kind::NetTx.points(),
-        Some("net-rx") => Kind::NetRx.points(),
-        _ => Kind::Disk.points(),
-    }
+    let kind = datapath::datapath(datapath).and_then(|path| path.kind);
+    kind.unwrap_or(Kind::Disk).points()
 }
 
 /// What the number of an operation means (`REQ_OP_*` of include/linux/blk_types.h; IP protocols).
@@ -210,9 +207,13 @@ impl Group {
         } else {
             &names.devices
         };
-        let device = table.get(&key.device).cloned().unwrap_or_else(|| {
+        let is_backend = points_of(key.datapath) == Kind::Blkback.points();
+        let named = table.get(&key.device).filter(|_| !is_backend);
+        let device = named.cloned().unwrap_or_else(|| {
             if is_net {
                 format!("if{}", key.device)
+            } else if is_backend {
+                vbd_name(key.device)
             } else {
                 format!("{}:{}", key.device >> 20, key.device & 0xf_ffff)
             }

@@ -5,7 +5,7 @@ pub mod table;
 mod xen;
 
 pub use table::{DATAPATHS, Datapath, datapath};
-use tracer_common::point::Point;
+use tracer_common::{point::Point, record::vbd};
 
 /// Whose time a stage is.
 #[derive(
@@ -39,7 +39,8 @@ pub enum Component {
     Driver,
     /// A paravirtual frontend's way to its ring.
     Ring,
-    /// A paravirtual device's other side, as its guest sees it: Dom0 and the device.
+    /// A paravirtual device's other side. As its guest sees it: all of Dom0 and the device; in Dom0:
+    /// the backend driver's own part.
     Backend,
     /// Xen's event channel: from the upcall to the interrupt's handler.
     EventChannel,
@@ -64,6 +65,31 @@ impl Component {
     }
 }
 
+/// A guest's virtual disk, as people name it: `A xvda` has domain and number.
+#[must_use]
+pub fn vbd_name(dev: u32) -> String {
+    // docs/misc/xen-virtual-device-numbering of Xen: 202 << 8 | disk << 4 | partition, or
+    // 1 << 28 | disk << 8 | partition.
+    let (domid, number) = vbd::unpack(dev);
+    let (disk, partition) = if number >> 28 == 1 {
+        (number >> 8 & 0xff, number & 0xff)
+    } else if number >> 8 == 202 {
+        (number >> 4 & 0xf, number & 0xf)
+    } else {
+        return format!("domain {domid} vbd {number}");
+    };
+    let letter = |digit: u32| char::from(b'a' + u8::try_from(digit % 26).unwrap_or(0));
+    let mut name = format!("domain {domid} xvd");
+    if disk >= 26 {
+        name.push(letter(disk / 26 - 1));
+    }
+    name.push(letter(disk));
+    if partition != 0 {
+        name += &partition.to_string();
+    }
+    name
+}
+
 /// Whose time passes between two neighbouring points. blktrace's letter pair where there is one.
 #[must_use]
 pub fn stage(from: Point, to: Point) -> (Component, Option<&'static str>) {
@@ -79,6 +105,9 @@ pub fn stage(from: Point, to: Point) -> (Component, Option<&'static str>) {
         (BlkIssue, BlkComplete) => (Component::Device, Some("D2C")),
         (BlkIssue, BlkfrontPush) => (Component::Ring, None),
         (BlkfrontPush, _) => (Component::Backend, None),
+        (BlkbackInterrupt, BlkbackRun) => (Component::Scheduler, None),
+        (_, BlkbackConsume | BlkbackSubmit | BlkbackResponse) => (Component::Backend, None),
+        (_, BlkbackComplete) => (Component::BlockLayer, None),
         (EvtchnUpcall, _) => (Component::EventChannel, None),
         (BlkIssue | NetXmit | NetXmitDone, EvtchnUpcall) => (Component::Device, None),
         (BlkIssue, IrqEntry | SoftirqEntry) => (Component::Device, None),
@@ -103,5 +132,24 @@ pub fn stage(from: Point, to: Point) -> (Component, Option<&'static str>) {
         (_, NetifReceive) => (Component::NetworkStack, None),
         (_, SockReady) => (Component::NetworkStack, None),
         _ => (Component::Driver, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn virtual_disks_have_the_names_of_their_guests() {
+        for (number, name) in [
+            (51712, "domain 3 xvda"),
+            (51728, "domain 3 xvdb"),
+            (51713, "domain 3 xvda1"),
+            (1 << 28 | 25 << 8, "domain 3 xvdz"),
+            (1 << 28 | 26 << 8 | 2, "domain 3 xvdaa2"),
+            (768, "domain 3 vbd 768"),
+        ] {
+            assert_eq!(vbd_name(vbd::pack(3, number)), name);
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! Datapaths of a host's own devices, and the lists of probes that datapaths on Xen share with them.
 
-use tracer_common::{member::Member, point::Point};
+use tracer_common::{
+    member::Member,
+    point::{Kind, Point},
+};
 
 use crate::datapath::table::{Attach, Binding, Datapath, Intent, Probe, bind, tracepoint};
 
@@ -62,6 +65,7 @@ const SCHED_SWITCH: Probe = tracepoint(
 pub(super) const DISK_NATIVE: Datapath = Datapath {
     name: "disk/native",
     summary: "block requests: queue, getrq, insert, issue, interrupt, complete, reader wakes",
+    kind: Some(Kind::Disk),
     probes: &[DISK],
 };
 
@@ -191,6 +195,7 @@ pub(super) const DISK: &[Probe] = &[
 pub(super) const IRQ: Datapath = Datapath {
     name: "irq",
     summary: "interrupts: arrivals, handler times, delay to the soft interrupt",
+    kind: None,
     probes: &[INTERRUPTS],
 };
 
@@ -206,6 +211,7 @@ pub(super) const INTERRUPTS: &[Probe] = &[
 pub(super) const NET_TX_NATIVE: Datapath = Datapath {
     name: "net-tx/native",
     summary: "packets sent: socket call, stack, qdisc, driver, completion",
+    kind: Some(Kind::NetTx),
     probes: &[NET_TX],
 };
 
@@ -333,6 +339,7 @@ pub(super) const NET_TX: &[Probe] = &[
 pub(super) const NET_RX_NATIVE: Datapath = Datapath {
     name: "net-rx/native",
     summary: "packets received: interrupt, soft interrupt, poll, stack, socket, reader wakes",
+    kind: Some(Kind::NetRx),
     probes: &[NET_RX],
 };
 

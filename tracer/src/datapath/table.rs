@@ -1,7 +1,10 @@
 //! The tables: which program binds which trace point to what in the kernel. A new kernel's renamed
 //! symbol is one more row.
 
-use tracer_common::{member::Member, point::Point};
+use tracer_common::{
+    member::Member,
+    point::{Kind, Point},
+};
 
 use crate::datapath::{native, xen};
 
@@ -12,6 +15,8 @@ pub enum Attach {
     Tracepoint(&'static str, usize),
     /// The entry of a function of the kernel itself: BTF of modules is out of aya's reach.
     Fentry(&'static str),
+    /// The entry of a function, of a module too.
+    Kprobe(&'static str),
     /// The return of a function, of a module too.
     Kretprobe(&'static str),
 }
@@ -59,6 +64,8 @@ pub struct Datapath {
     pub name: &'static str,
     /// What it follows.
     pub summary: &'static str,
+    /// What its records are; none: it has none.
+    pub kind: Option<Kind>,
     /// The probes, in lists that datapaths share.
     pub probes: &'static [&'static [Probe]],
 }
@@ -102,6 +109,13 @@ macro_rules! bind {
             needs: &[$(Member::$member),*],
         }
     };
+    ($program:literal, kprobe $name:literal, [$($member:ident),*]) => {
+        Binding {
+            program: $program,
+            attach: Attach::Kprobe($name),
+            needs: &[$(Member::$member),*],
+        }
+    };
     ($program:literal, kretprobe $name:literal) => {
         Binding {
             program: $program,
@@ -119,6 +133,7 @@ pub const DATAPATHS: &[Datapath] = &[
     native::NET_RX_NATIVE,
     native::IRQ,
     xen::DISK_VBD,
+    xen::DISK_VBD_BACKEND,
     xen::DISK_PASSTHROUGH,
     xen::NET_TX_PASSTHROUGH,
     xen::NET_RX_PASSTHROUGH,

@@ -1,7 +1,10 @@
 //! Datapaths of a domain on Xen. Inside the domain they are the native ones, and the event channel
 //! that brings each interrupt; a virtual device's backend is one stage, seen from its guest.
 
-use tracer_common::point::Point;
+use tracer_common::{
+    member::Member,
+    point::{Kind, Point},
+};
 
 use crate::datapath::{
     native::{DISK, NET_RX, NET_TX},
@@ -41,17 +44,93 @@ const BLKFRONT: &[Probe] = &[tracepoint(
     &[bind!("blkfront_pushed", kretprobe "blkif_queue_rq")],
 )];
 
+const BLKBACK: &[Probe] = &[
+    tracepoint(
+        "blkback told of requests",
+        Some(Point::BlkbackInterrupt),
+        Intent::Optional,
+        false,
+        &[bind!("blkback_interrupt", kprobe "xen_blkif_be_int", [])],
+    ),
+    tracepoint(
+        "blkback's thread runs",
+        Some(Point::BlkbackRun),
+        Intent::Optional,
+        false,
+        &[bind!("blkback_run", "sched_switch" / 4, [])],
+    ),
+    tracepoint(
+        "request taken from the ring",
+        Some(Point::BlkbackConsume),
+        Intent::Required,
+        false,
+        &[
+            bind!("blkback_consume", kprobe "dispatch_rw_block_io", []),
+            bind!("blkback_consume", kprobe "xen_blkbk_map", []),
+        ],
+    ),
+    tracepoint(
+        "bio of a guest's request",
+        Some(Point::BlkbackSubmit),
+        Intent::Required,
+        false,
+        &[bind!(
+            "blkback_submit",
+            "block_bio_queue" / 1,
+            [
+                BioPrivate,
+                BioSize,
+                BioOpf,
+                BioSector,
+                PendingRing,
+                PendingId,
+                RingBlkif,
+                BlkifDomid,
+                BlkifHandle
+            ]
+        )],
+    ),
+    tracepoint(
+        "bio of a guest's request ends",
+        Some(Point::BlkbackComplete),
+        Intent::Optional,
+        false,
+        &[bind!(
+            "blkback_complete",
+            kprobe "end_block_io_op",
+            [BioPrivate, PendingRing, PendingId]
+        )],
+    ),
+    tracepoint(
+        "response on the ring",
+        Some(Point::BlkbackResponse),
+        Intent::Required,
+        false,
+        &[bind!("blkback_response", kprobe "make_response", [])],
+    ),
+];
+
 /// A guest's requests to a virtual disk.
 pub(super) const DISK_VBD: Datapath = Datapath {
     name: "disk/vbd",
     summary: "a guest's virtual disk: queue, issue, ring, backend as one stage, upcall, complete, reader wakes",
+    kind: Some(Kind::Disk),
     probes: &[DISK, BLKFRONT, UPCALL],
+};
+
+/// The same requests in the domain of their backend.
+pub(super) const DISK_VBD_BACKEND: Datapath = Datapath {
+    name: "disk/vbd-backend",
+    summary: "guests' virtual disks, in Dom0: upcall, blkback's interrupt and thread, consume, submit, Dom0's block layer, response",
+    kind: Some(Kind::Blkback),
+    probes: &[BLKBACK, DISK, UPCALL],
 };
 
 /// Requests to a disk behind a controller that is passed through; Dom0's own disks, too.
 pub(super) const DISK_PASSTHROUGH: Datapath = Datapath {
     name: "disk/passthrough",
     summary: "a passed-through disk, or Dom0's own: as disk/native, with the event channel upcall",
+    kind: Some(Kind::Disk),
     probes: &[DISK, UPCALL],
 };
 
@@ -59,6 +138,7 @@ pub(super) const DISK_PASSTHROUGH: Datapath = Datapath {
 pub(super) const NET_TX_PASSTHROUGH: Datapath = Datapath {
     name: "net-tx/passthrough",
     summary: "packets sent by a passed-through card: as net-tx/native, with the event channel upcall",
+    kind: Some(Kind::NetTx),
     probes: &[NET_TX, UPCALL],
 };
 
@@ -66,5 +146,6 @@ pub(super) const NET_TX_PASSTHROUGH: Datapath = Datapath {
 pub(super) const NET_RX_PASSTHROUGH: Datapath = Datapath {
     name: "net-rx/passthrough",
     summary: "packets received by a passed-through card: as net-rx/native, with the event channel upcall",
+    kind: Some(Kind::NetRx),
     probes: &[NET_RX, UPCALL],
 };

@@ -20,6 +20,9 @@ pub enum BtfError {
     /// This kernel has no such struct.
     #[error("this kernel has no struct {0}")]
     NoStruct(String),
+    /// The module that has the struct is not loaded, or has no type information.
+    #[error("this kernel has no types of module {0} (it is not loaded, or built in)")]
+    NoModule(String),
     /// The struct has no such member.
     #[error("this kernel's struct {0} has no member {1}")]
     NoMember(String, String),
@@ -51,6 +54,19 @@ impl Types {
     /// If it is missing or malformed.
     pub fn from_file(path: &Path) -> Result<Self, BtfError> {
         Btf::from_file(path)
+            .map(|btf| Self { btf })
+            .map_err(|source| BtfError::Unreadable {
+                path: path.display().to_string(),
+                source,
+            })
+    }
+
+    /// Reads a module's BTF file, which builds on the kernel's.
+    ///
+    /// # Errors
+    /// If it is missing or malformed.
+    pub fn of_module(&self, path: &Path) -> Result<Self, BtfError> {
+        Btf::from_split_file(path, &self.btf)
             .map(|btf| Self { btf })
             .map_err(|source| BtfError::Unreadable {
                 path: path.display().to_string(),

@@ -2,9 +2,12 @@
 //! its version is only ever printed.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
+
+use tracer_common::member::Member;
 
 use crate::platform::btf::{BtfError, Types};
 
@@ -14,6 +17,7 @@ pub struct Kernel {
     root: PathBuf,
     release: String,
     types: Types,
+    modules: Vec<(&'static str, Types)>,
     available_functions: Option<String>,
     has_kprobes: bool,
 }
@@ -28,7 +32,18 @@ impl Kernel {
         let read = |path: &str| fs::read_to_string(root.join(path)).ok();
         let available_functions = read("sys/kernel/tracing/available_filter_functions")
             .or_else(|| read("sys/kernel/debug/tracing/available_filter_functions"));
+        let modules = Member::ALL
+            .iter()
+            .filter_map(|member| member.module())
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .filter_map(|module| {
+                let path = root.join("sys/kernel/btf").join(module);
+                Some((module, types.of_module(&path).ok()?))
+            })
+            .collect();
         Ok(Self {
+            modules,
             release: read("proc/sys/kernel/osrelease")
                 .unwrap_or_default()
                 .trim()
@@ -57,6 +72,25 @@ impl Kernel {
     #[must_use]
     pub fn types(&self) -> &Types {
         &self.types
+    }
+
+    /// Byte offset of a member, by the types of the kernel or of its module. A driver that is built in
+    /// has its types in the kernel's.
+    ///
+    /// # Errors
+    /// If this kernel has no such member.
+    pub fn offset_of(&self, member: Member) -> Result<u32, BtfError> {
+        let loaded = member
+            .module()
+            .and_then(|module| self.modules.iter().find(|(name, _)| *name == module));
+        let types = loaded.map_or(&self.types, |(_, types)| types);
+        let found = types.offset_of(member.structure(), member.path());
+        match (found, member.module()) {
+            (Err(BtfError::NoStruct(_)), Some(module)) if loaded.is_none() => {
+                Err(BtfError::NoModule(module.into()))
+            }
+            (found, _) => found,
+        }
     }
 
     /// Whether a function can be attached to: it exists and ftrace may patch it. Without ftrace's

@@ -23,7 +23,7 @@ pub struct Planned {
     pub point: Option<String>,
     /// The eBPF program.
     pub program: String,
-    /// `tp_btf`, `fentry` or `kretprobe`.
+    /// `tp_btf`, `fentry`, `kprobe` or `kretprobe`.
     pub binding: String,
     /// The tracepoint or function.
     pub symbol: String,
@@ -102,6 +102,7 @@ fn planned(kernel: &Kernel, probe: &Probe, binding: &Binding) -> Planned {
     let (kind, symbol) = match binding.attach {
         Attach::Tracepoint(name, _) => ("tp_btf", name),
         Attach::Fentry(name) => ("fentry", name),
+        Attach::Kprobe(name) => ("kprobe", name),
         Attach::Kretprobe(name) => ("kretprobe", name),
     };
     Planned {
@@ -131,25 +132,20 @@ fn obstacle(kernel: &Kernel, binding: &Binding) -> Option<String> {
                 "this kernel has no traceable function {name} (inlined or not there)"
             ));
         }
-        Attach::Kretprobe(name) if !kernel.has_kprobes() => {
+        Attach::Kprobe(name) | Attach::Kretprobe(name) if !kernel.has_kprobes() => {
             return Some(format!("this kernel has no kprobes, for {name}"));
         }
-        Attach::Kretprobe(name) if !kernel.has_probeable_function(name) => {
+        Attach::Kprobe(name) | Attach::Kretprobe(name) if !kernel.has_probeable_function(name) => {
             return Some(format!(
                 "this kernel has no function {name} to probe (inlined, or its module is not loaded)"
             ));
         }
-        Attach::Fentry(_) | Attach::Kretprobe(_) => {}
+        Attach::Fentry(_) | Attach::Kprobe(_) | Attach::Kretprobe(_) => {}
     }
     binding
         .needs
         .iter()
-        .find_map(|member| {
-            kernel
-                .types()
-                .offset_of(member.structure(), member.path())
-                .err()
-        })
+        .find_map(|member| kernel.offset_of(*member).err())
         .map(|error| error.to_string())
 }
 
@@ -158,7 +154,7 @@ fn obstacle(kernel: &Kernel, binding: &Binding) -> Option<String> {
 pub fn offsets(kernel: &Kernel) -> [u32; TABLE_LEN] {
     let mut table = [MISSING; TABLE_LEN];
     for member in Member::ALL {
-        if let Ok(offset) = kernel.types().offset_of(member.structure(), member.path()) {
+        if let Ok(offset) = kernel.offset_of(*member) {
             table[*member as usize] = offset;
         }
     }

@@ -25,15 +25,11 @@ impl Datapaths {
     #[must_use]
     pub fn among(requested: &[String]) -> Self {
         Self(Kind::ALL.map(|kind| {
-            let family = match kind {
-                Kind::Disk => "disk/",
-                Kind::NetTx => "net-tx/",
-                Kind::NetRx => "net-rx/",
-            };
             DATAPATHS
                 .iter()
+                .filter(|path| path.kind == Some(kind))
                 .map(|path| path.name)
-                .find(|name| name.starts_with(family) && requested.iter().any(|r| r == name))
+                .find(|name| requested.iter().any(|r| r == name))
         }))
     }
 
@@ -91,6 +87,7 @@ fn ends(kind: Kind, points: &[(Point, u64)]) -> bool {
         Kind::Disk => passed(Point::BlkComplete),
         Kind::NetTx => passed(Point::NetXmitDone) || passed(Point::NetTxComplete),
         Kind::NetRx => passed(Point::SockReady),
+        Kind::Blkback => passed(Point::BlkbackResponse),
     }
 }
 
@@ -101,7 +98,15 @@ mod tests {
     use tracer_common::record::MAX_POINTS;
 
     fn all() -> Datapaths {
-        Datapaths::among(&["disk/native", "net-tx/native", "net-rx/native"].map(str::to_owned))
+        Datapaths::among(
+            &[
+                "disk/native",
+                "net-tx/native",
+                "net-rx/native",
+                "disk/vbd-backend",
+            ]
+            .map(str::to_owned),
+        )
     }
 
     proptest! {

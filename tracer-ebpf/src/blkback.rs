@@ -1,0 +1,280 @@
+//! xen-blkback: a guest's request from its backend's interrupt to the response on the ring.
+//!
+//! blkback's own request, its `pending_req`, is what its bios have for `bi_private`; with its ring and
+//! the guest's id for it, it is known from the first bio to the response. What Dom0's block layer did
+//! with the last bio is taken from that layer's own slot, which is ending just then.
+
+use aya_ebpf::{
+    helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id},
+    macros::{btf_tracepoint, kprobe, map},
+    maps::LruHashMap,
+    programs::{BtfTracePointContext, ProbeContext},
+};
+use tracer_common::{
+    counter::Counter,
+    member::Member,
+    point::{Kind, Point},
+    record::vbd,
+};
+
+use crate::{
+    cpu::{self, count},
+    emit,
+    kernel::{Object, now, read, read_unknown},
+    slots::{self, Slot, state},
+};
+
+/// What is known of one of blkback's rings since the last request was taken from it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Ring {
+    /// The first interrupt since then, and the upcall that brought it; 0: none.
+    interrupt_at: u64,
+    upcall_at: u64,
+    /// The request that was taken and has no bio yet: when, and when its thread had got its CPU.
+    consume_at: u64,
+    run_at: u64,
+    irq: u32,
+    pad: u32,
+}
+
+/// By the address of a `xen_blkif_ring`; that of a guest that is gone makes room.
+#[map]
+static RINGS: LruHashMap<u64, Ring> = LruHashMap::with_max_entries(1024, 0);
+
+const UPCALL: usize = Kind::Blkback.index_of(Point::EvtchnUpcall);
+const INTERRUPT: usize = Kind::Blkback.index_of(Point::BlkbackInterrupt);
+const RUN: usize = Kind::Blkback.index_of(Point::BlkbackRun);
+const CONSUME: usize = Kind::Blkback.index_of(Point::BlkbackConsume);
+const SUBMIT: usize = Kind::Blkback.index_of(Point::BlkbackSubmit);
+const COMPLETE: usize = Kind::Blkback.index_of(Point::BlkbackComplete);
+const RESPONSE: usize = Kind::Blkback.index_of(Point::BlkbackResponse);
+
+/// Stamps that Dom0's block layer has in both kinds of record: `(there, here)`.
+const DOM0: [(usize, usize); 4] = [
+    shared(Point::BlkIssue),
+    shared(Point::IrqEntry),
+    shared(Point::SoftirqEntry),
+    shared(Point::BlkComplete),
+];
+
+const fn shared(point: Point) -> (usize, usize) {
+    (Kind::Disk.index_of(point), Kind::Blkback.index_of(point))
+}
+
+/// `REQ_OP_MASK` (include/linux/blk_types.h).
+const REQ_OP_MASK: u32 = 0xff;
+
+#[inline(always)]
+fn ring(address: u64) -> Option<&'static mut Ring> {
+    // SAFETY: the map outlives the program; the ring's thread and its interrupt handler are the only
+    // ones that write, and a lost race costs a stamp.
+    RINGS
+        .get_ptr_mut(&address)
+        .map(|ring| unsafe { &mut *ring })
+}
+
+#[inline(always)]
+fn ring_or_new(address: u64) -> Option<&'static mut Ring> {
+    if let Some(ring) = ring(address) {
+        return Some(ring);
+    }
+    let empty = Ring {
+        interrupt_at: 0,
+        upcall_at: 0,
+        consume_at: 0,
+        run_at: 0,
+        irq: 0,
+        pad: 0,
+    };
+    RINGS.insert(&address, &empty, 0).ok()?;
+    ring(address)
+}
+
+/// A request's key among the slots. Ids are small numbers; a guest may send others, which
+/// [`request`] tells apart.
+#[inline(always)]
+const fn key(ring: u64, id: u64) -> u64 {
+    ring ^ id.rotate_left(48)
+}
+
+/// The slot of a request in flight.
+#[inline(always)]
+fn request(ring: u64, id: u64) -> Option<&'static mut Slot> {
+    let (slot, _) = slots::find(key(ring, id))?;
+    let same = slot.record.kind == Kind::Blkback as u8
+        && slot.record.key == id
+        && slot.first_bytes == ring as u32;
+    same.then_some(slot)
+}
+
+/// `xen_blkif_be_int(irq, ring)`.
+#[kprobe]
+pub fn blkback_interrupt(ctx: ProbeContext) -> u32 {
+    let (Some(irq), Some(address)) = (ctx.arg::<i32>(0), ctx.arg::<u64>(1)) else {
+        return 0;
+    };
+    let Some(cpu) = cpu::this() else { return 0 };
+    if let Some(ring) = ring_or_new(address)
+        && ring.interrupt_at == 0
+    {
+        ring.interrupt_at = now();
+        ring.upcall_at = cpu.upcall_at;
+        ring.irq = irq as u32;
+    }
+    0
+}
+
+/// When each CPU went to another task: blkback's thread asks for the last time.
+#[btf_tracepoint(function = "sched_switch")]
+pub fn blkback_run(_ctx: BtfTracePointContext) -> i32 {
+    if let Some(cpu) = cpu::this() {
+        cpu.switched_at = now();
+    }
+    0
+}
+
+/// `dispatch_rw_block_io(ring, ..)`, or where it is inlined `xen_blkbk_map(ring, ..)`, which it calls
+/// first: once for the data, and before that for the list of an indirect request.
+#[kprobe]
+pub fn blkback_consume(ctx: ProbeContext) -> u32 {
+    let Some(address) = ctx.arg::<u64>(0) else {
+        return 0;
+    };
+    let Some(cpu) = cpu::this() else { return 0 };
+    if let Some(ring) = ring_or_new(address)
+        && ring.consume_at == 0
+    {
+        ring.consume_at = now();
+        ring.run_at = cpu.switched_at;
+    }
+    0
+}
+
+/// A bio enters Dom0's block layer: the first one of a request of blkback's begins its record.
+#[btf_tracepoint(function = "block_bio_queue")]
+pub fn blkback_submit(ctx: BtfTracePointContext) -> i32 {
+    let bio: Object = ctx.arg(0);
+    let pending: u64 = read(bio, Member::BioPrivate);
+    let Some(address) = read_unknown::<u64>(pending, Member::PendingRing) else {
+        return 0;
+    };
+    let Some(ring) = ring(address) else { return 0 };
+    let Some(id) = read_unknown::<u64>(pending, Member::PendingId) else {
+        return 0;
+    };
+    let bytes: u32 = read(bio, Member::BioSize);
+    if let Some(slot) = request(address, id) {
+        // A large request is several bios; so is one that must flush first.
+        slot.record.bytes += bytes;
+        return 0;
+    }
+    if ring.consume_at == 0 {
+        // Its beginning was not seen.
+        return 0;
+    }
+    let Some((slot, _)) = slots::claim(key(address, id), Kind::Blkback) else {
+        return 0;
+    };
+    slot.first_bytes = address as u32;
+    let opf: u32 = read(bio, Member::BioOpf);
+    let record = &mut slot.record;
+    record.op = (opf & REQ_OP_MASK) as u8;
+    record.dev = disk(address);
+    record.key = id;
+    record.position = read(bio, Member::BioSector);
+    record.bytes = bytes;
+    record.tid = bpf_get_current_pid_tgid() as u32;
+    // SAFETY: the helper has no preconditions.
+    record.cpu = unsafe { bpf_get_smp_processor_id() } as u16;
+    begin(slot, ring);
+    0
+}
+
+/// Stamps what came before the first bio. An interrupt belongs to the first request that was taken
+/// after it: those behind it were found while blkback was busy.
+#[inline(always)]
+fn begin(slot: &mut Slot, ring: &mut Ring) {
+    let record = &mut slot.record;
+    let interrupt_at = ring.interrupt_at;
+    if interrupt_at != 0 && interrupt_at <= ring.consume_at {
+        record.at[INTERRUPT] = interrupt_at;
+        record.irq = ring.irq;
+        if ring.upcall_at <= interrupt_at {
+            record.at[UPCALL] = ring.upcall_at;
+        }
+        if ring.run_at >= interrupt_at && ring.run_at <= ring.consume_at {
+            record.at[RUN] = ring.run_at;
+        }
+        ring.interrupt_at = 0;
+    }
+    record.at[CONSUME] = ring.consume_at;
+    record.at[SUBMIT] = now();
+    ring.consume_at = 0;
+}
+
+/// The guest and virtual disk of a ring; 0 if the kernel would not say.
+#[inline(always)]
+fn disk(ring: u64) -> u32 {
+    let Some(blkif) = read_unknown::<u64>(ring, Member::RingBlkif) else {
+        return 0;
+    };
+    let domid = read_unknown::<u16>(blkif, Member::BlkifDomid);
+    let handle = read_unknown::<u32>(blkif, Member::BlkifHandle);
+    match (domid, handle) {
+        (Some(domid), Some(handle)) => vbd::pack(domid, handle),
+        _ => 0,
+    }
+}
+
+/// `end_block_io_op(bio)`: Dom0's block layer has done one of a request's bios; the last one counts.
+#[kprobe]
+pub fn blkback_complete(ctx: ProbeContext) -> u32 {
+    let Some(bio) = ctx.arg::<u64>(0) else {
+        return 0;
+    };
+    let Some(pending) = read_unknown::<u64>(bio, Member::BioPrivate) else {
+        return 0;
+    };
+    let address = read_unknown::<u64>(pending, Member::PendingRing);
+    let id = read_unknown::<u64>(pending, Member::PendingId);
+    let (Some(address), Some(id)) = (address, id) else {
+        return 0;
+    };
+    let Some(cpu) = cpu::this() else { return 0 };
+    let ending = *cpu.ending();
+    let Some(slot) = request(address, id) else {
+        return 0;
+    };
+    slot.record.at[COMPLETE] = now();
+    if let Some(dom0) = slots::of(ending)
+        && dom0.state == state::ENDING
+        && dom0.record.kind == Kind::Disk as u8
+        && dom0.record.at[DOM0[0].0] >= slot.record.at[SUBMIT]
+    {
+        for (there, here) in DOM0 {
+            slot.record.at[here] = dom0.record.at[there];
+        }
+        slot.record.flags |= dom0.record.flags;
+    }
+    0
+}
+
+/// `make_response(ring, id, ..)`: the end of a request in this domain.
+#[kprobe]
+pub fn blkback_response(ctx: ProbeContext) -> u32 {
+    let (Some(address), Some(id)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1)) else {
+        return 0;
+    };
+    if let Some(slot) = request(address, id) {
+        slot.record.at[RESPONSE] = now();
+        emit::blkback(slot);
+    } else {
+        // In flight when tracing began; or a discard, or refused, which make no bio.
+        count(Counter::NoStart);
+        if let Some(ring) = ring(address) {
+            ring.consume_at = 0;
+        }
+    }
+    0
+}

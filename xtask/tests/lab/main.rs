@@ -1,0 +1,11 @@
+//! The lab, as its users have it: a real Xen boots once, and the tests share it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod domains;
+mod failures;
+mod scenarios;
+mod support;

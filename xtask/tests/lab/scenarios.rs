@@ -1,0 +1,124 @@
+//! Scenarios in the lab: breakdowns from each domain's own kernel.
+
+use std::process::Stdio;
+use std::sync::PoisonError;
+
+use serde_json::Value;
+
+use crate::support::*;
+
+#[test]
+fn native_disk_scenario_gives_a_breakdown_in_dom0_and_in_a_guest() {
+    let _turn = shared();
+    let folder = scratch("lab-runs");
+    for domain in ["dom0", "B"] {
+        let out = folder.join(domain);
+        let output = run_small(vec!["run", "--name", SHARED, "--in", domain], &out);
+        assert_breakdown(&output, "6.1.");
+        assert!(out.join("manifest.json").is_file());
+    }
+}
+
+#[test]
+fn guest_s_disks_show_the_event_channel_and_the_ring() {
+    let _turn = shared();
+    let folder = scratch("lab-guest-disks");
+    for (domain, scenario, point) in [
+        ("A", "scenarios/guest-vbd.toml", "blkfront.push"),
+        ("B", "scenarios/guest-passthrough.toml", "blk.issue"),
+    ] {
+        let out = folder.join(domain);
+        let mut args = vec!["run", "--name", SHARED, "--in", domain, scenario];
+        args.extend(["--out", out.to_str().unwrap()]);
+        args.extend(SMALL);
+        let output = lab(&args);
+        assert_breakdown(&output, "6.1.");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let stages = report["breakdowns"][0]["stages"].as_array().unwrap();
+        let count_of = |from: &str, to: &str| {
+            let mut stages = stages.iter();
+            let found = stages.find(|stage| stage["from"] == from && stage["to"] == to);
+            found.map_or(0, |stage| stage["count"].as_u64().unwrap())
+        };
+        // Nearly every request: an answer on the way to the ring's return leaves one out.
+        assert!(count_of(point, "evtchn.upcall") >= 450, "{stages:#?}");
+        assert!(count_of("evtchn.upcall", "irq.entry") >= 450, "{stages:#?}");
+        let probes = printed(domain, "tracer probes disk/vbd");
+        assert!(
+            probes.contains("kretprobe blkif_queue_rq [xen_blkfront]"),
+            "{probes}"
+        );
+    }
+}
+
+#[test]
+fn dom0_shows_what_the_backend_does_for_a_guest() {
+    let _turn = shared();
+    let read = "while :; do dd if=/dev/lab/load of=/dev/null bs=128k count=200 iflag=direct; done";
+    let mut load = command(&["exec", "--name", SHARED, "A", "--", read])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let out = scratch("lab-backend").join("run");
+    let scenario = "scenarios/dom0-backend.toml";
+    let mut args = vec!["run", "--name", SHARED, scenario, "--out"];
+    args.extend([out.to_str().unwrap(), "--", "--json", "--iterations=1"]);
+    let output = lab(&args);
+    interrupt(&load);
+    load.wait().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut breakdowns = report["breakdowns"].as_array().unwrap().iter();
+    let of_a = breakdowns.find(|of| of["device"].as_str().unwrap().ends_with(" xvda"));
+    let of_a = of_a.unwrap_or_else(|| panic!("{report:#}"));
+    let count = of_a["total"]["count"].as_u64().unwrap();
+    assert!(count > 50, "{report:#}");
+    let stages = of_a["stages"].as_array().unwrap();
+    for (from, to) in [
+        ("evtchn.upcall", "blkback.interrupt"),
+        ("blkback.interrupt", "blkback.run"),
+        ("blkback.consume", "blkback.submit"),
+        ("blkback.submit", "blk.issue"),
+        ("blkback.complete", "blkback.response"),
+    ] {
+        let stage = stages.iter().find(|s| s["from"] == from && s["to"] == to);
+        let seen = stage.map_or(0, |stage| stage["count"].as_u64().unwrap());
+        assert!(
+            seen * 10 > count * 3,
+            "{from} to {to}: {seen} of {count}; {stages:#?}"
+        );
+    }
+    let probes = printed("dom0", "tracer probes disk/vbd-backend");
+    for binding in [
+        "kprobe xen_blkbk_map [xen_blkback]",
+        "kprobe make_response [xen_blkback]",
+    ] {
+        assert!(probes.contains(binding), "{probes}");
+    }
+}
+
+#[test]
+fn newer_kernel_gives_a_row_of_the_matrix() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = scratch("lab-matrix");
+    let out = folder.join("matrix");
+    let mut args = vec![
+        "matrix",
+        "--name",
+        "test-matrix",
+        "--kernels=6.12",
+        "--xens=4.17",
+    ];
+    args.extend(["--in", "B", "scenarios/native-disk.toml", "--out"]);
+    args.extend([out.to_str().unwrap()]);
+    args.extend(SMALL);
+    let output = lab(&args);
+    assert!(output.status.success(), "{}", text(&output));
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        table.contains("4.17  6.12   disk/native native loop0 read"),
+        "{table}"
+    );
+    assert!(table.lines().any(|line| line.contains(" 500 ")), "{table}");
+    assert_eq!(left_overs("test-matrix-4-17-6-12"), Vec::<String>::new());
+}

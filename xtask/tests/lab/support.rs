@@ -1,0 +1,155 @@
+//! What the tests share: the lab, and the commands as its users type them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+
+/// The shared lab's name, and that of labs that a test destroys.
+pub(crate) const SHARED: &str = "test";
+
+pub(crate) const VICTIM: &str = "test-victim";
+
+/// One test at a time in the shared lab: its domains run at the speed of an emulator.
+pub(crate) static TURN: Mutex<()> = Mutex::new(());
+
+/// Up from its first use to the end of this program.
+static LAB: LazyLock<()> = LazyLock::new(|| {
+    // SAFETY: the function takes nothing, and is there until the process ends.
+    assert_eq!(unsafe { libc::atexit(down_at_exit) }, 0);
+    let output = lab(&["down", "--name", SHARED]);
+    assert!(output.status.success(), "{}", text(&output));
+    let output = lab(&["up", "--name", SHARED]);
+    assert!(output.status.success(), "{}", text(&output));
+});
+
+extern "C" fn down_at_exit() {
+    // A panic must not cross into the C library; what is left, the next test run removes.
+    let _ = std::panic::catch_unwind(|| lab(&["down", "--name", SHARED]));
+}
+
+pub(crate) fn shared() -> MutexGuard<'static, ()> {
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    LazyLock::force(&LAB);
+    turn
+}
+
+pub(crate) fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.arg("lab").args(args).stdin(Stdio::null());
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    command
+}
+
+pub(crate) fn lab(args: &[&str]) -> Output {
+    command(args).output().unwrap()
+}
+
+pub(crate) fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// A script in a domain of the shared lab.
+pub(crate) fn exec(domain: &str, script: &str) -> Output {
+    lab(&["exec", "--name", SHARED, domain, "--", script])
+}
+
+pub(crate) fn printed(domain: &str, script: &str) -> String {
+    let output = exec(domain, script);
+    assert!(output.status.success(), "{script}: {}", text(&output));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+pub(crate) fn status_of(name: &str) -> Option<Value> {
+    let output = lab(&["status", "--json"]);
+    let labs: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut labs = labs.as_array().unwrap().iter();
+    labs.find(|lab| lab["name"] == name).cloned()
+}
+
+pub(crate) fn cache() -> PathBuf {
+    let folder = std::env::var_os("TRACER_LAB_DIR").unwrap_or("/var/cache/tracer-lab".into());
+    PathBuf::from(folder).join("cache")
+}
+
+/// A folder for one test's runs.
+pub(crate) fn scratch(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+pub(crate) fn interrupt(child: &std::process::Child) {
+    // SAFETY: kill takes plain numbers and touches no memory of this process.
+    unsafe { libc::kill(child.id().cast_signed(), libc::SIGINT) };
+}
+
+/// The scenario of the README, small.
+pub(crate) const SMALL: [&str; 5] = [
+    "--",
+    "--json",
+    "--iterations=1",
+    "--set=workload.count=500",
+    "--set=run.warm_up=0",
+];
+
+/// Checks a report that `tracer run --json` printed in a domain.
+pub(crate) fn assert_breakdown(output: &Output, release: &str) {
+    assert!(output.status.success(), "{}", text(output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let breakdown = &report["breakdowns"][0];
+    assert_eq!(breakdown["total"]["count"], 500, "{report:#}");
+    let stages = breakdown["stages"].as_array().unwrap();
+    assert!(stages.len() >= 4, "{breakdown:#}");
+    let shares: f64 = stages
+        .iter()
+        .map(|stage| stage["share_of_mean"].as_f64().unwrap())
+        .sum();
+    assert!((shares - 1.0).abs() < 1e-9, "shares add up to {shares}");
+    assert!(report.to_string().contains(release), "{report:#}");
+}
+
+pub(crate) fn run_small<'a>(mut args: Vec<&'a str>, out: &'a Path) -> Output {
+    let out = out.to_str().unwrap();
+    args.extend(["scenarios/native-disk.toml", "--out", out]);
+    args.extend(SMALL);
+    lab(&args)
+}
+
+/// What a lab might leave: its folder, its namespace, processes that name its folder.
+pub(crate) fn left_overs(name: &str) -> Vec<String> {
+    let mut left = Vec::new();
+    let folder = cache().with_file_name("labs").join(name);
+    if folder.exists() {
+        left.push(folder.display().to_string());
+    }
+    let namespace = PathBuf::from(format!("/run/netns/tracer-lab-{name}"));
+    if namespace.exists() {
+        left.push(namespace.display().to_string());
+    }
+    let pattern = format!("{}/", folder.display());
+    let found = Command::new("pgrep")
+        .args(["-af", &pattern])
+        .output()
+        .unwrap();
+    left.extend(
+        String::from_utf8_lossy(&found.stdout)
+            .lines()
+            .map(str::to_owned),
+    );
+    let mounts = fs::read_to_string("/proc/mounts").unwrap();
+    left.extend(
+        mounts
+            .lines()
+            .filter(|line| line.contains(&pattern))
+            .map(str::to_owned),
+    );
+    left
+}
