@@ -89,7 +89,7 @@ members! {
     /// The guest of a virtual disk.
     BlkifDomid = "xen_blkif"."domid",
     /// The number of a virtual disk in its guest.
-    BlkifHandle = "xen_blkif"."handle",
+    BlkifHandle = "xen_blkif"."vbd.handle",
 }
 
 impl Member {

@@ -49,14 +49,20 @@ pub enum Point {
     QdiscDequeue,
     /// The driver's transmit function is called.
     NetXmit,
+    /// netfront has put the packet on its ring and tells its backend.
+    NetfrontNotify,
     /// The driver's transmit function has returned.
     NetXmitDone,
+    /// netback's thread takes the packet from its queue, to copy it to the guest.
+    NetbackDequeue,
     /// The driver freed the packet: the device has sent it.
     NetTxComplete,
     /// The packet is put in a CPU's backlog (software devices: veth, loopback).
     NetifRx,
     /// The driver's poll function starts.
     NapiPoll,
+    /// netback begins to take the guest's packets from the ring.
+    NetbackConsume,
     /// The driver hands the packet to GRO.
     NapiGroReceive,
     /// The packet enters the protocol stack.
@@ -67,7 +73,7 @@ pub enum Point {
 
 impl Point {
     /// Every point, in the order of the discriminants.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::BlkQueue,
         Self::BlkGetrq,
         Self::BlkInsert,
@@ -90,10 +96,13 @@ impl Point {
         Self::NetQueue,
         Self::QdiscDequeue,
         Self::NetXmit,
+        Self::NetfrontNotify,
         Self::NetXmitDone,
+        Self::NetbackDequeue,
         Self::NetTxComplete,
         Self::NetifRx,
         Self::NapiPoll,
+        Self::NetbackConsume,
         Self::NapiGroReceive,
         Self::NetifReceive,
         Self::SockReady,
@@ -125,10 +134,13 @@ impl Point {
             Self::NetQueue => "net.queue",
             Self::QdiscDequeue => "qdisc.dequeue",
             Self::NetXmit => "net.xmit",
+            Self::NetfrontNotify => "netfront.notify",
             Self::NetXmitDone => "net.xmit_done",
+            Self::NetbackDequeue => "netback.dequeue",
             Self::NetTxComplete => "net.tx_complete",
             Self::NetifRx => "netif.rx",
             Self::NapiPoll => "napi.poll",
+            Self::NetbackConsume => "netback.consume",
             Self::NapiGroReceive => "napi.gro_receive",
             Self::NetifReceive => "netif.receive",
             Self::SockReady => "sock.ready",
@@ -148,11 +160,19 @@ pub enum Kind {
     NetRx = 3,
     /// A request of a guest's virtual disk, in the domain of its backend.
     Blkback = 4,
+    /// A packet that the domain passes on from one device to another, as Dom0's bridge does.
+    NetForward = 5,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Disk, Self::NetTx, Self::NetRx, Self::Blkback];
+    pub const ALL: [Self; 5] = [
+        Self::Disk,
+        Self::NetTx,
+        Self::NetRx,
+        Self::Blkback,
+        Self::NetForward,
+    ];
 
     /// The kind with this number, if there is one.
     #[must_use]
@@ -162,6 +182,7 @@ impl Kind {
             2 => Some(Self::NetTx),
             3 => Some(Self::NetRx),
             4 => Some(Self::Blkback),
+            5 => Some(Self::NetForward),
             _ => None,
         }
     }
@@ -170,58 +191,12 @@ impl Kind {
     /// `i` of a record belongs to `points()[i]`.
     #[must_use]
     pub const fn points(self) -> &'static [Point] {
-        use Point::*;
         match self {
-            Self::Disk => &[
-                BlkQueue,
-                BlkGetrq,
-                BlkInsert,
-                BlkRequeue,
-                BlkIssue,
-                BlkfrontPush,
-                EvtchnUpcall,
-                IrqEntry,
-                SoftirqEntry,
-                BlkComplete,
-                SchedWaking,
-                SchedSwitch,
-            ],
-            Self::NetTx => &[
-                SockSend,
-                NetQueue,
-                QdiscDequeue,
-                NetXmit,
-                NetXmitDone,
-                EvtchnUpcall,
-                IrqEntry,
-                SoftirqEntry,
-                NetTxComplete,
-            ],
-            Self::NetRx => &[
-                NetifRx,
-                EvtchnUpcall,
-                IrqEntry,
-                SoftirqEntry,
-                NapiPoll,
-                NapiGroReceive,
-                NetifReceive,
-                SockReady,
-                SchedWaking,
-                SchedSwitch,
-            ],
-            Self::Blkback => &[
-                EvtchnUpcall,
-                BlkbackInterrupt,
-                BlkbackRun,
-                BlkbackConsume,
-                BlkbackSubmit,
-                BlkIssue,
-                IrqEntry,
-                SoftirqEntry,
-                BlkComplete,
-                BlkbackComplete,
-                BlkbackResponse,
-            ],
+            Self::Disk => DISK,
+            Self::NetTx => NET_TX,
+            Self::NetRx => NET_RX,
+            Self::Blkback => BLKBACK,
+            Self::NetForward => NET_FORWARD,
         }
     }
 
@@ -246,6 +221,78 @@ impl Kind {
         panic!("this kind of record has no such point")
     }
 }
+
+const DISK: &[Point] = &[
+    Point::BlkQueue,
+    Point::BlkGetrq,
+    Point::BlkInsert,
+    Point::BlkRequeue,
+    Point::BlkIssue,
+    Point::BlkfrontPush,
+    Point::EvtchnUpcall,
+    Point::IrqEntry,
+    Point::SoftirqEntry,
+    Point::BlkComplete,
+    Point::SchedWaking,
+    Point::SchedSwitch,
+];
+
+const NET_TX: &[Point] = &[
+    Point::SockSend,
+    Point::NetQueue,
+    Point::QdiscDequeue,
+    Point::NetXmit,
+    Point::NetfrontNotify,
+    Point::NetXmitDone,
+    Point::EvtchnUpcall,
+    Point::IrqEntry,
+    Point::SoftirqEntry,
+    Point::NetTxComplete,
+];
+
+const NET_RX: &[Point] = &[
+    Point::NetifRx,
+    Point::EvtchnUpcall,
+    Point::IrqEntry,
+    Point::SoftirqEntry,
+    Point::NapiPoll,
+    Point::NapiGroReceive,
+    Point::NetifReceive,
+    Point::SockReady,
+    Point::SchedWaking,
+    Point::SchedSwitch,
+];
+
+const BLKBACK: &[Point] = &[
+    Point::EvtchnUpcall,
+    Point::BlkbackInterrupt,
+    Point::BlkbackRun,
+    Point::BlkbackConsume,
+    Point::BlkbackSubmit,
+    Point::BlkIssue,
+    Point::IrqEntry,
+    Point::SoftirqEntry,
+    Point::BlkComplete,
+    Point::BlkbackComplete,
+    Point::BlkbackResponse,
+];
+
+const NET_FORWARD: &[Point] = &[
+    Point::NetifRx,
+    Point::EvtchnUpcall,
+    Point::IrqEntry,
+    Point::SoftirqEntry,
+    Point::NapiPoll,
+    Point::NetbackConsume,
+    Point::NapiGroReceive,
+    Point::NetifReceive,
+    Point::NetQueue,
+    Point::QdiscDequeue,
+    Point::NetXmit,
+    Point::NetXmitDone,
+    Point::NetbackDequeue,
+    Point::NetTxComplete,
+];
 
 #[cfg(test)]
 mod tests {

@@ -220,7 +220,7 @@ fn disk(ring: u64) -> u32 {
         return 0;
     };
     let domid = read_unknown::<u16>(blkif, Member::BlkifDomid);
-    let handle = read_unknown::<u32>(blkif, Member::BlkifHandle);
+    let handle = read_unknown::<u16>(blkif, Member::BlkifHandle);
     match (domid, handle) {
         (Some(domid), Some(handle)) => vbd::pack(domid, handle),
         _ => 0,

@@ -7,6 +7,7 @@ use crate::slots::Handle;
 
 /// Soft interrupts (`enum` in include/linux/interrupt.h).
 pub mod softirq {
+    pub const NET_TX: u32 = 2;
     pub const NET_RX: u32 = 3;
     pub const BLOCK: u32 = 4;
     /// There are ten; a power of two keeps indexes in bounds by a mask.
@@ -55,8 +56,12 @@ pub struct Cpu {
     pub split_flags: u32,
     /// Start of the driver's poll function.
     pub poll_at: u64,
+    /// Start of netback's work on a guest's ring.
+    pub netback_at: u64,
     /// Start of the last event channel upcall; 0 without Xen.
     pub upcall_at: u64,
+    /// See [`crate::kernel::key_of_unknown`].
+    pub key_base: u64,
     /// When this CPU last went to another task.
     pub switched_at: u64,
     /// The block request that was issued last, and when.

@@ -69,6 +69,12 @@ pub fn net_tx(slot: &mut Slot) {
     net::<{ Record::len(Kind::NetTx) }>(slot);
 }
 
+/// Ends a packet that was passed on.
+#[inline(always)]
+pub fn net_forward(slot: &mut Slot) {
+    net::<{ Record::len(Kind::NetForward) }>(slot);
+}
+
 /// Ends a packet on its way in.
 #[inline(always)]
 pub fn net_rx(slot: &mut Slot) {

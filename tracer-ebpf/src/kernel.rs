@@ -75,6 +75,17 @@ pub fn key_of(object: Object) -> u64 {
     key
 }
 
+/// The same of an object that came as a plain number. The verifier does not take a pointer from a
+/// number, but makes numbers of pointers that were kept in a map: `kept` is in one.
+#[inline(always)]
+pub fn key_of_unknown(object: u64, kept: &mut u64) -> u64 {
+    // SAFETY: a valid reference; volatile, so that the number is read back.
+    unsafe {
+        core::ptr::write_volatile(kept, (&raw const OFFSETS) as u64);
+        object.wrapping_sub(core::ptr::read_volatile(kept))
+    }
+}
+
 /// `CLOCK_MONOTONIC` in nanoseconds.
 #[inline(always)]
 pub fn now() -> u64 {

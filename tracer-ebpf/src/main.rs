@@ -14,9 +14,12 @@ mod emit;
 mod evtchn;
 mod irq;
 mod kernel;
+mod net_forward;
 mod net_packet;
 mod net_rx;
 mod net_tx;
+mod netback;
+mod netfront;
 mod sched;
 mod slots;
 

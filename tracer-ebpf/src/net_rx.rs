@@ -36,7 +36,7 @@ const GRO_MERGED_FREE: i32 = 1;
 /// A packet's key on its way in: on a software device the same packet may still be on its way out,
 /// under the even key.
 #[inline(always)]
-fn key(skb: Object) -> u64 {
+pub fn key(skb: Object) -> u64 {
     key_of(skb) + 1
 }
 

@@ -17,7 +17,7 @@ use crate::{
     cpu::{self, Cpu, Level, count, softirq},
     emit,
     kernel::{Object, Setting, key_of, now},
-    net_packet,
+    net_forward, net_packet,
     slots::{self, Handle, Slot, state},
 };
 
@@ -126,11 +126,20 @@ pub fn net_queue(ctx: BtfTracePointContext) -> i32 {
     let Some(cpu) = cpu::this() else { return 0 };
     let key = key_of(skb);
     if let Some((slot, _)) = slots::find(key) {
-        if slot.state == state::FLIGHT && slot.record.at[XMIT_DONE] == 0 {
+        if net_forward::holds(slot) {
+            if net_forward::queued_again(slot) {
+                return 0;
+            }
+            emit::net_forward(slot);
+        } else if slot.state == state::FLIGHT && slot.record.at[XMIT_DONE] == 0 {
             // A device on top of another (bridge, VLAN): the packet's way began at the upper one.
             return 0;
+        } else {
+            emit::net_tx(slot);
         }
-        emit::net_tx(slot);
+    }
+    if net_forward::begin(skb, cpu) {
+        return 0;
     }
     let Some(packet) = net_packet::outgoing(skb) else {
         return 0;
@@ -160,10 +169,14 @@ pub fn qdisc_dequeue(ctx: BtfTracePointContext) -> i32 {
     if skb.is_null() {
         return 0;
     }
-    if let Some((slot, handle)) = slots::find(key_of(skb))
-        && slot.record.kind == Kind::NetTx as u8
-    {
-        slot.record.at[DEQUEUE] = now();
+    if let Some((slot, handle)) = slots::find(key_of(skb)) {
+        if net_forward::holds(slot) {
+            net_forward::dequeued(&mut slot.record);
+        } else if slot.record.kind == Kind::NetTx as u8 {
+            slot.record.at[DEQUEUE] = now();
+        } else {
+            return 0;
+        }
         if let Some(cpu) = cpu::this() {
             cpu.sending = handle;
         }
@@ -192,6 +205,10 @@ pub fn net_xmit(ctx: BtfTracePointContext) -> i32 {
     let Some((slot, _)) = sent(skb, cpu) else {
         return 0;
     };
+    if net_forward::holds(slot) {
+        net_forward::xmit(&mut slot.record);
+        return 0;
+    }
     let is_cut = slot.key != key_of(skb);
     // Of the pieces of one packet, the first counts.
     if slot.record.at[XMIT] == 0 || !is_cut {
@@ -208,6 +225,10 @@ pub fn net_xmit_done(ctx: BtfTracePointContext) -> i32 {
     let Some((slot, _)) = sent(skb, cpu) else {
         return 0;
     };
+    if net_forward::holds(slot) {
+        net_forward::xmit_done(&mut slot.record, code);
+        return 0;
+    }
     if slot.record.kind != Kind::NetTx as u8 || slot.record.at[XMIT] == 0 {
         return 0;
     }
@@ -244,6 +265,10 @@ fn freed(skb: Object, flags: u16) {
     let Some((slot, _)) = slots::find(key_of(skb)) else {
         return;
     };
+    if net_forward::holds(slot) {
+        net_forward::freed(slot, flags);
+        return;
+    }
     let Some(cpu) = cpu::this() else { return };
     let record = &mut slot.record;
     if record.kind != Kind::NetTx as u8 {
@@ -256,7 +281,10 @@ fn freed(skb: Object, flags: u16) {
         }
         return;
     }
-    record.flags |= flags;
+    // Some drivers free what they have sent as if they dropped it (netfront).
+    if record.at[XMIT_DONE] == 0 {
+        record.flags |= flags;
+    }
     record.at[COMPLETE] = now();
     stamp_interrupt(slot, cpu);
     emit::net_tx(slot);
@@ -266,8 +294,8 @@ fn freed(skb: Object, flags: u16) {
 fn stamp_interrupt(slot: &mut Slot, cpu: &Cpu) {
     let record = &mut slot.record;
     let sent = record.at[XMIT].max(record.at[XMIT_DONE]);
-    if cpu.level() == Level::Softirq && cpu.softirq == softirq::NET_RX + 1 && cpu.softirq_at >= sent
-    {
+    let is_net = cpu.softirq == softirq::NET_RX + 1 || cpu.softirq == softirq::NET_TX + 1;
+    if cpu.level() == Level::Softirq && is_net && cpu.softirq_at >= sent {
         record.at[SOFTIRQ] = cpu.softirq_at;
         if cpu.cause.count == 1 && cpu.cause.at >= sent {
             record.at[IRQ] = cpu.cause.at;

@@ -172,7 +172,7 @@ fn points_of(datapath: &str) -> &'static [Point] {
 /// What the number of an operation means (`REQ_OP_*` of include/linux/blk_types.h; IP protocols).
 #[must_use]
 pub fn operation_name(datapath: &str, operation: u8) -> String {
-    let known = if datapath.starts_with("net-") {
+    let known = if datapath.starts_with("net") {
         match operation {
             6 => Some("tcp"),
             17 => Some("udp"),
@@ -201,7 +201,7 @@ impl Group {
             .values()
             .map(|(from, to, sums)| StageFigures::new(*from, *to, sums, total))
             .collect();
-        let is_net = key.datapath.starts_with("net-");
+        let is_net = key.datapath.starts_with("net");
         let table = if is_net {
             &names.interfaces
         } else {

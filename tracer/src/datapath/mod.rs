@@ -68,15 +68,14 @@ impl Component {
 /// A guest's virtual disk, as people name it: `A xvda` has domain and number.
 #[must_use]
 pub fn vbd_name(dev: u32) -> String {
-    // docs/misc/xen-virtual-device-numbering of Xen: 202 << 8 | disk << 4 | partition, or
-    // 1 << 28 | disk << 8 | partition.
+    // docs/man/xen-vbd-interface of Xen: 202 << 8 | disk << 4 | partition up to xvdp; from xvdq
+    // 1 << 28 | disk << 8 | partition, of which blkback keeps 16 bits; lower ones are IDE and SCSI.
     let (domid, number) = vbd::unpack(dev);
-    let (disk, partition) = if number >> 28 == 1 {
-        (number >> 8 & 0xff, number & 0xff)
-    } else if number >> 8 == 202 {
-        (number >> 4 & 0xf, number & 0xf)
-    } else {
-        return format!("domain {domid} vbd {number}");
+    let number = u32::from(number);
+    let (disk, partition) = match number >> 8 {
+        202 => (number >> 4 & 0xf, number & 0xf),
+        disk @ 16.. => (disk, number & 0xff),
+        _ => return format!("domain {domid} vbd {number}"),
     };
     let letter = |digit: u32| char::from(b'a' + u8::try_from(digit % 26).unwrap_or(0));
     let mut name = format!("domain {domid} xvd");
@@ -119,6 +118,10 @@ pub fn stage(from: Point, to: Point) -> (Component, Option<&'static str>) {
         (BlkComplete, SchedWaking) => (Component::BlockLayer, None),
         (SockReady, SchedWaking) => (Component::NetworkStack, None),
         (_, SchedSwitch | SchedWaking) => (Component::Scheduler, None),
+        (NetXmit, NetfrontNotify) => (Component::Ring, None),
+        (NetXmitDone, NetbackDequeue) => (Component::Scheduler, None),
+        (NetbackDequeue | NetbackConsume, _) | (_, NetbackConsume) => (Component::Backend, None),
+        (NetifReceive, NetQueue) => (Component::NetworkStack, None),
         (SockSend, NetQueue) => (Component::NetworkStack, None),
         (NetQueue, QdiscDequeue | NetXmit) => (Component::Qdisc, None),
         (QdiscDequeue, NetXmit) => (Component::Qdisc, None),
@@ -142,11 +145,11 @@ mod tests {
     #[test]
     fn virtual_disks_have_the_names_of_their_guests() {
         for (number, name) in [
-            (51712, "domain 3 xvda"),
-            (51728, "domain 3 xvdb"),
-            (51713, "domain 3 xvda1"),
-            (1 << 28 | 25 << 8, "domain 3 xvdz"),
-            (1 << 28 | 26 << 8 | 2, "domain 3 xvdaa2"),
+            (202 << 8, "domain 3 xvda"),
+            (202 << 8 | 16, "domain 3 xvdb"),
+            (202 << 8 | 1, "domain 3 xvda1"),
+            (25 << 8, "domain 3 xvdz"),
+            (26 << 8 | 2, "domain 3 xvdaa2"),
             (768, "domain 3 vbd 768"),
         ] {
             assert_eq!(vbd_name(vbd::pack(3, number)), name);

@@ -135,6 +135,9 @@ pub const DATAPATHS: &[Datapath] = &[
     xen::DISK_VBD,
     xen::DISK_VBD_BACKEND,
     xen::DISK_PASSTHROUGH,
+    xen::NET_TX_VIF,
+    xen::NET_RX_VIF,
+    xen::NET_VIF_BACKEND,
     xen::NET_TX_PASSTHROUGH,
     xen::NET_RX_PASSTHROUGH,
 ];

@@ -7,7 +7,10 @@ use aya::{
     programs::{BtfTracePoint, FEntry, KProbe, Program, ProgramError},
 };
 use serde::{Deserialize, Serialize};
-use tracer_common::settings::{MAX_DEVICES, MAX_PORTS, MAX_SEND_CALLS, mode};
+use tracer_common::{
+    point::Kind,
+    settings::{MAX_DEVICES, MAX_PORTS, MAX_SEND_CALLS, mode},
+};
 
 use crate::{
     datapath::{DATAPATHS, Datapath, datapath},
@@ -280,12 +283,12 @@ fn load(kernel: &Kernel, request: &Request) -> Result<Ebpf, AttachError> {
     ports[..request.ports.len()].copy_from_slice(&request.ports);
     let port_count = request.ports.len() as u64;
     let sample = u64::from(request.sample.max(1));
-    let receives = u64::from(
-        request
-            .datapaths
-            .iter()
-            .any(|path| path.starts_with("net-rx/")),
-    );
+    let has = |kinds: &[Kind]| {
+        let mut paths = request.datapaths.iter().filter_map(|name| datapath(name));
+        u64::from(paths.any(|path| path.kind.is_some_and(|kind| kinds.contains(&kind))))
+    };
+    let receives = has(&[Kind::NetRx, Kind::NetForward]);
+    let forwards = has(&[Kind::NetForward]);
     let mut send_calls = [u32::MAX; MAX_SEND_CALLS];
     for (entry, number) in send_calls.iter_mut().zip(SEND_CALLS) {
         *entry = u32::try_from(*number).unwrap_or(u32::MAX);
@@ -303,6 +306,7 @@ fn load(kernel: &Kernel, request: &Request) -> Result<Ebpf, AttachError> {
         .override_global("PORT_COUNT", &port_count, false)
         .override_global("SAMPLE", &sample, false)
         .override_global("RECEIVES", &receives, false)
+        .override_global("FORWARDS", &forwards, false)
         .override_global("SEND_CALLS", &send_calls[..], false)
         .override_global("SEND_CALL_COUNT", &send_call_count, false)
         .map_max_entries("RECORDS", request.ring_bytes)

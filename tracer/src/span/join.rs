@@ -87,6 +87,7 @@ fn ends(kind: Kind, points: &[(Point, u64)]) -> bool {
         Kind::Disk => passed(Point::BlkComplete),
         Kind::NetTx => passed(Point::NetXmitDone) || passed(Point::NetTxComplete),
         Kind::NetRx => passed(Point::SockReady),
+        Kind::NetForward => passed(Point::NetXmitDone) || passed(Point::NetTxComplete),
         Kind::Blkback => passed(Point::BlkbackResponse),
     }
 }
