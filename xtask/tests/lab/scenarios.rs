@@ -43,11 +43,7 @@ fn guest_s_disks_show_the_event_channel_and_the_ring() {
         // Nearly every request: an answer on the way to the ring's return leaves one out.
         assert!(count_of(point, "evtchn.upcall") >= 450, "{stages:#?}");
         assert!(count_of("evtchn.upcall", "irq.entry") >= 450, "{stages:#?}");
-        let probes = printed(domain, "tracer probes disk/vbd");
-        assert!(
-            probes.contains("kretprobe blkif_queue_rq [xen_blkfront]"),
-            "{probes}"
-        );
+        assert_bindings(SHARED, domain);
     }
 }
 
@@ -88,13 +84,27 @@ fn dom0_shows_what_the_backend_does_for_a_guest() {
             "{from} to {to}: {seen} of {count}; {stages:#?}"
         );
     }
+    assert_bindings(SHARED, "dom0");
     let probes = printed("dom0", "tracer probes disk/vbd-backend");
-    for binding in [
-        "kprobe xen_blkbk_map [xen_blkback]",
-        "kprobe make_response [xen_blkback]",
-    ] {
+    for binding in ["xen_blkbk_map [xen_blkback]", "make_response [xen_blkback]"] {
         assert!(probes.contains(binding), "{probes}");
     }
+}
+
+#[test]
+fn newer_kernel_has_every_binding_in_each_domain() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let name = "test-newer";
+    assert!(lab(&["down", "--name", name]).status.success());
+    let folder = scratch("lab-newer");
+    for domain in ["dom0", "A", "B"] {
+        let options = ["run", "--name", name, "--kernel", "6.12", "--in", domain];
+        let output = run_small(options.to_vec(), &folder.join(domain));
+        assert_breakdown(&output, "6.12.");
+        assert_bindings(name, domain);
+    }
+    assert!(lab(&["down", "--name", name]).status.success());
+    assert_eq!(left_overs(name), Vec::<String>::new());
 }
 
 #[test]
