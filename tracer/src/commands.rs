@@ -17,7 +17,7 @@ use crate::{
     datapath::{DATAPATHS, datapath},
     load,
     platform::{Kernel, environment, environment::Verdict},
-    probe::{Request, attach},
+    probe::survey::{Surveyed, survey},
     report::{self, Format},
     run::{self, Options, RunDirectory},
     scenario::Scenario,
@@ -167,7 +167,6 @@ fn report(args: &ReportArgs) -> anyhow::Result<u8> {
     Ok(WELL)
 }
 
-/// Attaches each datapath for a moment: the kernel alone knows what it takes.
 fn probes(args: &ProbesArgs) -> anyhow::Result<u8> {
     let kernel = Kernel::from_root(Path::new("/"))?;
     let chosen: Vec<_> = match &args.datapath {
@@ -186,70 +185,44 @@ fn probes(args: &ProbesArgs) -> anyhow::Result<u8> {
         }
         None => DATAPATHS.iter().collect(),
     };
-    let mut out = String::new();
-    let mut documents = Vec::new();
-    let mut complete = true;
-    for path in chosen {
-        let (text, document, whole) = probe(&kernel, path.name, path.summary);
-        out.push_str(&text);
-        documents.push(document);
-        complete &= whole;
-    }
+    let surveyed = survey(&kernel, &chosen)?;
     if args.json {
-        let document = json!({"schema": "tracer.probes/1", "kernel": kernel.release(), "datapaths": documents});
+        let document =
+            json!({"schema": "tracer.probes/1", "kernel": kernel.release(), "datapaths": surveyed});
         print(format!("{document:#}\n").as_bytes())?;
     } else {
-        print(format!("kernel {}\n{out}", kernel.release()).as_bytes())?;
+        let text: String = surveyed.iter().map(probes_text).collect();
+        print(format!("kernel {}\n{text}", kernel.release()).as_bytes())?;
     }
+    let complete = surveyed.iter().all(|path| path.traceable);
     Ok(if complete { WELL } else { USAGE })
 }
 
-/// One datapath, in words and as JSON; and whether it can be traced.
-fn probe(kernel: &Kernel, name: &str, summary: &str) -> (String, serde_json::Value, bool) {
-    let request = Request {
-        datapaths: vec![name.into()],
-        aggregate: false,
-        outlier_ns: None,
-        ring_bytes: 4096,
-        in_flight: 4,
-        devices: Vec::new(),
-        bio_based: true,
-        ports: Vec::new(),
-        sample: 1,
-        measure_cost: false,
-    };
-    let mut text = format!("\n{name}: {summary}\n");
-    match attach::attach(kernel, &request) {
-        Ok(attached) => {
-            for probe in &attached.planned {
-                let point = probe.point.as_deref().unwrap_or("-");
-                let module = probe.module.as_deref();
-                let module = module.map_or(String::new(), |name| format!(" [{name}]"));
-                text.push_str(&format!(
-                    "  {point:<18} {:<24} {:<9} {}{module}\n",
-                    probe.role, probe.binding, probe.symbol
-                ));
-            }
-            for missing in &attached.unavailable {
-                let point = missing.point.as_deref().unwrap_or("-");
-                text.push_str(&format!(
-                    "  {point:<18} {:<24} none: {}\n",
-                    missing.role,
-                    missing.why.join("; ")
-                ));
-            }
-            let document = json!({"name": name, "traceable": true, "attached": attached.planned, "unavailable": attached.unavailable});
-            (text, document, true)
-        }
-        Err(error) => {
-            text.push_str(&format!("  cannot be traced: {error}\n"));
-            (
-                text,
-                json!({"name": name, "traceable": false, "error": error.to_string()}),
-                false,
-            )
-        }
+/// One datapath in words.
+fn probes_text(path: &Surveyed) -> String {
+    let mut text = format!("\n{}: {}\n", path.name, path.summary);
+    if !path.traceable {
+        text.push_str("  cannot be traced here: what is required is missing\n");
     }
+    for probe in &path.attached {
+        let point = probe.point.as_deref().unwrap_or("-");
+        let module = probe.module.as_deref();
+        let module = module.map_or(String::new(), |name| format!(" [{name}]"));
+        text.push_str(&format!(
+            "  {point:<18} {:<30} {:<9} {}{module}\n",
+            probe.role, probe.binding, probe.symbol
+        ));
+    }
+    for missing in &path.unavailable {
+        let point = missing.point.as_deref().unwrap_or("-");
+        let required = if missing.required { " (required)" } else { "" };
+        text.push_str(&format!(
+            "  {point:<18} {:<30} none{required}: {}\n",
+            missing.role,
+            missing.why.join("; ")
+        ));
+    }
+    text
 }
 
 fn check_env(args: &CheckEnvArgs) -> anyhow::Result<u8> {

@@ -200,7 +200,7 @@ pub fn attach(kernel: &Kernel, request: &Request) -> Result<Attached, AttachErro
 }
 
 /// Attaches the first binding that the kernel takes; two probes may share one.
-fn attach_choice(
+pub(super) fn attach_choice(
     ebpf: &mut Ebpf,
     choice: Choice,
     attached: &[Planned],
@@ -266,7 +266,7 @@ fn check_sizes(request: &Request) -> Result<(), AttachError> {
     Ok(())
 }
 
-fn load(kernel: &Kernel, request: &Request) -> Result<Ebpf, AttachError> {
+pub(super) fn load(kernel: &Kernel, request: &Request) -> Result<Ebpf, AttachError> {
     let offsets = plan::offsets(kernel);
     let mut devices = [0u32; MAX_DEVICES];
     devices[..request.devices.len()].copy_from_slice(&request.devices);

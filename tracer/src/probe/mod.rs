@@ -5,6 +5,7 @@ pub mod attach;
 pub mod drain;
 pub mod plan;
 pub mod snapshot;
+pub mod survey;
 
 pub use attach::{AttachError, Attached, Request};
 pub use plan::{Plan, Planned, Unavailable};

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
+use tracer_common::point::Kind;
+
 use crate::{
+    datapath::datapath,
     probe::Request,
     resource::{Resources, block_device},
     run::workload,
@@ -41,6 +44,8 @@ pub(super) fn devices(
                 found.extend(serving);
             }
         }
+        // The devices behind guests' virtual disks are not in the scenario.
+        None if follows_backend(scenario) => found = block_device::all(root),
         None => {
             for load in std::iter::once(&scenario.workload).chain(&scenario.background) {
                 for path in paths(load, resources) {
@@ -55,6 +60,11 @@ pub(super) fn devices(
     found.sort();
     found.dedup();
     Ok(found)
+}
+
+fn follows_backend(scenario: &Scenario) -> bool {
+    let mut paths = scenario.probes.datapaths.iter().filter_map(|p| datapath(p));
+    paths.any(|path| path.kind == Some(Kind::Blkback))
 }
 
 /// Paths that a load uses, as far as its scenario tells.

@@ -1,0 +1,76 @@
+//! What the running kernel takes of every datapath. The kernel alone knows: each program is attached for a
+//! moment, once for all the datapaths that share it, since attaching patches the kernel's code.
+
+use aya::Btf;
+use serde::Serialize;
+
+use crate::{
+    datapath::Datapath,
+    platform::Kernel,
+    probe::{
+        AttachError, Plan, Planned, Request, Unavailable,
+        attach::{attach_choice, detach, load},
+    },
+};
+
+/// One datapath on this kernel.
+#[derive(Clone, Debug, Serialize)]
+pub struct Surveyed {
+    /// Its name.
+    pub name: &'static str,
+    /// What it follows.
+    #[serde(skip)]
+    pub summary: &'static str,
+    /// Whether it can be traced: none of its required probes is missing.
+    pub traceable: bool,
+    /// Probes with the binding that was found, in the datapath's order.
+    pub attached: Vec<Planned>,
+    /// Probes without.
+    pub unavailable: Vec<Unavailable>,
+}
+
+/// Asks the kernel.
+///
+/// # Errors
+/// If it refuses the eBPF object or its maps.
+pub fn survey(kernel: &Kernel, datapaths: &[&Datapath]) -> Result<Vec<Surveyed>, AttachError> {
+    let request = Request {
+        datapaths: datapaths.iter().map(|path| path.name.into()).collect(),
+        aggregate: false,
+        outlier_ns: None,
+        ring_bytes: 4096,
+        in_flight: 4,
+        devices: Vec::new(),
+        bio_based: true,
+        ports: Vec::new(),
+        sample: 1,
+        measure_cost: false,
+    };
+    let mut ebpf = load(kernel, &request)?;
+    let btf = Btf::from_sys_fs().map_err(|error| AttachError::Load(error.to_string()))?;
+    let mut all: Vec<Planned> = Vec::new();
+    let surveyed = datapaths
+        .iter()
+        .map(|path| {
+            let (mut attached, mut unavailable) = (Vec::new(), Vec::new());
+            for choice in Plan::new(kernel, &[path], false).choices {
+                match attach_choice(&mut ebpf, choice, &all, &btf) {
+                    Ok(probe) => {
+                        all.push(probe.clone());
+                        attached.push(probe);
+                    }
+                    Err(missing) => unavailable.push(missing),
+                }
+            }
+            Surveyed {
+                name: path.name,
+                summary: path.summary,
+                traceable: unavailable.iter().all(|missing| !missing.required),
+                attached,
+                unavailable,
+            }
+        })
+        .collect();
+    detach(&mut ebpf);
+    Ok(surveyed)
+}
