@@ -18,7 +18,7 @@ macro_rules! members {
                 match self { $(Self::$name => $in,)* }
             }
 
-            /// The member's name, dotted where it is nested.
+            /// The member's name, dotted where it is nested. Empty: the struct's size is meant.
             #[must_use]
             pub const fn path(self) -> &'static str {
                 match self { $(Self::$name => $path,)* }
@@ -90,6 +90,12 @@ members! {
     BlkifDomid = "xen_blkif"."domid",
     /// The number of a virtual disk in its guest.
     BlkifHandle = "xen_blkif"."vbd.handle",
+    /// The rings of a virtual disk, one after the other.
+    BlkifRings = "xen_blkif"."rings",
+    /// Bytes of one of blkback's rings.
+    RingBytes = "xen_blkif_ring"."",
+    /// The number of a hardware queue of the block layer.
+    HctxQueueNum = "blk_mq_hw_ctx"."queue_num",
 }
 
 impl Member {
@@ -101,7 +107,9 @@ impl Member {
             | Self::PendingId
             | Self::RingBlkif
             | Self::BlkifDomid
-            | Self::BlkifHandle => Some("xen_blkback"),
+            | Self::BlkifHandle
+            | Self::BlkifRings
+            | Self::RingBytes => Some("xen_blkback"),
             _ => None,
         }
     }

@@ -17,6 +17,8 @@ pub enum Point {
     BlkIssue,
     /// blkfront has put the request on its ring; its backend may have been told.
     BlkfrontPush,
+    /// In the backend's domain: the event channel upcall that brings blkback's interrupt starts.
+    Dom0Upcall,
     /// blkback's interrupt handler starts: its guest has told it of requests on the ring.
     BlkbackInterrupt,
     /// blkback's thread gets a CPU to look at the ring.
@@ -25,6 +27,14 @@ pub enum Point {
     BlkbackConsume,
     /// blkback hands the request's first bio to Dom0's block layer.
     BlkbackSubmit,
+    /// Dom0's block layer gives the last of the request's own requests to the device's driver.
+    Dom0Issue,
+    /// In Dom0: the hard interrupt handler that answers it starts.
+    Dom0Irq,
+    /// In Dom0: the soft interrupt that completes it starts.
+    Dom0Softirq,
+    /// In Dom0's block layer: it is complete.
+    Dom0Complete,
     /// Dom0's block layer tells blkback that the request's last bio has ended.
     BlkbackComplete,
     /// blkback puts the response on the ring.
@@ -73,17 +83,22 @@ pub enum Point {
 
 impl Point {
     /// Every point, in the order of the discriminants.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 37] = [
         Self::BlkQueue,
         Self::BlkGetrq,
         Self::BlkInsert,
         Self::BlkRequeue,
         Self::BlkIssue,
         Self::BlkfrontPush,
+        Self::Dom0Upcall,
         Self::BlkbackInterrupt,
         Self::BlkbackRun,
         Self::BlkbackConsume,
         Self::BlkbackSubmit,
+        Self::Dom0Issue,
+        Self::Dom0Irq,
+        Self::Dom0Softirq,
+        Self::Dom0Complete,
         Self::BlkbackComplete,
         Self::BlkbackResponse,
         Self::EvtchnUpcall,
@@ -118,10 +133,15 @@ impl Point {
             Self::BlkRequeue => "blk.requeue",
             Self::BlkIssue => "blk.issue",
             Self::BlkfrontPush => "blkfront.push",
+            Self::Dom0Upcall => "dom0.upcall",
             Self::BlkbackInterrupt => "blkback.interrupt",
             Self::BlkbackRun => "blkback.run",
             Self::BlkbackConsume => "blkback.consume",
             Self::BlkbackSubmit => "blkback.submit",
+            Self::Dom0Issue => "dom0.issue",
+            Self::Dom0Irq => "dom0.irq.entry",
+            Self::Dom0Softirq => "dom0.softirq.entry",
+            Self::Dom0Complete => "dom0.complete",
             Self::BlkbackComplete => "blkback.complete",
             Self::BlkbackResponse => "blkback.response",
             Self::EvtchnUpcall => "evtchn.upcall",
@@ -264,15 +284,15 @@ const NET_RX: &[Point] = &[
 ];
 
 const BLKBACK: &[Point] = &[
-    Point::EvtchnUpcall,
+    Point::Dom0Upcall,
     Point::BlkbackInterrupt,
     Point::BlkbackRun,
     Point::BlkbackConsume,
     Point::BlkbackSubmit,
-    Point::BlkIssue,
-    Point::IrqEntry,
-    Point::SoftirqEntry,
-    Point::BlkComplete,
+    Point::Dom0Issue,
+    Point::Dom0Irq,
+    Point::Dom0Softirq,
+    Point::Dom0Complete,
     Point::BlkbackComplete,
     Point::BlkbackResponse,
 ];

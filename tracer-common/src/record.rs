@@ -22,7 +22,7 @@ pub struct Record {
     /// Blkback: the virtual disk (see [`vbd`]).
     pub dev: u32,
     /// What identifies the request while it is in flight; unique among the requests in flight only.
-    /// Blkback: the id on the ring.
+    /// Blkback, and disk with [`flag::RING_ID`]: where it is on the ring (see [`ring_id`]).
     pub key: u64,
     /// Disk: the first sector, in units of 512 bytes. Network: the flow (see [`flow`]).
     pub position: u64,
@@ -184,6 +184,9 @@ pub mod flag {
     /// A TCP retransmission.
     pub const RETRANSMIT: u16 = 1 << 11;
 
+    /// The record's key is the request's id on a ring.
+    pub const RING_ID: u16 = 1 << 12;
+
     /// Names, for reports.
     pub const NAMES: [(u16, &str); 12] = [
         (MERGED, "merged"),
@@ -215,6 +218,17 @@ pub mod vbd {
     #[must_use]
     pub const fn unpack(dev: u32) -> (u16, u16) {
         ((dev >> 16) as u16, dev as u16)
+    }
+}
+
+/// A request on one of a virtual disk's rings, in [`Record::key`].
+pub mod ring_id {
+    /// Packs the ring's number and the request's id, which frontends take from 0 on: of a larger one
+    /// 48 bits are kept.
+    #[inline(always)]
+    #[must_use]
+    pub const fn pack(ring: u16, id: u64) -> u64 {
+        ((ring as u64) << 48) | (id & 0xffff_ffff_ffff)
     }
 }
 

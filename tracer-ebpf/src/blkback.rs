@@ -14,13 +14,13 @@ use tracer_common::{
     counter::Counter,
     member::Member,
     point::{Kind, Point},
-    record::vbd,
+    record::{ring_id, vbd},
 };
 
 use crate::{
     cpu::{self, count},
     emit,
-    kernel::{Object, now, read, read_unknown},
+    kernel::{Object, now, read, read_unknown, size},
     slots::{self, Slot, state},
 };
 
@@ -42,7 +42,7 @@ struct Ring {
 #[map]
 static RINGS: LruHashMap<u64, Ring> = LruHashMap::with_max_entries(1024, 0);
 
-const UPCALL: usize = Kind::Blkback.index_of(Point::EvtchnUpcall);
+const UPCALL: usize = Kind::Blkback.index_of(Point::Dom0Upcall);
 const INTERRUPT: usize = Kind::Blkback.index_of(Point::BlkbackInterrupt);
 const RUN: usize = Kind::Blkback.index_of(Point::BlkbackRun);
 const CONSUME: usize = Kind::Blkback.index_of(Point::BlkbackConsume);
@@ -50,16 +50,16 @@ const SUBMIT: usize = Kind::Blkback.index_of(Point::BlkbackSubmit);
 const COMPLETE: usize = Kind::Blkback.index_of(Point::BlkbackComplete);
 const RESPONSE: usize = Kind::Blkback.index_of(Point::BlkbackResponse);
 
-/// Stamps that Dom0's block layer has in both kinds of record: `(there, here)`.
+/// Stamps of Dom0's block layer: `(in its own record, here)`.
 const DOM0: [(usize, usize); 4] = [
-    shared(Point::BlkIssue),
-    shared(Point::IrqEntry),
-    shared(Point::SoftirqEntry),
-    shared(Point::BlkComplete),
+    same(Point::BlkIssue, Point::Dom0Issue),
+    same(Point::IrqEntry, Point::Dom0Irq),
+    same(Point::SoftirqEntry, Point::Dom0Softirq),
+    same(Point::BlkComplete, Point::Dom0Complete),
 ];
 
-const fn shared(point: Point) -> (usize, usize) {
-    (Kind::Disk.index_of(point), Kind::Blkback.index_of(point))
+const fn same(there: Point, here: Point) -> (usize, usize) {
+    (Kind::Disk.index_of(there), Kind::Blkback.index_of(here))
 }
 
 /// `REQ_OP_MASK` (include/linux/blk_types.h).
@@ -103,7 +103,7 @@ const fn key(ring: u64, id: u64) -> u64 {
 fn request(ring: u64, id: u64) -> Option<&'static mut Slot> {
     let (slot, _) = slots::find(key(ring, id))?;
     let same = slot.record.kind == Kind::Blkback as u8
-        && slot.record.key == id
+        && slot.record.key << 16 == id << 16
         && slot.first_bytes == ring as u32;
     same.then_some(slot)
 }
@@ -180,8 +180,9 @@ pub fn blkback_submit(ctx: BtfTracePointContext) -> i32 {
     let opf: u32 = read(bio, Member::BioOpf);
     let record = &mut slot.record;
     record.op = (opf & REQ_OP_MASK) as u8;
-    record.dev = disk(address);
-    record.key = id;
+    let (disk, ring_number) = disk(address);
+    record.dev = disk;
+    record.key = ring_id::pack(ring_number, id);
     record.position = read(bio, Member::BioSector);
     record.bytes = bytes;
     record.tid = bpf_get_current_pid_tgid() as u32;
@@ -213,17 +214,19 @@ fn begin(slot: &mut Slot, ring: &mut Ring) {
     ring.consume_at = 0;
 }
 
-/// The guest and virtual disk of a ring; 0 if the kernel would not say.
+/// The guest and virtual disk of a ring, 0 if the kernel would not say; and which of its rings it is.
 #[inline(always)]
-fn disk(ring: u64) -> u32 {
+fn disk(ring: u64) -> (u32, u16) {
     let Some(blkif) = read_unknown::<u64>(ring, Member::RingBlkif) else {
-        return 0;
+        return (0, 0);
     };
+    let first = read_unknown::<u64>(blkif, Member::BlkifRings).unwrap_or(ring);
+    let number = ring.wrapping_sub(first) / u64::from(size(Member::RingBytes));
     let domid = read_unknown::<u16>(blkif, Member::BlkifDomid);
     let handle = read_unknown::<u16>(blkif, Member::BlkifHandle);
     match (domid, handle) {
-        (Some(domid), Some(handle)) => vbd::pack(domid, handle),
-        _ => 0,
+        (Some(domid), Some(handle)) => (vbd::pack(domid, handle), number as u16),
+        _ => (0, 0),
     }
 }
 
@@ -250,7 +253,7 @@ pub fn blkback_complete(ctx: ProbeContext) -> u32 {
     if let Some(dom0) = slots::of(ending)
         && dom0.state == state::ENDING
         && dom0.record.kind == Kind::Disk as u8
-        && dom0.record.at[DOM0[0].0] >= slot.record.at[SUBMIT]
+        && (dom0.record.at[DOM0[0].0] == 0 || dom0.record.at[DOM0[0].0] >= slot.record.at[SUBMIT])
     {
         for (there, here) in DOM0 {
             slot.record.at[here] = dom0.record.at[there];

@@ -5,9 +5,9 @@
 
 use aya_ebpf::{
     helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id},
-    macros::{btf_tracepoint, fentry, kretprobe, map},
+    macros::{btf_tracepoint, fentry, map},
     maps::HashMap,
-    programs::{BtfTracePointContext, FEntryContext, RetProbeContext},
+    programs::{BtfTracePointContext, FEntryContext},
 };
 use tracer_common::{
     counter::Counter,
@@ -271,23 +271,6 @@ pub fn blk_issue(ctx: BtfTracePointContext) -> i32 {
             cpu.issued = handle;
             cpu.issued_at = record.at[ISSUE];
         }
-    }
-    0
-}
-
-/// blkfront's `blkif_queue_rq` returns: the request that it issued is on the ring.
-#[kretprobe]
-pub fn blkfront_pushed(_ctx: RetProbeContext) -> u32 {
-    let Some(cpu) = cpu::this() else { return 0 };
-    let (handle, issued_at) = (cpu.issued, cpu.issued_at);
-    cpu.issued = 0;
-    // The answer may have come already, and the slot be another request's.
-    if let Some(slot) = slots::of(handle)
-        && slot.state == state::FLIGHT
-        && slot.record.at[ISSUE] == issued_at
-        && slot.record.at[COMPLETE] == 0
-    {
-        slot.record.at[PUSH] = now();
     }
     0
 }

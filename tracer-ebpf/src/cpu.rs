@@ -66,6 +66,8 @@ pub struct Cpu {
     pub switched_at: u64,
     /// The block request that was issued last, and when.
     pub issued: Handle,
+    /// The hardware queue that blkfront was last called for.
+    pub queue: u32,
     pub issued_at: u64,
 }
 

@@ -37,6 +37,12 @@ fn offset(member: Member) -> usize {
     }
 }
 
+/// The size of the struct that a member stands for; never 0.
+#[inline(always)]
+pub fn size(member: Member) -> u32 {
+    (offset(member) as u32).max(1)
+}
+
 /// The address of a member that is itself a struct or an array.
 #[inline(always)]
 pub fn address_of(object: Object, member: Member) -> Object {

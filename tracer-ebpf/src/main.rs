@@ -8,6 +8,7 @@
 
 mod aggregate;
 mod blkback;
+mod blkfront;
 mod block;
 mod cpu;
 mod emit;

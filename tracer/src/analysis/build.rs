@@ -135,9 +135,15 @@ impl BreakdownBuilder {
             let pair = PAIRS[stage.pair.min(PAIRS.len() - 1)];
             let points = Kind::Disk.points();
             let ends = (points[pair.0], points[pair.1]);
+            let order = points_of(datapath);
+            let place = |point| order.iter().position(|other| *other == point);
+            let key = (
+                place(ends.0).unwrap_or(usize::MAX),
+                place(ends.1).unwrap_or(usize::MAX),
+            );
             group
                 .stages
-                .insert((pair.0, pair.1), (ends.0, ends.1, Sums::from_kernel(stage)));
+                .insert(key, (ends.0, ends.1, Sums::from_kernel(stage)));
         }
     }
 
@@ -165,8 +171,7 @@ fn keep_slow(heap: &mut BinaryHeap<Slow>, keep: usize, span: &Span, total: u64) 
 }
 
 fn points_of(datapath: &str) -> &'static [Point] {
-    let kind = datapath::datapath(datapath).and_then(|path| path.kind);
-    kind.unwrap_or(Kind::Disk).points()
+    datapath::datapath(datapath).map_or(Kind::Disk.points(), |path| path.points)
 }
 
 /// What the number of an operation means (`REQ_OP_*` of include/linux/blk_types.h; IP protocols).

@@ -42,8 +42,15 @@ pub enum Component {
     /// A paravirtual device's other side. As its guest sees it: all of Dom0 and the device; in Dom0:
     /// the backend driver's own part.
     Backend,
-    /// Xen's event channel: from the upcall to the interrupt's handler.
+    /// Xen's event channel: from one domain's notification to the other's upcall, and from the upcall
+    /// to the interrupt's handler.
     EventChannel,
+    /// Waking the backend's thread in Dom0 and giving it a CPU.
+    Dom0Scheduling,
+    /// Dom0's block layer.
+    Dom0BlockLayer,
+    /// Dom0's hard interrupt to completion: handler, soft interrupt.
+    Dom0Interrupt,
 }
 
 impl Component {
@@ -61,6 +68,9 @@ impl Component {
             Self::Ring => "ring",
             Self::Backend => "backend",
             Self::EventChannel => "event channel",
+            Self::Dom0Scheduling => "Dom0 scheduling",
+            Self::Dom0BlockLayer => "Dom0 block layer",
+            Self::Dom0Interrupt => "Dom0 interrupt",
         }
     }
 }
@@ -103,10 +113,22 @@ pub fn stage(from: Point, to: Point) -> (Component, Option<&'static str>) {
         (BlkInsert, BlkIssue) => (Component::BlockLayer, Some("I2D")),
         (BlkIssue, BlkComplete) => (Component::Device, Some("D2C")),
         (BlkIssue, BlkfrontPush) => (Component::Ring, None),
+        (BlkIssue, Dom0Upcall | BlkbackInterrupt | BlkbackRun | BlkbackConsume) => {
+            (Component::Ring, None)
+        }
+        (BlkfrontPush, Dom0Upcall | BlkbackInterrupt) => (Component::EventChannel, None),
+        (BlkfrontPush, BlkbackRun) => (Component::Dom0Scheduling, None),
+        // Without an interrupt of its own: it lay there until blkback came to it.
+        (BlkfrontPush, BlkbackConsume) => (Component::Ring, None),
         (BlkfrontPush, _) => (Component::Backend, None),
-        (BlkbackInterrupt, BlkbackRun) => (Component::Scheduler, None),
+        (Dom0Upcall, _) => (Component::EventChannel, None),
+        (BlkbackInterrupt, BlkbackRun | BlkbackConsume) => (Component::Dom0Scheduling, None),
         (_, BlkbackConsume | BlkbackSubmit | BlkbackResponse) => (Component::Backend, None),
-        (_, BlkbackComplete) => (Component::BlockLayer, None),
+        (BlkbackResponse, _) => (Component::EventChannel, None),
+        (BlkbackSubmit, Dom0Issue) | (Dom0Complete, _) => (Component::Dom0BlockLayer, None),
+        (BlkbackSubmit | Dom0Issue, _) => (Component::Device, None),
+        (Dom0Irq | Dom0Softirq, _) => (Component::Dom0Interrupt, None),
+        (BlkbackComplete, _) => (Component::Backend, None),
         (EvtchnUpcall, _) => (Component::EventChannel, None),
         (BlkIssue | NetXmit | NetXmitDone, EvtchnUpcall) => (Component::Device, None),
         (BlkIssue, IrqEntry | SoftirqEntry) => (Component::Device, None),

@@ -66,6 +66,10 @@ pub struct Datapath {
     pub summary: &'static str,
     /// What its records are; none: it has none.
     pub kind: Option<Kind>,
+    /// The points of its spans, in the order in which a request passes them.
+    pub points: &'static [Point],
+    /// The datapath that follows the same requests in the domain of their backend, if they have one.
+    pub backend: Option<&'static str>,
     /// The probes, in lists that datapaths share.
     pub probes: &'static [&'static [Probe]],
 }

@@ -36,13 +36,63 @@ const UPCALL: &[Probe] = &[
     ),
 ];
 
-const BLKFRONT: &[Probe] = &[tracepoint(
-    "request on the ring",
-    Some(Point::BlkfrontPush),
-    Intent::Required,
-    false,
-    &[bind!("blkfront_pushed", kretprobe "blkif_queue_rq")],
-)];
+const BLKFRONT: &[Probe] = &[
+    tracepoint(
+        "request for a ring",
+        None,
+        Intent::Optional,
+        false,
+        &[bind!("blkfront_queue", kprobe "blkif_queue_rq", [HctxQueueNum])],
+    ),
+    tracepoint(
+        "id on the ring",
+        None,
+        Intent::Optional,
+        false,
+        &[bind!("blkfront_id", kretprobe "get_id_from_freelist")],
+    ),
+    tracepoint(
+        "backend told",
+        Some(Point::BlkfrontPush),
+        Intent::Optional,
+        false,
+        &[bind!("blkfront_notify", kprobe "notify_remote_via_irq", [])],
+    ),
+    tracepoint(
+        "request on the ring",
+        Some(Point::BlkfrontPush),
+        Intent::Required,
+        false,
+        &[bind!("blkfront_pushed", kretprobe "blkif_queue_rq")],
+    ),
+];
+
+/// A request's way through both domains.
+const ACROSS: &[Point] = &[
+    Point::BlkQueue,
+    Point::BlkGetrq,
+    Point::BlkInsert,
+    Point::BlkRequeue,
+    Point::BlkIssue,
+    Point::BlkfrontPush,
+    Point::Dom0Upcall,
+    Point::BlkbackInterrupt,
+    Point::BlkbackRun,
+    Point::BlkbackConsume,
+    Point::BlkbackSubmit,
+    Point::Dom0Issue,
+    Point::Dom0Irq,
+    Point::Dom0Softirq,
+    Point::Dom0Complete,
+    Point::BlkbackComplete,
+    Point::BlkbackResponse,
+    Point::EvtchnUpcall,
+    Point::IrqEntry,
+    Point::SoftirqEntry,
+    Point::BlkComplete,
+    Point::SchedWaking,
+    Point::SchedSwitch,
+];
 
 const BLKBACK: &[Probe] = &[
     tracepoint(
@@ -86,7 +136,9 @@ const BLKBACK: &[Probe] = &[
                 PendingId,
                 RingBlkif,
                 BlkifDomid,
-                BlkifHandle
+                BlkifHandle,
+                BlkifRings,
+                RingBytes
             ]
         )],
     ),
@@ -113,8 +165,10 @@ const BLKBACK: &[Probe] = &[
 /// A guest's requests to a virtual disk.
 pub(super) const DISK_VBD: Datapath = Datapath {
     name: "disk/vbd",
-    summary: "a guest's virtual disk: queue, issue, ring, backend as one stage, upcall, complete, reader wakes",
+    summary: "a guest's virtual disk: queue, issue, ring, backend (all of Dom0, or one stage without it), upcall, complete, reader wakes",
     kind: Some(Kind::Disk),
+    points: ACROSS,
+    backend: Some("disk/vbd-backend"),
     probes: &[DISK, BLKFRONT, UPCALL],
 };
 
@@ -123,6 +177,8 @@ pub(super) const DISK_VBD_BACKEND: Datapath = Datapath {
     name: "disk/vbd-backend",
     summary: "guests' virtual disks, in Dom0: upcall, blkback's interrupt and thread, consume, submit, Dom0's block layer, response",
     kind: Some(Kind::Blkback),
+    points: Kind::Blkback.points(),
+    backend: None,
     probes: &[BLKBACK, DISK, UPCALL],
 };
 
@@ -131,6 +187,8 @@ pub(super) const DISK_PASSTHROUGH: Datapath = Datapath {
     name: "disk/passthrough",
     summary: "a passed-through disk, or Dom0's own: as disk/native, with the event channel upcall",
     kind: Some(Kind::Disk),
+    points: Kind::Disk.points(),
+    backend: None,
     probes: &[DISK, UPCALL],
 };
 
@@ -139,6 +197,8 @@ pub(super) const NET_TX_PASSTHROUGH: Datapath = Datapath {
     name: "net-tx/passthrough",
     summary: "packets sent by a passed-through card: as net-tx/native, with the event channel upcall",
     kind: Some(Kind::NetTx),
+    points: Kind::NetTx.points(),
+    backend: None,
     probes: &[NET_TX, UPCALL],
 };
 
@@ -147,6 +207,8 @@ pub(super) const NET_RX_PASSTHROUGH: Datapath = Datapath {
     name: "net-rx/passthrough",
     summary: "packets received by a passed-through card: as net-rx/native, with the event channel upcall",
     kind: Some(Kind::NetRx),
+    points: Kind::NetRx.points(),
+    backend: None,
     probes: &[NET_RX, UPCALL],
 };
 
@@ -180,6 +242,8 @@ pub(super) const NET_TX_VIF: Datapath = Datapath {
     name: "net-tx/vif",
     summary: "packets sent by a guest's virtual card: as net-tx/native, with netfront's ring and the event channel upcall",
     kind: Some(Kind::NetTx),
+    points: Kind::NetTx.points(),
+    backend: None,
     probes: &[NET_TX, NETFRONT, UPCALL],
 };
 
@@ -188,6 +252,8 @@ pub(super) const NET_RX_VIF: Datapath = Datapath {
     name: "net-rx/vif",
     summary: "packets received by a guest's virtual card: as net-rx/native, with the event channel upcall",
     kind: Some(Kind::NetRx),
+    points: Kind::NetRx.points(),
+    backend: None,
     probes: &[NET_RX, UPCALL],
 };
 
@@ -196,5 +262,7 @@ pub(super) const NET_VIF_BACKEND: Datapath = Datapath {
     name: "net/vif-backend",
     summary: "packets to and from guests, in Dom0: upcall, poll, netback, bridge, qdisc, driver or netback's thread, completion",
     kind: Some(Kind::NetForward),
+    points: Kind::NetForward.points(),
+    backend: None,
     probes: &[NETBACK, NET_RX, NET_TX, UPCALL],
 };

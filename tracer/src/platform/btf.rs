@@ -88,7 +88,7 @@ impl Types {
     }
 
     /// Byte offset of a member; `path` is dotted where the member is nested. Members of anonymous
-    /// structs and unions count as the outer struct's.
+    /// structs and unions count as the outer struct's. With an empty `path`: the struct's size.
     ///
     /// # Errors
     /// If the struct or member does not exist, or is a bit field.
@@ -101,6 +101,14 @@ impl Types {
             .into_iter()
             .find(|t| matches!(t, Type::Struct(_) | Type::Union(_)))
             .ok_or_else(|| BtfError::NoStruct(structure.into()))?;
+        if path.is_empty() {
+            return match current {
+                Type::Struct(whole) | Type::Union(whole) => {
+                    u32::try_from(whole.size()).map_err(|_| no_member())
+                }
+                _ => Err(no_member()),
+            };
+        }
         let mut bits = 0u32;
         for name in path.split('.') {
             let (offset, inner) = self
