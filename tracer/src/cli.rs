@@ -52,13 +52,8 @@ pub enum Command {
         #[arg(long)]
         out: PathBuf,
     },
-    /// Serves a loader over standard input and output.
-    #[command(hide = true)]
-    Agent {
-        /// Over standard input and output.
-        #[arg(long, required = true)]
-        stdio: bool,
-    },
+    /// Serves the loader of another domain: what runs in a guest.
+    Agent(AgentArgs),
     /// Runs one load, described by a line of JSON on standard input.
     #[command(hide = true)]
     Load,
@@ -94,6 +89,21 @@ pub struct ReportArgs {
     /// Write to a file instead of standard output.
     #[arg(long, short)]
     pub output: Option<PathBuf>,
+}
+
+/// Arguments of `agent`.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct AgentArgs {
+    /// One loader, over standard input and output (ssh starts it so).
+    #[arg(long)]
+    pub stdio: bool,
+    /// Loaders behind a terminal, such as the /dev/hvcN of a console channel.
+    #[arg(long, value_name = "PATH")]
+    pub terminal: Option<PathBuf>,
+    /// Loaders that connect to a Unix socket, which it makes.
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
 }
 
 /// Arguments of `probes`.

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::{
     agent,
     analysis::Report,
-    cli::{CheckEnvArgs, Cli, Command, ProbesArgs, ReportArgs, RunArgs, SchemaOf},
+    cli::{AgentArgs, CheckEnvArgs, Cli, Command, ProbesArgs, ReportArgs, RunArgs, SchemaOf},
     datapath::{DATAPATHS, datapath},
     load,
     platform::{Kernel, environment, environment::Verdict},
@@ -60,10 +60,17 @@ pub fn obey(cli: Cli) -> anyhow::Result<u8> {
                 .with_context(|| format!("cannot write man pages into {}", out.display()))?;
             Ok(WELL)
         }
-        Command::Agent { .. } => {
-            agent::serve::serve(io::stdin(), io::stdout(), Path::new("/")).map(|()| WELL)
-        }
+        Command::Agent(args) => serve(&args).map(|()| WELL),
         Command::Load => Ok(u8::try_from(load::run_stdio()).unwrap_or(USAGE)),
+    }
+}
+
+fn serve(args: &AgentArgs) -> anyhow::Result<()> {
+    let root = Path::new("/");
+    match (&args.terminal, &args.socket) {
+        (Some(terminal), _) => agent::serve::serve_terminal(terminal, root),
+        (_, Some(socket)) => agent::serve::serve_socket(socket, root),
+        _ => agent::serve::serve(io::stdin(), io::stdout(), root),
     }
 }
 

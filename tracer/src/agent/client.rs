@@ -1,76 +1,110 @@
-//! The loader's side of an agent: starts it, sends commands, takes replies and records.
+//! The loader's side of an agent: finds it, sends commands, takes replies and records.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Context as _, anyhow, bail};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
-    process::{Child, ChildStdin},
-    sync::mpsc,
+    process::Child,
+    sync::{Mutex, mpsc},
     task::JoinHandle,
     time::timeout,
 };
 
-use crate::agent::{
-    frame::{Decoder, FrameType, header},
-    protocol::{Action, Answer, Command, Hello, Message, VERSION},
+use crate::{
+    agent::{
+        address::Address,
+        frame::{Decoder, FrameType, header},
+        greeting,
+        protocol::{Action, Answer, Command, Hello, Message, VERSION},
+        transport::{Output, Transport, connect},
+    },
+    platform::guest::Guest,
 };
 
-/// How long an agent may take to say hello.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long an agent may take to say hello. One behind a terminal first ends the session of a loader
+/// that was killed, which it notices after half a minute.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an agent may take to end once its input is closed.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often an agent behind a terminal hears that the loader is there.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// What an agent may send in one run: no guest shall fill the disk of its host.
+const MOST_BYTES: u64 = 8 << 30;
 
 /// Where an agent's records go. An error ends the run for this domain.
 pub type Sink = Box<dyn FnMut(Bytes) -> anyhow::Result<()> + Send>;
 
-/// A running agent.
-#[derive(Debug)]
+/// An agent.
 pub struct Client {
     /// The domain's name, for messages.
     domain: String,
-    child: Child,
-    stdin: Option<ChildStdin>,
+    child: Option<Child>,
+    output: Arc<Mutex<Option<Output>>>,
     messages: mpsc::Receiver<anyhow::Result<Message>>,
     reader: JoinHandle<()>,
+    heartbeat: Option<JoinHandle<()>>,
+    /// Bytes that it has sent.
+    heard: Arc<AtomicU64>,
     number: u64,
 }
 
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("domain", &self.domain)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Client {
-    /// Starts a local agent and waits for its hello.
+    /// Finds a domain's agent, or starts it, and waits for its hello.
     ///
     /// # Errors
-    /// If it cannot be started, or does not say hello in this protocol's version.
-    pub async fn start_local(
+    /// If there is no way to it, or it does not say hello in this protocol's version.
+    pub async fn start(
         domain: &str,
+        address: &Address,
         exe: &Path,
+        guest: Option<&Guest>,
         sink: Sink,
     ) -> anyhow::Result<(Self, Hello)> {
-        let mut child = tokio::process::Command::new(exe)
-            .args(["agent", "--stdio"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            // Ctrl-C is the loader's: it tells the agent itself, by closing its input.
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
+        let Transport {
+            mut input,
+            mut output,
+            child,
+            has_end,
+        } = connect(address, exe, guest)
+            .await
+            .with_context(|| format!("cannot reach the agent of domain {domain}"))?;
+        let early = greeting::greet(&mut input, &mut output, nonce(), HELLO_TIMEOUT)
+            .await
             .with_context(|| {
                 format!(
-                    "cannot start the agent of domain {domain}: {}",
-                    exe.display()
+                    "the agent of domain {domain} does not answer over {address}: is tracer installed there, and does `tracer agent` run?"
                 )
             })?;
-        let stdin = child.stdin.take();
-        let stdout = child.stdout.take().context("the agent has no output")?;
         let (sender, messages) = mpsc::channel(16);
-        let reader = tokio::spawn(read(stdout, sink, sender));
+        let heard = Arc::new(AtomicU64::new(0));
+        let reader = tokio::spawn(read(input, early, sink, sender, Arc::clone(&heard)));
+        let output = Arc::new(Mutex::new(Some(output)));
+        let heartbeat = (!has_end).then(|| tokio::spawn(beat(Arc::clone(&output))));
         let mut client = Self {
             domain: domain.into(),
             child,
-            stdin,
+            output,
             messages,
             reader,
+            heartbeat,
+            heard,
             number: 0,
         };
         let hello = client.hello().await?;
@@ -99,32 +133,41 @@ impl Client {
     /// Has the agent do something and waits for the answer.
     ///
     /// # Errors
-    /// If the agent could not do it, is gone, or takes longer than `limit`.
+    /// If the agent could not do it, is gone, or says nothing at all for longer than `limit`.
     pub async fn ask(&mut self, action: Action, limit: Duration) -> anyhow::Result<Answer> {
         self.number += 1;
         let number = self.number;
         let payload = serde_json::to_vec(&Command { number, action })?;
-        let domain = self.domain.clone();
-        let gone = || anyhow!("the agent of domain {domain} is gone");
-        let stdin = self.stdin.as_mut().ok_or_else(gone)?;
-        stdin
-            .write_all(&header(FrameType::Message, payload.len())?)
-            .await
-            .map_err(|_| gone())?;
-        stdin.write_all(&payload).await.map_err(|_| gone())?;
-        stdin.flush().await.map_err(|_| gone())?;
-        timeout(limit, self.reply(number))
-            .await
-            .map_err(|_| anyhow!("the agent of domain {domain} did not answer in {limit:?}"))?
+        let mut bytes = header(FrameType::Message, payload.len())?.to_vec();
+        bytes.extend(payload);
+        let written = timeout(limit, write(&self.output, &bytes)).await;
+        if !matches!(written, Ok(Ok(()))) {
+            bail!("the agent of domain {} is gone", self.domain);
+        }
+        loop {
+            let before = self.heard.load(Ordering::Relaxed);
+            match timeout(limit, self.reply(number)).await {
+                Ok(answer) => return answer,
+                // A console channel is slow: what is on its way counts.
+                Err(_) if self.heard.load(Ordering::Relaxed) != before => {}
+                Err(_) => bail!(
+                    "the agent of domain {} did not answer in {limit:?}",
+                    self.domain
+                ),
+            }
+        }
     }
 
     async fn reply(&mut self, wanted: u64) -> anyhow::Result<Answer> {
-        let domain = self.domain.clone();
+        let domain = &self.domain;
         loop {
             let message = self.messages.recv().await;
-            match message.ok_or_else(|| anyhow!("the agent of domain {domain} is gone"))?? {
+            let message = message.ok_or_else(|| anyhow!("the agent of domain {domain} is gone"))?;
+            match message.with_context(|| format!("domain {domain}"))? {
                 Message::Reply { number, result } if number == wanted => {
-                    return result.map(|answer| *answer).map_err(|error| anyhow!(error));
+                    return result
+                        .map(|answer| *answer)
+                        .map_err(|error| anyhow!("domain {domain}: {error}"));
                 }
                 // The answer to a command that was given up.
                 Message::Reply { .. } => {}
@@ -134,35 +177,82 @@ impl Client {
         }
     }
 
-    /// The agent's process.
-    #[must_use]
-    pub fn process_id(&self) -> Option<u32> {
-        self.child.id()
-    }
-
     /// Closes the agent's input and waits for its end, so that nothing stays attached.
     pub async fn end(mut self) {
-        drop(self.stdin.take());
-        if timeout(END_TIMEOUT, self.child.wait()).await.is_err() {
-            let _ = self.child.kill().await;
+        if let Some(heartbeat) = self.heartbeat.take() {
+            // Where the stream has no end, it must be said.
+            let _ = self.ask(Action::End, END_TIMEOUT).await;
+            heartbeat.abort();
         }
-        let _ = timeout(END_TIMEOUT, self.reader).await;
+        drop(self.output.lock().await.take());
+        if let Some(mut child) = self.child.take()
+            && timeout(END_TIMEOUT, child.wait()).await.is_err()
+        {
+            let _ = child.kill().await;
+        }
+        if timeout(END_TIMEOUT, &mut self.reader).await.is_err() {
+            self.reader.abort();
+        }
     }
 }
 
-/// Reads frames until the stream ends or fails.
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.reader.abort();
+        if let Some(heartbeat) = self.heartbeat.take() {
+            heartbeat.abort();
+        }
+    }
+}
+
+/// Tells this session's greeting from those of others.
+fn nonce() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let ns = since.map_or(0, |since| since.as_nanos() as u64);
+    ns ^ (u64::from(std::process::id()) << 44)
+}
+
+async fn write(output: &Mutex<Option<Output>>, bytes: &[u8]) -> std::io::Result<()> {
+    let mut output = output.lock().await;
+    let output = output.as_mut().ok_or(std::io::ErrorKind::BrokenPipe)?;
+    output.write_all(bytes).await?;
+    output.flush().await
+}
+
+/// Says again and again that the loader is there.
+async fn beat(output: Arc<Mutex<Option<Output>>>) {
+    while let Ok(frame) = header(FrameType::Heartbeat, 0)
+        && write(&output, &frame).await.is_ok()
+    {
+        tokio::time::sleep(HEARTBEAT).await;
+    }
+}
+
+/// Reads frames until the stream ends or fails. Agents are not trusted: what is none of the protocol
+/// ends it, and so does too much of it.
 async fn read(
     mut stream: impl AsyncRead + Unpin,
+    early: BytesMut,
     mut sink: Sink,
     sender: mpsc::Sender<anyhow::Result<Message>>,
+    heard: Arc<AtomicU64>,
 ) {
     let mut decoder = Decoder::default();
+    *decoder.buffer() = early;
     loop {
         let frame = match decoder.next_frame() {
             Ok(Some(frame)) => frame,
             Ok(None) => match stream.read_buf(decoder.buffer()).await {
                 Ok(0) | Err(_) => return,
-                Ok(_) => continue,
+                Ok(count) => {
+                    let sum = heard.fetch_add(count as u64, Ordering::Relaxed);
+                    if sum > MOST_BYTES {
+                        let error = anyhow!("its agent has sent more than {MOST_BYTES} bytes");
+                        let _ = sender.send(Err(error)).await;
+                        return;
+                    }
+                    continue;
+                }
             },
             Err(error) => {
                 let _ = sender.send(Err(error.into())).await;
@@ -170,12 +260,12 @@ async fn read(
             }
         };
         let result = match frame.frame_type {
+            FrameType::Heartbeat => continue,
             FrameType::Records => match sink(frame.payload) {
                 Ok(()) => continue,
                 Err(error) => Err(error),
             },
-            FrameType::Message => serde_json::from_slice(&frame.payload)
-                .map_err(|error| anyhow!("a message that is not one: {error}")),
+            FrameType::Message => message(&frame.payload),
         };
         let failed = result.is_err();
         if sender.send(result).await.is_err() || failed {
@@ -184,9 +274,48 @@ async fn read(
     }
 }
 
+/// A message. What a guest says ends up on a terminal: its texts must not command it.
+fn message(payload: &[u8]) -> anyhow::Result<Message> {
+    let mut text = payload.to_vec();
+    defuse(&mut text);
+    serde_json::from_slice(&text).map_err(|error| anyhow!("a message that is not one: {error}"))
+}
+
+/// Replaces control characters, all but line ends and tabs, in the strings of a JSON text: there they
+/// are escapes, or the two bytes of a C1 control in UTF-8.
+fn defuse(text: &mut [u8]) {
+    let mut at = 0;
+    while at + 1 < text.len() {
+        match (text[at], text[at + 1]) {
+            (b'\\', b'u') => {
+                if let Some(digits) = text.get_mut(at + 2..at + 6)
+                    && let Ok(Ok(code)) =
+                        std::str::from_utf8(digits).map(|d| u32::from_str_radix(d, 16))
+                    && char::from_u32(code)
+                        .is_some_and(|c| c.is_control() && c != '\n' && c != '\t')
+                {
+                    digits.copy_from_slice(b"fffd");
+                }
+                at += 2;
+            }
+            (b'\\', b'b' | b'f' | b'r') => {
+                text[at + 1] = b't';
+                at += 2;
+            }
+            (b'\\', _) => at += 2,
+            (0xc2, 0x80..=0x9f) => {
+                // A pilcrow.
+                text[at + 1] = 0xb6;
+                at += 2;
+            }
+            _ => at += 1,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use proptest::prelude::*;
 
@@ -205,7 +334,13 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
-        runtime.block_on(read(wire, sink, sender));
+        runtime.block_on(read(
+            wire,
+            BytesMut::new(),
+            sink,
+            sender,
+            Arc::new(AtomicU64::new(0)),
+        ));
         let messages = std::iter::from_fn(|| receiver.try_recv().ok()).collect();
         let bytes = *bytes.lock().unwrap();
         (messages, bytes)
@@ -240,6 +375,17 @@ mod tests {
             })
             .collect();
         assert_eq!((numbers, bytes), (vec![0, 1, 2, 3, 4], 4 * 96));
+    }
+
+    #[test]
+    fn a_guest_s_words_do_not_command_a_terminal() {
+        let text = "{\"Failed\":\"\\u001b[2J \\\\u001b \u{9b}\\u009b\\r.\"}";
+        match message(text.as_bytes()).unwrap() {
+            Message::Failed(text) => {
+                assert_eq!(text, "\u{fffd}[2J \\u001b \u{b6}\u{fffd}\t.");
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     proptest! {

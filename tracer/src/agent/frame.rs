@@ -16,6 +16,8 @@ pub enum FrameType {
     Message = 1,
     /// Records, one after the other ([`tracer_common::record`]).
     Records = 2,
+    /// Nothing, said so that the agent knows that the loader is there.
+    Heartbeat = 3,
 }
 
 /// One frame.
@@ -77,6 +79,7 @@ impl Decoder {
         let frame_type = match header[4] {
             1 => FrameType::Message,
             2 => FrameType::Records,
+            3 => FrameType::Heartbeat,
             other => return Err(FrameError::UnknownType(other)),
         };
         if length > MAX_PAYLOAD {

@@ -1,8 +1,13 @@
-//! `tracer agent --stdio`: one in each domain, the same binary, spoken to in frames. The local domain
-//! goes through it, too.
+//! `tracer agent`: one in each domain, the same binary, spoken to in frames. The local domain goes
+//! through it, too.
 
+pub mod address;
 pub mod client;
 pub mod frame;
+pub mod greeting;
+pub mod patient;
 pub mod protocol;
 pub mod records;
 pub mod serve;
+pub mod tracing;
+pub mod transport;

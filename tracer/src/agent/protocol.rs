@@ -10,10 +10,11 @@ use crate::{
     load::{LoadResult, LoadSpec},
     platform::host::HostFacts,
     probe::{Planned, Request, Unavailable, snapshot::Snapshot},
+    resource::block_device::{BlockDevice, BlockQuery},
 };
 
 /// Version of the protocol; both sides must have the same.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Loader to agent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,8 +35,12 @@ pub enum Action {
         /// The file of the agent's own machine that the records are added to; none: they are sent.
         records: Option<PathBuf>,
     },
+    /// Say which block devices and interfaces there are.
+    Survey(BlockQuery),
     /// Bring out what the ring buffer holds, then the counters.
     Snapshot,
+    /// Send the records that are held, if they do not go into a file.
+    SendRecords,
     /// Write back and drop the page cache.
     DropCaches,
     /// Read so many bytes of a file that has nothing to do with the measurement.
@@ -66,6 +71,8 @@ pub enum Action {
     },
     /// Detach the programs and bring out what is left.
     Detach,
+    /// The session is over. Where the stream has an end, that says the same.
+    End,
 }
 
 /// Agent to loader.
@@ -102,6 +109,8 @@ pub struct Hello {
 pub enum Answer {
     /// Nothing but that it was done.
     Done,
+    /// What was found.
+    Surveyed(Survey),
     /// What was attached.
     Attached(Bindings),
     /// The counters.
@@ -115,6 +124,15 @@ pub enum Answer {
         /// Requests still in flight.
         in_flight: u64,
     },
+}
+
+/// Block devices and interfaces of an agent's machine.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Survey {
+    /// The block devices asked for.
+    pub devices: Vec<BlockDevice>,
+    /// Every interface, by index.
+    pub interfaces: Vec<(u32, String)>,
 }
 
 /// What was attached, and what could not be.

@@ -32,6 +32,8 @@ const LONGEST: Duration = Duration::from_millis(40);
 const BYTES_A_MS: usize = 200_000;
 /// A look may find this share of the ring buffer filled.
 const SHARE: usize = 8;
+/// Records that are held for a loader elsewhere, at most.
+const HELD_BYTES: usize = 32 << 20;
 /// Records are written, or sent, about this many bytes at a time.
 const BATCH_BYTES: usize = 256 << 10;
 
@@ -41,8 +43,14 @@ pub enum Destination<W> {
     /// Into a file of this machine. A pipe to the loader and its own write of the same bytes would
     /// cost more than all the rest of the way.
     File(PathBuf, File),
-    /// To a loader on another machine, in frames.
-    Frames(Output<W>),
+    /// To a loader elsewhere, in frames: held until an iteration has ended, since sending them costs
+    /// both sides what is being measured.
+    Frames {
+        /// The way there.
+        output: Output<W>,
+        /// What is held.
+        held: Vec<u8>,
+    },
 }
 
 impl<W: Write> Destination<W> {
@@ -56,13 +64,41 @@ impl<W: Write> Destination<W> {
         Ok(Self::File(path.to_owned(), file))
     }
 
+    /// Frames to a loader.
+    pub fn frames(output: Output<W>) -> Self {
+        Self::Frames {
+            output,
+            // Memory is taken as it is filled.
+            held: Vec::with_capacity(HELD_BYTES),
+        }
+    }
+
     fn take(&mut self, records: &[u8]) -> anyhow::Result<()> {
         match self {
             Self::File(path, file) => file
                 .write_all(records)
                 .with_context(|| format!("cannot write records into {}", path.display())),
-            Self::Frames(output) => send(output, FrameType::Records, records),
+            Self::Frames { held, .. } => {
+                if held.len() + records.len() > HELD_BYTES {
+                    self.release()?;
+                }
+                if let Self::Frames { held, .. } = self {
+                    held.extend_from_slice(records);
+                }
+                Ok(())
+            }
         }
+    }
+
+    /// Sends what is held.
+    fn release(&mut self) -> anyhow::Result<()> {
+        if let Self::Frames { output, held } = self {
+            for piece in held.chunks(BATCH_BYTES) {
+                send(output, FrameType::Records, piece)?;
+            }
+            held.clear();
+        }
+        Ok(())
     }
 }
 
@@ -99,6 +135,17 @@ impl<W: Write> Collector<W> {
                 return Ok(bytes);
             }
         }
+    }
+
+    /// Sends what is held for a loader elsewhere.
+    ///
+    /// # Errors
+    /// If it cannot be sent.
+    pub fn release(&mut self) -> anyhow::Result<()> {
+        self.destination
+            .as_mut()
+            .context("records can no longer be written")?
+            .release()
     }
 
     /// Adds records that did not come through the ring buffer.
@@ -198,11 +245,13 @@ mod tests {
     }
 
     #[test]
-    fn without_a_file_records_go_in_frames() {
+    fn without_a_file_records_go_in_frames_when_they_are_asked_for() {
         let output = Arc::new(Mutex::new(Vec::new()));
-        Destination::Frames(Arc::clone(&output))
-            .take(b"records")
-            .unwrap();
+        let mut destination = Destination::frames(Arc::clone(&output));
+        destination.take(b"rec").unwrap();
+        destination.take(b"ords").unwrap();
+        assert!(lock(&output).is_empty());
+        destination.release().unwrap();
         let mut decoder = Decoder::default();
         decoder.buffer().extend_from_slice(&lock(&output));
         let frame = decoder.next_frame().unwrap().unwrap();

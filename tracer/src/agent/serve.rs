@@ -3,37 +3,37 @@
 use std::{
     collections::BTreeMap,
     io::{self, Read, Write},
-    os::fd::OwnedFd,
+    os::unix::{fs::FileTypeExt as _, net::UnixListener},
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, anyhow};
-use aya::{Ebpf, maps::Array};
-use tracer_common::{
-    point::Kind,
-    record::{Record, Slot, state},
-};
 
 use crate::{
     agent::{
         frame::{Decoder, FrameType, header},
-        protocol::{Action, Answer, Bindings, Command, Hello, Message, VERSION},
-        records::{Collector, Destination, collect_until},
+        greeting,
+        patient::Patient,
+        protocol::{Action, Answer, Command, Hello, Message, Survey, VERSION},
+        tracing::Tracing,
     },
     clock,
     load::{self, LoadError, LoadKind, LoadSpec},
-    platform::{Kernel, host::HostFacts},
-    probe::{self, drain::Drain, snapshot},
+    platform::host::HostFacts,
+    probe::snapshot::Snapshot,
+    resource::{block_device, interfaces},
 };
 
 /// How long a server may take to listen.
 const READY: Duration = Duration::from_secs(10);
+
+/// How long a loader behind a terminal may be silent: it says something every few seconds.
+const SILENCE: Duration = Duration::from_secs(30);
+/// Pause before a terminal that failed is opened again.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// The sending end, shared by the commands' thread and the collecting thread.
 pub(super) type Output<W> = Arc<Mutex<W>>;
@@ -58,12 +58,72 @@ pub(super) fn say<W: Write>(output: &Output<W>, message: &Message) -> anyhow::Re
     send(output, FrameType::Message, &serde_json::to_vec(message)?)
 }
 
-/// Serves one loader until it closes its end.
+/// Serves one loader over standard input and output, or any other pair of streams.
 ///
 /// # Errors
 /// If the loader sends what is not of the protocol, or cannot be written to. However it ends, the
 /// programs are detached and the loads stopped.
 pub fn serve(
+    mut input: impl Read,
+    mut output: impl Write + Send + 'static,
+    root: &Path,
+) -> anyhow::Result<()> {
+    if !greeting::wait(&mut input, &mut output).context("cannot read a greeting")? {
+        return Ok(());
+    }
+    session(input, output, root)
+}
+
+/// Serves loaders behind a terminal, one after the other, for ever.
+///
+/// # Errors
+/// If the terminal cannot be opened.
+pub fn serve_terminal(path: &Path, root: &Path) -> anyhow::Result<()> {
+    loop {
+        let mut terminal = Patient::open(path)?;
+        let mut answer = terminal.within(SILENCE);
+        let outcome = match greeting::wait(&mut terminal, &mut answer) {
+            Ok(true) => session(answer.clone(), answer, root),
+            Ok(false) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = outcome {
+            tracing::warn!("a session over {} ended: {error:#}", path.display());
+        }
+        thread::sleep(AGAIN);
+    }
+}
+
+/// Serves loaders that connect to a socket, one after the other, for ever. Only root may connect.
+///
+/// # Errors
+/// If the socket cannot be made.
+pub fn serve_socket(path: &Path, root: &Path) -> anyhow::Result<()> {
+    let context = || format!("cannot listen on {}", path.display());
+    // One that an earlier agent has left.
+    if path
+        .symlink_metadata()
+        .is_ok_and(|found| found.file_type().is_socket())
+    {
+        std::fs::remove_file(path).with_context(context)?;
+    }
+    let listener = {
+        let mask = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
+        let listener = UnixListener::bind(path).with_context(context);
+        nix::sys::stat::umask(mask);
+        listener?
+    };
+    loop {
+        let (stream, _) = listener.accept().with_context(context)?;
+        let input = stream.try_clone().with_context(context)?;
+        if let Err(error) = serve(input, stream, root) {
+            tracing::warn!("a session over {} ended: {error:#}", path.display());
+        }
+    }
+}
+
+/// From hello to the loader's end.
+fn session(
     input: impl Read,
     output: impl Write + Send + 'static,
     root: &Path,
@@ -83,6 +143,7 @@ pub fn serve(
         loads: BTreeMap::new(),
     };
     read_commands(input, |command| {
+        let is_last = matches!(command.action, Action::End);
         let result = agent
             .obey(command.action)
             .map(Box::new)
@@ -93,20 +154,26 @@ pub fn serve(
                 number: command.number,
                 result,
             },
-        )
+        )?;
+        Ok(!is_last)
     })
 }
 
+/// Has each command obeyed until the stream ends, or one is said to be the last.
 fn read_commands(
     mut input: impl Read,
-    mut obey: impl FnMut(Command) -> anyhow::Result<()>,
+    mut obey: impl FnMut(Command) -> anyhow::Result<bool>,
 ) -> anyhow::Result<()> {
     let mut decoder = Decoder::default();
     let mut chunk = vec![0; 64 << 10];
     loop {
         while let Some(frame) = decoder.next_frame()? {
-            if frame.frame_type == FrameType::Message {
-                obey(serde_json::from_slice(&frame.payload).context("a command that is not one")?)?;
+            if frame.frame_type == FrameType::Message
+                && !obey(
+                    serde_json::from_slice(&frame.payload).context("a command that is not one")?,
+                )?
+            {
+                return Ok(());
             }
         }
         match input.read(&mut chunk) {
@@ -125,32 +192,29 @@ struct Agent<W: Write + Send + 'static> {
     loads: BTreeMap<u32, load::RunningLoad>,
 }
 
-/// Attached programs and the thread that collects their records.
-struct Tracing<W> {
-    ebpf: Ebpf,
-    /// While it is open, the kernel times every BPF program.
-    _stats: Option<OwnedFd>,
-    collector: Arc<Mutex<Collector<W>>>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl<W> Drop for Tracing<W> {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
 impl<W: Write + Send + 'static> Agent<W> {
     fn obey(&mut self, action: Action) -> anyhow::Result<Answer> {
         match action {
-            Action::Attach { request, records } => self
-                .attach(&request, records.as_deref())
-                .map(Answer::Attached),
-            Action::Snapshot => self.snapshot().map(Answer::Snapshot),
+            Action::Survey(query) => Ok(Answer::Surveyed(Survey {
+                devices: block_device::find(&query, &self.root)?,
+                interfaces: interfaces(),
+            })),
+            Action::Attach { request, records } => {
+                let records = records.as_deref();
+                let (tracing, bindings) =
+                    Tracing::start(&self.root, &request, records, &self.output)?;
+                self.tracing = Some(tracing);
+                Ok(Answer::Attached(bindings))
+            }
+            Action::Snapshot => Ok(Answer::Snapshot(match &self.tracing {
+                Some(tracing) => tracing.snapshot()?,
+                None => Snapshot::untraced(),
+            })),
+            Action::SendRecords => {
+                self.tracing.as_ref().map_or(Ok(()), Tracing::release)?;
+                Ok(Answer::Done)
+            }
+            Action::End => Ok(Answer::Done),
             Action::DropCaches => Ok(load::drop_caches().map(|()| Answer::Done)?),
             Action::ReadUnrelated { path, bytes } => {
                 Ok(load::read_unrelated(Path::new(&path), bytes).map(|_| Answer::Done)?)
@@ -170,7 +234,10 @@ impl<W: Write + Send + 'static> Agent<W> {
                 self.loads.remove(&id);
                 Ok(Answer::Load(result))
             }
-            Action::Detach => self.detach(),
+            Action::Detach => match self.tracing.take() {
+                Some(tracing) => tracing.end(),
+                None => Ok(Answer::Detached { in_flight: 0 }),
+            },
         }
     }
 
@@ -189,91 +256,6 @@ impl<W: Write + Send + 'static> Agent<W> {
             .get_mut(&id)
             .ok_or_else(|| anyhow!("no load {id} runs"))
     }
-
-    fn attach(
-        &mut self,
-        request: &probe::Request,
-        records: Option<&Path>,
-    ) -> anyhow::Result<Bindings> {
-        let destination = match records {
-            Some(path) => Destination::file(path)?,
-            None => Destination::Frames(Arc::clone(&self.output)),
-        };
-        let kernel = Kernel::from_root(&self.root)?;
-        let stats = if request.measure_cost {
-            Some(aya::sys::enable_stats(aya::sys::Stats::RunTime).context(
-                "the kernel does not time BPF programs; set probes.measure_cost = false",
-            )?)
-        } else {
-            None
-        };
-        let mut attached = probe::attach::attach(&kernel, request)?;
-        let drain = Drain::new(&mut attached.ebpf).context("the eBPF object has no map RECORDS")?;
-        let collector = Arc::new(Mutex::new(Collector::new(drain, destination)));
-        let stop = Arc::new(AtomicBool::new(false));
-        let thread = thread::Builder::new().name("collect".into()).spawn({
-            let (collector, stop, output) = (
-                Arc::clone(&collector),
-                Arc::clone(&stop),
-                Arc::clone(&self.output),
-            );
-            let ring_bytes = request.ring_bytes as usize;
-            move || collect_until(&stop, &collector, ring_bytes, &output)
-        })?;
-        self.tracing = Some(Tracing {
-            ebpf: attached.ebpf,
-            _stats: stats,
-            collector,
-            stop,
-            thread: Some(thread),
-        });
-        Ok(Bindings {
-            planned: attached.planned,
-            unavailable: attached.unavailable,
-            attach_ns: attached.attach_ns,
-        })
-    }
-
-    fn snapshot(&mut self) -> anyhow::Result<snapshot::Snapshot> {
-        let tracing = self.tracing.as_ref().context("nothing is attached")?;
-        lock(&tracing.collector).collect()?;
-        Ok(snapshot::take(&tracing.ebpf))
-    }
-
-    /// Detaches, then brings out what the ring buffer and the table of requests still hold.
-    fn detach(&mut self) -> anyhow::Result<Answer> {
-        let Some(mut tracing) = self.tracing.take() else {
-            return Ok(Answer::Detached { in_flight: 0 });
-        };
-        probe::attach::detach(&mut tracing.ebpf);
-        let (ended, in_flight) = sweep(&tracing.ebpf);
-        let mut collector = lock(&tracing.collector);
-        collector.collect()?;
-        collector.add(&ended)?;
-        Ok(Answer::Detached { in_flight })
-    }
-}
-
-/// Requests left in the table: those that had ended (their reader was not yet seen to run), and the
-/// number of the others.
-fn sweep(ebpf: &Ebpf) -> (Vec<Record>, u64) {
-    let Some(slots) = ebpf
-        .map("SLOTS")
-        .and_then(|map| Array::<_, Slot>::try_from(map).ok())
-    else {
-        return (Vec::new(), 0);
-    };
-    let used = slots
-        .iter()
-        .filter_map(Result::ok)
-        .filter(|slot| slot.key != 0);
-    let (ended, flying): (Vec<Slot>, Vec<Slot>) =
-        used.partition(|slot| matches!(slot.state, state::ENDING | state::WOKEN));
-    let ended = ended.into_iter().map(|slot| slot.record);
-    let ended = ended
-        .filter(|record| Kind::from_u8(record.kind).is_some())
-        .collect();
-    (ended, flying.len() as u64)
 }
 
 #[cfg(test)]
@@ -303,7 +285,7 @@ mod tests {
         let mut numbers = Vec::new();
         let result = read_commands(wire, |command| {
             numbers.push(command.number);
-            Ok(())
+            Ok(true)
         });
         (numbers, result)
     }

@@ -84,6 +84,9 @@ pub struct StageFigures {
     /// The figures.
     #[serde(flatten)]
     pub figures: Figures,
+    /// Where it begins in one domain and ends in another: the bound of the clocks' error, in nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error_ns: Option<f64>,
     /// The distribution.
     pub histogram: Vec<Bucket>,
 }
@@ -99,6 +102,7 @@ impl StageFigures {
             letters: letters.map(Into::into),
             component,
             figures: Figures::new(sums, total),
+            error_ns: None,
             histogram: buckets(sums),
         }
     }

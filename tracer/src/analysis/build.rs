@@ -33,6 +33,8 @@ pub struct Names {
     pub devices: BTreeMap<u32, String>,
     /// Interfaces by index.
     pub interfaces: BTreeMap<u32, String>,
+    /// Where spans go through two domains: the bound of their clocks' error, in nanoseconds.
+    pub clock_error_ns: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -204,7 +206,12 @@ impl Group {
         let stages: Vec<StageFigures> = self
             .stages
             .values()
-            .map(|(from, to, sums)| StageFigures::new(*from, *to, sums, total))
+            .map(|(from, to, sums)| StageFigures {
+                error_ns: names
+                    .clock_error_ns
+                    .filter(|_| datapath::crosses(*from, *to)),
+                ..StageFigures::new(*from, *to, sums, total)
+            })
             .collect();
         let is_net = key.datapath.starts_with("net");
         let table = if is_net {

@@ -82,6 +82,9 @@ pub struct DomainReport {
     pub cost: Cost,
     /// How the domain's clock maps to the run's timeline.
     pub clock: ClockReport,
+    /// How its requests were joined with another domain's records; none: they are whole spans.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub join: Option<JoinReport>,
 }
 
 /// What tracing cost.
@@ -117,10 +120,32 @@ pub struct ProgramFigures {
 /// A domain's clock.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClockReport {
+    /// How its times come onto the run's timeline. `its own`: it has the only clock, or is joined with no
+    /// other domain. `TSC`: both domains have read the same counter. `causality`: they have not; no answer
+    /// before its question bounds the distance. `none`: nothing tells it.
+    pub method: String,
     /// TSC ticks a nanosecond, as fitted over the run.
     pub ticks_per_ns: Option<f64>,
-    /// Bound of the error against the run's timeline, in nanoseconds. One domain needs no mapping.
+    /// Bound of the error against the run's timeline, in nanoseconds; of a domain that is joined with no
+    /// other, against the TSC.
     pub error_ns: Option<f64>,
+    /// With `causality`: what was added to its times, in nanoseconds.
+    pub offset_ns: Option<i64>,
+    /// Requests by which causality was checked.
+    pub checked: u64,
+    /// Those of them that break it beyond the error bound.
+    pub violations: u64,
+}
+
+/// How a guest's requests were joined with what their backend saw.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JoinReport {
+    /// The backend's domain.
+    pub backend: String,
+    /// Requests of the measured iterations that became whole spans.
+    pub joined: u64,
+    /// Those that did not, by reason.
+    pub unjoined: BTreeMap<String, u64>,
 }
 
 /// One measured iteration.
@@ -160,6 +185,8 @@ pub struct IterationSummary {
 /// One interrupt handler over the measured iterations. Times in nanoseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct InterruptFigures {
+    /// The domain.
+    pub domain: String,
     /// Interrupt number.
     pub irq: u32,
     /// The handler's name.

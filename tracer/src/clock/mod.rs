@@ -4,6 +4,10 @@
 //! values, so half their distance bounds the error. The narrowest of many pairs is kept (the method
 //! of NTP's and PTP's "best of N" filters).
 
+mod timeline;
+
+pub use timeline::{Mapping, Timeline};
+
 use nix::time::{ClockId, clock_gettime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -65,31 +69,6 @@ fn tsc() -> Option<u64> {
     None
 }
 
-/// How a domain's `CLOCK_MONOTONIC` maps to the TSC, from pairs before and after the run.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Fit {
-    /// TSC ticks a nanosecond.
-    pub ticks_per_ns: f64,
-    /// Bound of the error of a mapped time, in nanoseconds.
-    pub error_ns: f64,
-}
-
-/// Fits a line through the first and the last pair. `None` if they are too close to say.
-#[must_use]
-pub fn fit(first: Pair, last: Pair) -> Option<Fit> {
-    let ns = last.monotonic_ns.checked_sub(first.monotonic_ns)?;
-    let ticks = last.tsc.checked_sub(first.tsc)?;
-    if ns < 1_000_000 {
-        return None;
-    }
-    let ticks_per_ns = ticks as f64 / ns as f64;
-    let half_width = first.half_width.max(last.half_width) as f64;
-    Some(Fit {
-        ticks_per_ns,
-        error_ns: half_width / ticks_per_ns,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,25 +82,9 @@ mod tests {
             eprintln!("skipped: this machine has no time-stamp counter");
             return;
         };
-        let fit = fit(first, last).unwrap();
-        assert!(fit.ticks_per_ns > 0.1 && fit.ticks_per_ns < 20.0, "{fit:?}");
-        assert!(fit.error_ns < 100_000.0, "{fit:?}");
-    }
-
-    #[test]
-    fn a_fit_recovers_a_known_line() {
-        let first = Pair {
-            tsc: 1_000,
-            monotonic_ns: 0,
-            half_width: 30,
-        };
-        let last = Pair {
-            tsc: 1_000 + 3_000_000_000,
-            monotonic_ns: 1_000_000_000,
-            half_width: 60,
-        };
-        let fit = fit(first, last).unwrap();
-        assert!((fit.ticks_per_ns - 3.0).abs() < 1e-9);
-        assert!((fit.error_ns - 20.0).abs() < 1e-9);
+        let line = Timeline::new([first, last]).unwrap();
+        let rate = line.ticks_per_ns();
+        assert!(rate > 0.1 && rate < 20.0, "{line:?}");
+        assert!(line.error_ns() < 100_000.0, "{line:?}");
     }
 }

@@ -5,7 +5,10 @@ pub mod table;
 mod xen;
 
 pub use table::{DATAPATHS, Datapath, datapath};
-use tracer_common::{point::Point, record::vbd};
+use tracer_common::{
+    point::{Kind, Point},
+    record::vbd,
+};
 
 /// Whose time a stage is.
 #[derive(
@@ -97,6 +100,13 @@ pub fn vbd_name(dev: u32) -> String {
         name += &partition.to_string();
     }
     name
+}
+
+/// Whether a stage begins in one domain and ends in another.
+#[must_use]
+pub fn crosses(from: Point, to: Point) -> bool {
+    let is_backends = |point| Kind::Blkback.points().contains(&point);
+    is_backends(from) != is_backends(to)
 }
 
 /// Whose time passes between two neighbouring points. blktrace's letter pair where there is one.

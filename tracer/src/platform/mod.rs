@@ -1,7 +1,8 @@
-//! What machine is this: kernel, types, tracepoints, interrupts, devices, environment.
+//! What machine is this: kernel, types, tracepoints, interrupts, devices, environment, guests.
 
 pub mod btf;
 pub mod environment;
+pub mod guest;
 pub mod host;
 pub mod interrupts;
 pub mod kernel;

@@ -117,6 +117,17 @@ pub struct Snapshot {
     pub clock: Option<Pair>,
 }
 
+impl Snapshot {
+    /// Of a domain in which nothing is attached.
+    #[must_use]
+    pub fn untraced() -> Self {
+        Self {
+            clock: clock::sample(),
+            ..Self::default()
+        }
+    }
+}
+
 /// Takes a snapshot.
 #[must_use]
 pub fn take(ebpf: &Ebpf) -> Snapshot {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     os::unix::fs::{FileTypeExt as _, MetadataExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, bail};
@@ -20,6 +20,54 @@ pub struct BlockDevice {
     pub dev: u32,
     /// Whether it takes bios without making requests of them (device mapper, md, zram).
     pub bio_based: bool,
+    /// The number of the virtual disk that it is, or is a part of, in a guest.
+    #[serde(default)]
+    pub vbd: Option<u32>,
+}
+
+/// Which block devices are meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BlockQuery {
+    /// None.
+    Nothing,
+    /// Every one.
+    All,
+    /// Those that serve each of these paths.
+    Named(Vec<PathBuf>),
+    /// Those that serve these paths; every one if there are none.
+    Used(Vec<PathBuf>),
+}
+
+/// The devices that a query means.
+///
+/// # Errors
+/// If a path does not exist, or one of [`BlockQuery::Named`] is served by no block device.
+pub fn find(query: &BlockQuery, root: &Path) -> anyhow::Result<Vec<BlockDevice>> {
+    let mut found = Vec::new();
+    match query {
+        BlockQuery::Nothing => return Ok(found),
+        BlockQuery::All => found = all(root),
+        BlockQuery::Named(paths) => {
+            for path in paths {
+                let serving = serving(path, root).context("probes.devices")?;
+                if serving.is_empty() {
+                    bail!("probes.devices: no block device serves {}", path.display());
+                }
+                found.extend(serving);
+            }
+        }
+        BlockQuery::Used(paths) => {
+            for path in paths {
+                found.extend(serving(path, root).context("workload.target")?);
+            }
+            if found.is_empty() {
+                found = all(root);
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
 }
 
 /// The device of a path (its own if it is a device node, else its file system's) and all those
@@ -84,6 +132,9 @@ fn describe(number: &str, root: &Path) -> Option<BlockDevice> {
         name: folder.file_name()?.to_string_lossy().into_owned(),
         dev,
         bio_based: !disk.join("mq").exists(),
+        vbd: fs::read_to_string(disk.join("device/nodename"))
+            .ok()
+            .and_then(|node| node.trim().strip_prefix("device/vbd/")?.parse().ok()),
     })
 }
 

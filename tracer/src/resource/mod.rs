@@ -173,6 +173,12 @@ impl Resources {
     }
 }
 
+/// The host's interfaces, by index.
+#[must_use]
+pub fn interfaces() -> Vec<(u32, String)> {
+    veth::interfaces(None)
+}
+
 /// Writes data to a file: holes would be read without reaching the disk, and zeroes may be
 /// compressed away. The data are a fixed pseudo-random sequence (SplitMix64, Steele et al. 2014).
 fn fill(file: &fs::File, size: u64, directory: &Path, stop: &AtomicBool) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 //! leaves what there was, marked partial: the manifest says `running` until the very end.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// The format's name and version.
-pub const SCHEMA: &str = "tracer.run/1";
+pub const SCHEMA: &str = "tracer.run/2";
 
 /// How far a run came.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +53,8 @@ pub struct Manifest {
 pub struct DomainStart {
     /// Its name.
     pub name: String,
+    /// Its number, if it is a guest of the loader's Dom0.
+    pub domid: Option<u16>,
     /// Its agent's first words.
     pub hello: Hello,
     /// What was asked for.
@@ -73,9 +76,18 @@ pub struct IterationRecord {
     pub index: u32,
     /// What the measured load did.
     pub load: LoadResult,
-    /// Counters before.
+    /// The domain in which it ran.
+    pub domain: String,
+    /// By domain: counters before and after.
+    pub windows: BTreeMap<String, Window>,
+}
+
+/// A domain's counters around an iteration.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Window {
+    /// Before.
     pub before: Snapshot,
-    /// Counters after.
+    /// After.
     pub after: Snapshot,
 }
 

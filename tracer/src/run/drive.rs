@@ -1,41 +1,34 @@
-//! Drives a scenario: makes its resources, starts the agent, runs the iterations, puts everything
+//! Drives a scenario: makes its resources, reaches the agents, runs the iterations, puts everything
 //! back.
 
 use std::{
-    io::Write as _,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    agent::{
-        client::{Client, Sink},
-        protocol::{Action, Answer},
-    },
+    agent::protocol::Action,
     load::LoadResult,
-    platform::environment,
     probe::snapshot::Snapshot,
     resource::Resources,
     run::{
-        directory::{DomainEnd, DomainStart, IterationRecord, RunDirectory, State, records_name},
-        request::{devices, request},
+        directory::{IterationRecord, RunDirectory, State, Window},
+        traced::Traced,
         workload::{self, Specs},
     },
-    scenario::{Scenario, types::Resource},
+    scenario::{
+        Scenario,
+        types::{Resource, Workload},
+    },
 };
 
-/// Time for commands that answer at once.
-const SOON: Duration = Duration::from_secs(30);
-/// The agent looks after a running load in turns of this length, so that it can be stopped. Each turn
-/// wakes both sides, which costs the load some of its CPU.
-const TURN: Duration = Duration::from_millis(250);
 /// The measured load's number; its server's, and the backgrounds', follow.
 const MEASURED: u32 = 0;
 const FIRST_OTHER: u32 = 1;
@@ -146,18 +139,34 @@ async fn make(
     }
 }
 
-/// A domain being traced.
+/// The domains of a run, and what runs in them.
 struct Session<'a> {
     scenario: &'a Scenario,
     directory: &'a RunDirectory,
+    domains: Vec<Traced>,
+    /// The measured load and its domain.
+    measured: Placed,
+    others: Vec<Placed>,
+    /// The iteration that runs now, and the domains' counters before it.
+    open: Option<(u32, BTreeMap<String, Snapshot>)>,
+    /// Domains that did not last, and why.
+    lost: Vec<String>,
+}
+
+/// A load and the domain that it runs in.
+#[derive(Clone)]
+struct Placed {
     domain: String,
-    client: Client,
-    measured: Specs,
-    others: Vec<Specs>,
-    /// What runs now, for the end.
-    running: Vec<u32>,
-    /// The iteration that runs now.
-    open: Option<(u32, Snapshot)>,
+    specs: Specs,
+}
+
+impl Placed {
+    fn new(scenario: &Scenario, load: &Workload, resources: &Resources) -> anyhow::Result<Self> {
+        Ok(Self {
+            domain: workload::domain(scenario, load).into(),
+            specs: workload::specs(load, resources)?,
+        })
+    }
 }
 
 impl<'a> Session<'a> {
@@ -167,65 +176,90 @@ impl<'a> Session<'a> {
         directory: &'a RunDirectory,
         exe: &Path,
     ) -> anyhow::Result<Self> {
-        let domain = scenario
-            .domain
-            .first()
-            .context("the scenario has no domain")?
-            .name
-            .clone();
-        let measured = workload::specs(&scenario.workload, resources)?;
-        let others = scenario
-            .background
-            .iter()
-            .map(|load| workload::specs(load, resources))
-            .collect::<anyhow::Result<_>>()?;
-        let devices = devices(scenario, resources)?;
-        let request = request(scenario, &devices);
-        let (mut client, hello) =
-            Client::start_local(&domain, exe, sink(directory, &domain)?).await?;
-        let attach = Action::Attach {
-            request: request.clone(),
-            records: Some(directory.records_path(&domain)?),
-        };
-        let bindings = match client.ask(attach, SOON).await {
-            Ok(Answer::Attached(bindings)) => bindings,
-            Ok(_) => bail!("the agent gave an answer to another question"),
-            Err(error) => {
-                client.end().await;
-                return Err(error);
-            }
-        };
-        directory.write_start(&DomainStart {
-            name: domain.clone(),
-            hello,
-            request,
-            bindings,
-            devices,
-            interfaces: resources.interfaces(),
-            environment: environment::check(scenario, Path::new("/")),
-        })?;
-        Ok(Self {
+        let others = scenario.background.iter();
+        let mut session = Self {
             scenario,
             directory,
-            domain,
-            client,
-            measured,
-            others,
-            running: Vec::new(),
+            domains: Vec::new(),
+            measured: Placed::new(scenario, &scenario.workload, resources)?,
+            others: others
+                .map(|load| Placed::new(scenario, load, resources))
+                .collect::<anyhow::Result<_>>()?,
             open: None,
-        })
+            lost: Vec::new(),
+        };
+        if let Err(error) = session.attach(resources, exe).await {
+            session.end_agents().await;
+            return Err(error);
+        }
+        Ok(session)
+    }
+
+    async fn attach(&mut self, resources: &Resources, exe: &Path) -> anyhow::Result<()> {
+        for domain in &self.scenario.domain {
+            let traced = Traced::reach(domain, self.directory, exe).await?;
+            self.domains.push(traced);
+        }
+        for domain in &mut self.domains {
+            if self.scenario.domain.len() > 1 {
+                tracing::info!("attaching in {}", domain.name);
+            }
+            domain
+                .attach(self.scenario, resources, self.directory)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// A domain that is still there.
+    fn domain(&mut self, name: &str) -> anyhow::Result<&mut Traced> {
+        let found = self.domains.iter_mut().find(|domain| domain.name == name);
+        found.with_context(|| format!("domain {name} is gone"))
+    }
+
+    /// Does the same with every domain. One that fails is given up; without the measured one there is
+    /// nothing left to do.
+    async fn with_each<T>(
+        &mut self,
+        mut act: impl AsyncFnMut(&mut Traced) -> anyhow::Result<T>,
+    ) -> anyhow::Result<BTreeMap<String, T>> {
+        let mut results = BTreeMap::new();
+        let mut failed = Vec::new();
+        for (index, domain) in self.domains.iter_mut().enumerate() {
+            match act(domain).await {
+                Ok(result) => {
+                    results.insert(domain.name.clone(), result);
+                }
+                Err(error) => failed.push((index, error)),
+            }
+        }
+        for (index, error) in failed.into_iter().rev() {
+            let domain = self.domains.remove(index);
+            let name = domain.name.clone();
+            domain.end().await;
+            if name == self.measured.domain {
+                return Err(error);
+            }
+            tracing::warn!("going on without domain {name}: {error:#}");
+            self.lost
+                .push(format!("domain {name} did not last: {error:#}"));
+        }
+        Ok(results)
     }
 
     /// Warm-up and measured iterations.
     async fn measure(&mut self) -> anyhow::Result<()> {
         let mut id = FIRST_OTHER;
-        if let Some(server) = self.measured.server.clone() {
-            self.start_load(id, server).await?;
+        let measured = self.measured.clone();
+        if let Some(server) = measured.specs.server {
+            self.domain(&measured.domain)?
+                .start_load(id, server)
+                .await?;
             id += 1;
         }
-        for specs in self.others.clone() {
-            for spec in specs.server.into_iter().chain([specs.load]) {
-                self.start_load(id, spec).await?;
+        for other in self.others.clone() {
+            for spec in other.specs.server.into_iter().chain([other.specs.load]) {
+                self.domain(&other.domain)?.start_load(id, spec).await?;
                 id += 1;
             }
         }
@@ -240,21 +274,27 @@ impl<'a> Session<'a> {
             }
             self.iterate(measured).await?;
         }
-        Ok(())
+        match self.lost.first() {
+            Some(lost) => Err(anyhow!(lost.clone())),
+            None => Ok(()),
+        }
     }
 
-    /// What happens before an iteration.
+    /// What happens before an iteration. The page cache is dropped in every domain: a backend may have
+    /// one, too.
     async fn prepare(&mut self) -> anyhow::Result<()> {
         let run = &self.scenario.run;
+        let name = self.measured.domain.clone();
         if let (Some(bytes), Some(path)) = (run.read_before, &run.read_before_file) {
             let action = Action::ReadUnrelated {
                 path: path.clone(),
                 bytes: bytes.0,
             };
-            self.client.ask(action, run.timeout.0).await?;
+            self.domain(&name)?.act(action, run.timeout.0).await?;
         }
         if run.drop_caches {
-            self.client.ask(Action::DropCaches, run.timeout.0).await?;
+            self.with_each(async |domain| domain.act(Action::DropCaches, run.timeout.0).await)
+                .await?;
         }
         tokio::time::sleep(run.pause.0).await;
         Ok(())
@@ -262,95 +302,69 @@ impl<'a> Session<'a> {
 
     async fn iterate(&mut self, measured: Option<u32>) -> anyhow::Result<()> {
         if let Some(index) = measured {
-            let before = self.snapshot().await?;
+            let before = self
+                .with_each(async |domain| domain.snapshot().await)
+                .await?;
             self.open = Some((index, before));
         }
-        let spec = self.measured.load.clone();
-        self.start_load(MEASURED, spec).await?;
+        let Placed { domain, specs } = self.measured.clone();
         let limit = self.scenario.run.timeout.0;
-        let load = tokio::time::timeout(limit, self.wait(MEASURED)).await.map_err(|_| {
+        let domain = self.domain(&domain)?;
+        domain.start_load(MEASURED, specs.load).await?;
+        let load = tokio::time::timeout(limit, domain.wait(MEASURED)).await.map_err(|_| {
             anyhow!("the workload did not end within run.timeout ({limit:?}); give it more time or less to do")
         })??;
         self.close(load).await
     }
 
-    /// Writes the open iteration down.
+    /// Writes the open iteration down, and has the agents send what they hold of it.
     async fn close(&mut self, load: LoadResult) -> anyhow::Result<()> {
-        let Some((index, before)) = self.open.take() else {
-            return Ok(());
-        };
-        let after = self.snapshot().await?;
-        self.directory.add_iteration(&IterationRecord {
-            index,
-            load,
-            before,
-            after,
-        })
-    }
-
-    async fn start_load(&mut self, id: u32, spec: crate::load::LoadSpec) -> anyhow::Result<()> {
-        self.running.push(id);
-        self.client
-            .ask(Action::StartLoad { id, spec }, SOON)
+        if let Some((index, before)) = self.open.take() {
+            let mut after = self
+                .with_each(async |domain| domain.snapshot().await)
+                .await?;
+            let windows = before.into_iter().filter_map(|(name, before)| {
+                let after = after.remove(&name)?;
+                Some((name, Window { before, after }))
+            });
+            self.directory.add_iteration(&IterationRecord {
+                index,
+                load,
+                domain: self.measured.domain.clone(),
+                windows: windows.collect(),
+            })?;
+        }
+        self.with_each(async |domain| domain.send_records().await)
             .await
             .map(drop)
     }
 
-    async fn wait(&mut self, id: u32) -> anyhow::Result<LoadResult> {
-        let timeout_ms = u64::try_from(TURN.as_millis()).unwrap_or(250);
-        loop {
-            match self
-                .client
-                .ask(Action::WaitLoad { id, timeout_ms }, SOON)
-                .await?
-            {
-                Answer::Load(result) => {
-                    self.running.retain(|other| *other != id);
-                    return Ok(result);
-                }
-                Answer::Running => {}
-                _ => bail!("the agent gave an answer to another question"),
-            }
-        }
-    }
-
-    async fn snapshot(&mut self) -> anyhow::Result<Snapshot> {
-        match self.client.ask(Action::Snapshot, SOON).await? {
-            Answer::Snapshot(snapshot) => Ok(snapshot),
-            _ => bail!("the agent gave an answer to another question"),
-        }
-    }
-
-    /// Stops loads, detaches, ends the agent. After an early end the iteration that ran is kept as far
+    /// Stops loads, detaches, ends the agents. After an early end the iteration that ran is kept as far
     /// as it came.
     async fn end(mut self, early: bool) -> anyhow::Result<()> {
         let outcome = self.wind_up(early).await;
-        self.client.end().await;
+        self.end_agents().await;
         outcome
     }
 
     async fn wind_up(&mut self, early: bool) -> anyhow::Result<()> {
-        for id in std::mem::take(&mut self.running) {
-            let stopped = self.client.ask(Action::StopLoad { id }, SOON).await;
-            if let (MEASURED, true, Ok(Answer::Load(load))) = (id, early, stopped) {
-                self.close(load).await?;
-            }
+        let mut measured = None;
+        for domain in &mut self.domains {
+            let stopped = domain.stop_loads(MEASURED).await;
+            measured = measured.or(stopped);
         }
-        let answer = self.client.ask(Action::Detach, SOON).await?;
-        if let Answer::Detached { in_flight } = answer {
-            self.directory
-                .write_end(&self.domain, &DomainEnd { in_flight })?;
+        if let (true, Some(load)) = (early, measured) {
+            self.close(load).await?;
         }
-        Ok(())
+        let directory = self.directory;
+        self.with_each(async |domain| domain.detach(directory).await)
+            .await
+            .map(drop)
     }
-}
 
-/// Writes records as they come, from an agent that does not reach the run directory itself.
-fn sink(directory: &RunDirectory, domain: &str) -> anyhow::Result<Sink> {
-    let mut file = directory.append(&records_name(domain))?;
-    let path = directory.path().to_owned();
-    Ok(Box::new(move |bytes| {
-        file.write_all(&bytes)
-            .with_context(|| format!("cannot write records into {}", path.display()))
-    }))
+    async fn end_agents(&mut self) {
+        for domain in std::mem::take(&mut self.domains) {
+            domain.end().await;
+        }
+    }
 }

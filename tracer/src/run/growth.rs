@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     probe::snapshot::{GroupCount, StageCount},
-    run::directory::IterationRecord,
+    run::directory::Window,
 };
 
 /// Adds the growth of a counter.
@@ -34,13 +34,13 @@ pub(super) fn grow_histogram(
 
 /// Aggregate mode's histograms, by device and operation. A longest time cannot be taken back to a
 /// window: it is the longest since the programs were attached.
-pub(super) fn kernel_groups(iterations: &[IterationRecord]) -> BTreeMap<(u32, u8), GroupCount> {
+pub(super) fn kernel_groups(windows: &[&Window]) -> BTreeMap<(u32, u8), GroupCount> {
     let mut sums: BTreeMap<(u32, u8), GroupCount> = BTreeMap::new();
-    for iteration in iterations {
-        for after in &iteration.after.groups {
+    for window in windows {
+        for after in &window.after.groups {
             let key = (after.device, after.operation);
             let none = GroupCount::default();
-            let before = iteration
+            let before = window
                 .before
                 .groups
                 .iter()

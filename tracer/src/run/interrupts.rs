@@ -9,7 +9,7 @@ use crate::{
     analysis::document::InterruptFigures,
     probe::snapshot::IrqCount,
     run::{
-        directory::IterationRecord,
+        directory::Window,
         growth::{grow, grow_histogram},
     },
 };
@@ -72,10 +72,10 @@ impl Handler {
 
 /// What `/proc/interrupts` counted in the windows. It is read before and after each look at the traced
 /// counts, so that an arrival in between is known to be one: the least and the most that fit.
-fn proc_counts(iterations: &[IterationRecord], irq: u32) -> (u64, u64) {
+fn proc_counts(windows: &[&Window], irq: u32) -> (u64, u64) {
     let at = |counts: &BTreeMap<u32, u64>| counts.get(&irq).copied().unwrap_or(0);
     let (mut least, mut most) = (0, 0);
-    for IterationRecord { before, after, .. } in iterations {
+    for Window { before, after } in windows {
         grow(&mut least, at(&after.proc_before), at(&before.proc_after));
         grow(&mut most, at(&after.proc_after), at(&before.proc_before));
     }
@@ -83,11 +83,11 @@ fn proc_counts(iterations: &[IterationRecord], irq: u32) -> (u64, u64) {
 }
 
 /// Figures of every handler that was called in the measured iterations.
-pub(super) fn figures(iterations: &[IterationRecord]) -> Vec<InterruptFigures> {
+pub(super) fn figures(domain: &str, windows: &[&Window]) -> Vec<InterruptFigures> {
     let mut handlers: BTreeMap<(u32, String), Handler> = BTreeMap::new();
-    for iteration in iterations {
-        for after in &iteration.after.irqs {
-            let before = iteration
+    for window in windows {
+        for after in &window.after.irqs {
+            let before = window
                 .before
                 .irqs
                 .iter()
@@ -106,9 +106,12 @@ pub(super) fn figures(iterations: &[IterationRecord]) -> Vec<InterruptFigures> {
         .into_iter()
         .filter(|(_, handler)| handler.count != 0)
         .map(|((irq, name), handler)| {
-            let proc = proc_counts(iterations, irq);
+            let proc = proc_counts(windows, irq);
             let shared = sharing.get(&irq).copied().unwrap_or(1) > 1;
-            figure(irq, name, &handler, proc, shared, iterations.len())
+            InterruptFigures {
+                domain: domain.into(),
+                ..figure(irq, name, &handler, proc, shared, windows.len())
+            }
         })
         .collect()
 }
@@ -140,6 +143,7 @@ fn figure(
         proc_interrupts: handler.count.clamp(least, most.max(least)),
         agrees,
         explanation,
+        domain: String::new(),
         handler_total_ns: handler.time_sum,
         handler_mean_ns: mean(handler.time_sum, handler.count),
         handler_p50_ns: quantile(&handler.time_hist, 0.5),

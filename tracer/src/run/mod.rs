@@ -2,10 +2,14 @@
 
 pub mod analyse;
 pub mod directory;
+mod domain;
 pub mod drive;
 mod growth;
 mod interrupts;
+mod joined;
+mod recording;
 mod request;
+mod traced;
 mod workload;
 
 pub use analyse::analyse;

@@ -1,15 +1,16 @@
 //! From a scenario to what its agent is asked to trace.
 
-use std::path::{Path, PathBuf};
-
-use anyhow::{Context as _, bail};
+use std::path::PathBuf;
 
 use tracer_common::point::Kind;
 
 use crate::{
-    datapath::datapath,
+    datapath::{DATAPATHS, datapath},
     probe::Request,
-    resource::{Resources, block_device},
+    resource::{
+        Resources,
+        block_device::{BlockDevice, BlockQuery},
+    },
     run::workload,
     scenario::{
         Scenario,
@@ -17,54 +18,64 @@ use crate::{
     },
 };
 
-/// The block devices to follow: those named, else those that the workload uses.
-pub(super) fn devices(
-    scenario: &Scenario,
-    resources: &Resources,
-) -> anyhow::Result<Vec<block_device::BlockDevice>> {
-    let root = Path::new("/");
-    if !scenario
-        .probes
-        .datapaths
-        .iter()
-        .any(|path| path.starts_with("disk/"))
-    {
-        return Ok(Vec::new());
+/// What is traced in a domain of this role: what the scenario says of the domain, else what it traces at
+/// all. Where there are several domains, Dom0 has the backends' part of it and guests the rest.
+pub(super) fn datapaths(scenario: &Scenario, domain: &str, xen_role: &str) -> Vec<String> {
+    let own = scenario.domain.iter().find(|other| other.name == domain);
+    if let Some(own) = own.and_then(|own| own.datapaths.as_ref()) {
+        return own.clone();
     }
-    let mut found = Vec::new();
-    match &scenario.probes.devices {
-        Some(names) if names.iter().any(|name| name == "all") => found = block_device::all(root),
-        Some(names) => {
-            for name in names {
-                let path = resources.path(name)?;
-                let serving = block_device::serving(&path, root).context("probes.devices")?;
-                if serving.is_empty() {
-                    bail!("probes.devices: no block device serves {}", path.display());
-                }
-                found.extend(serving);
-            }
-        }
-        // The devices behind guests' virtual disks are not in the scenario.
-        None if follows_backend(scenario) => found = block_device::all(root),
-        None => {
-            for load in std::iter::once(&scenario.workload).chain(&scenario.background) {
-                for path in paths(load, resources) {
-                    found.extend(block_device::serving(&path, root).context("workload.target")?);
-                }
-            }
-            if found.is_empty() {
-                found = block_device::all(root);
-            }
-        }
+    let asked = &scenario.probes.datapaths;
+    if scenario.domain.len() == 1 {
+        return asked.clone();
     }
-    found.sort();
-    found.dedup();
-    Ok(found)
+    let is_backend = |name: &String| DATAPATHS.iter().any(|path| path.backend == Some(name));
+    let mut chosen: Vec<String> = if xen_role == "dom0" {
+        let backends = asked.iter().filter_map(|name| datapath(name)?.backend);
+        let own = asked.iter().filter(|name| is_backend(name));
+        backends.map(Into::into).chain(own.cloned()).collect()
+    } else {
+        asked
+            .iter()
+            .filter(|name| !is_backend(name))
+            .cloned()
+            .collect()
+    };
+    chosen.sort();
+    chosen.dedup();
+    chosen
 }
 
-fn follows_backend(scenario: &Scenario) -> bool {
-    let mut paths = scenario.probes.datapaths.iter().filter_map(|p| datapath(p));
-    paths.any(|path| path.kind == Some(Kind::Blkback))
+/// The block devices to follow in a domain: those named, else those that its loads use.
+pub(super) fn devices(
+    scenario: &Scenario,
+    domain: &str,
+    datapaths: &[String],
+    resources: &Resources,
+) -> anyhow::Result<BlockQuery> {
+    if !datapaths.iter().any(|path| path.starts_with("disk/")) {
+        return Ok(BlockQuery::Nothing);
+    }
+    // The devices behind guests' virtual disks are not in the scenario.
+    let follows_backend = datapaths
+        .iter()
+        .filter_map(|name| datapath(name))
+        .any(|path| path.kind == Some(Kind::Blkback));
+    match &scenario.probes.devices {
+        Some(names) if names.iter().any(|name| name == "all") => Ok(BlockQuery::All),
+        _ if follows_backend => Ok(BlockQuery::All),
+        Some(names) => {
+            let paths = names.iter().map(|name| resources.path(name));
+            Ok(BlockQuery::Named(paths.collect::<anyhow::Result<_>>()?))
+        }
+        None => {
+            let loads = std::iter::once(&scenario.workload).chain(&scenario.background);
+            let here = loads.filter(|load| workload::domain(scenario, load) == domain);
+            Ok(BlockQuery::Used(
+                here.flat_map(|load| paths(load, resources)).collect(),
+            ))
+        }
+    }
 }
 
 /// Paths that a load uses, as far as its scenario tells.
@@ -82,7 +93,11 @@ fn paths(load: &Workload, resources: &Resources) -> Vec<PathBuf> {
 }
 
 /// What the agent is to trace.
-pub(super) fn request(scenario: &Scenario, devices: &[block_device::BlockDevice]) -> Request {
+pub(super) fn request(
+    scenario: &Scenario,
+    datapaths: Vec<String>,
+    devices: &[BlockDevice],
+) -> Request {
     let probes = &scenario.probes;
     let ports = probes.ports.clone().unwrap_or_else(|| {
         std::iter::once(&scenario.workload)
@@ -97,7 +112,7 @@ pub(super) fn request(scenario: &Scenario, devices: &[block_device::BlockDevice]
         devices
     };
     Request {
-        datapaths: probes.datapaths.clone(),
+        datapaths,
         aggregate: probes.mode == Mode::Aggregate,
         outlier_ns: probes
             .outlier

@@ -10,7 +10,10 @@ use anyhow::Context as _;
 use crate::{
     load::{self, LoadKind, LoadSpec, Operation, Protocol},
     resource::{Place, Resources},
-    scenario::types::{Workload, WorkloadKind},
+    scenario::{
+        Scenario,
+        types::{Workload, WorkloadKind},
+    },
 };
 
 /// netperf's and iperf's habit: a port of its own.
@@ -25,6 +28,12 @@ pub(super) struct Specs {
     pub(super) server: Option<LoadSpec>,
     /// The load.
     pub(super) load: LoadSpec,
+}
+
+/// The domain in which a load runs. The check of the scenario has seen to it that there is one.
+pub(super) fn domain<'a>(scenario: &'a Scenario, load: &'a Workload) -> &'a str {
+    let only = scenario.domain.first().map_or("", |only| &only.name);
+    load.domain.as_deref().unwrap_or(only)
 }
 
 /// The port of a load, if it has one.

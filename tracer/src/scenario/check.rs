@@ -1,11 +1,12 @@
 //! What a scenario's types alone cannot say: ranges, references, fields that go together.
 
 use crate::{
+    agent::address::{ALLOWED, Address},
     datapath::{DATAPATHS, datapath},
     scenario::{
         error::Problem,
         quantity::Time,
-        types::{ResourceKind, Scenario, Workload, WorkloadKind},
+        types::{Domain, ResourceKind, Scenario, Workload, WorkloadKind},
     },
 };
 
@@ -64,20 +65,42 @@ fn check_domains(scenario: &Scenario) -> Checked {
                 format!("{:?} is there twice", domain.name),
             ));
         }
-        if domain.agent != "local" {
-            return Err(problem(
-                format!("domain.{index}.agent"),
-                format!("is {:?}; allowed: \"local\"", domain.agent),
-            ));
+        if let Err(error) = domain.agent.parse::<Address>() {
+            return Err(problem(format!("domain.{index}.agent"), error));
+        }
+        if let Some(datapaths) = &domain.datapaths {
+            check_datapaths(&format!("domain.{index}.datapaths"), datapaths)?;
         }
     }
-    if scenario.domain.len() > 1 {
+    let local = |domain: &&Domain| domain.agent == "local";
+    if let Some(second) = scenario.domain.iter().filter(local).nth(1) {
         return Err(problem(
             "domain",
-            "this tracer follows one domain; name only the local one",
+            format!(
+                "{:?} is local, too; a domain elsewhere needs an agent: {ALLOWED}",
+                second.name
+            ),
         ));
     }
     Ok(())
+}
+
+fn check_datapaths(field: &str, datapaths: &[String]) -> Checked {
+    let known: Vec<&str> = DATAPATHS.iter().map(|path| path.name).collect();
+    match datapaths
+        .iter()
+        .enumerate()
+        .find(|(_, name)| datapath(name).is_none())
+    {
+        Some((index, name)) => Err(problem(
+            format!("{field}.{index}"),
+            format!(
+                "there is no datapath {name:?}; allowed: {}",
+                known.join(", ")
+            ),
+        )),
+        None => Ok(()),
+    }
 }
 
 fn check_resources(scenario: &Scenario) -> Checked {
@@ -183,6 +206,12 @@ fn check_load(scenario: &Scenario, at: &str, load: &Workload, measured: bool) ->
                 "there is no domain {domain:?}; allowed: {}",
                 known.join(", ")
             ),
+        ));
+    }
+    if load.domain.is_none() && scenario.domain.len() > 1 {
+        return Err(problem(
+            format!("{at}.domain"),
+            "is missing: which of the domains does it run in?",
         ));
     }
     if let Some(cpu) = load.cpus.iter().find(|cpu| **cpu > 4095) {
@@ -352,17 +381,7 @@ fn check_probes(scenario: &Scenario) -> Checked {
             format!("is empty; allowed: {}", known.join(", ")),
         ));
     }
-    for (index, name) in probes.datapaths.iter().enumerate() {
-        if datapath(name).is_none() {
-            return Err(problem(
-                format!("probes.datapaths.{index}"),
-                format!(
-                    "there is no datapath {name:?}; allowed: {}",
-                    known.join(", ")
-                ),
-            ));
-        }
-    }
+    check_datapaths("probes.datapaths", &probes.datapaths)?;
     if !(4096..=1 << 30).contains(&probes.ring_buffer.0) {
         return Err(problem(
             "probes.ring_buffer",

@@ -50,9 +50,15 @@ pub struct Scenario {
 pub struct Domain {
     /// Its name here.
     pub name: String,
-    /// How its agent is reached: `local`.
+    /// How its agent is reached: `local`, `console`, `console:CHANNEL`, `console:/dev/pts/N`,
+    /// `unix:/PATH`, `ssh:[USER@]HOST`.
     #[serde(default = "local")]
     pub agent: String,
+    /// The guest's name in Xen, if it is not the same.
+    pub guest: Option<String>,
+    /// What is traced there. Not given: guests trace what `probes.datapaths` says, Dom0 the backends' part
+    /// of it; the only domain all.
+    pub datapaths: Option<Vec<String>>,
 }
 
 fn local() -> String {

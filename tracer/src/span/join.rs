@@ -14,6 +14,23 @@ pub enum Unjoined {
     Disordered,
     /// It has fewer than two stamps, or lacks the end of its way.
     Incomplete,
+    /// The other domain has no record of it.
+    Unseen,
+    /// The other domain has more than one record that could be its.
+    Ambiguous,
+}
+
+impl Unjoined {
+    /// Why, in words.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Disordered => "stamps out of order",
+            Self::Incomplete => "stamps missing",
+            Self::Unseen => "not seen by the backend",
+            Self::Ambiguous => "more than one request of the backend fits",
+        }
+    }
 }
 
 /// The datapaths of a domain's kinds of records, among those that were asked for.

@@ -1,5 +1,6 @@
 //! Spans: one request's whole journey on one timeline.
 
+pub mod across;
 pub mod join;
 
 use tracer_common::point::Point;

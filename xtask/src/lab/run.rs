@@ -1,6 +1,8 @@
 //! Scenarios in the lab: the tracer goes in, the run's directory and the report come back.
+use std::fs;
 use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -9,6 +11,9 @@ use super::instance::{Config, Lab};
 use super::job::{Outputs, PassOn};
 use super::transfer::{self, WORK};
 use crate::{shell, signal};
+
+/// How long a guest may take to get a tracer.
+const INSTALL: Duration = Duration::from_secs(300);
 
 /// A scenario, and in which domain it runs.
 #[derive(Clone, Debug)]
@@ -47,6 +52,11 @@ pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -
     if out.exists() {
         bail!("{} is there already; name another --out", out.display());
     }
+    if *domain == "dom0" {
+        for guest in agents(scenario)? {
+            install(lab, guest, tracer)?;
+        }
+    }
     eprintln!("lab: running {} in {domain}", scenario.display());
     transfer::put(
         lab,
@@ -72,6 +82,43 @@ pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -
         (_, Err(error)) => return Err(error.context("the run could not be brought back")),
     }
     ended
+}
+
+/// The guests that a scenario reaches over a console channel.
+fn agents(scenario: &Path) -> Result<Vec<&'static str>> {
+    let text = fs::read_to_string(scenario)
+        .with_context(|| format!("{} could not be read", scenario.display()))?;
+    // What is no scenario the tracer itself says better.
+    let table: toml::Table = text.parse().unwrap_or_default();
+    let domains = table.get("domain").and_then(toml::Value::as_array);
+    let guests = domains.into_iter().flatten().filter_map(|domain| {
+        let field = |name: &str| domain.get(name).and_then(toml::Value::as_str);
+        let is_behind_console = field("agent").is_some_and(|agent| agent.starts_with("console"));
+        let name = field("guest").or_else(|| field("name"))?;
+        guests::find(name)
+            .filter(|_| is_behind_console)
+            .map(|guest| guest.name)
+    });
+    Ok(guests.collect())
+}
+
+/// Gives a guest's agent this tracer, unless it has it.
+fn install(lab: &Lab, guest: &str, tracer: &Path) -> Result<()> {
+    let sum = shell::output(shell::command("sha256sum").arg(tracer))?;
+    let sum = sum.split_whitespace().next().unwrap_or_default();
+    let has = format!(
+        "echo '{sum}  /usr/local/bin/tracer' | sha256sum --check --status && echo same || true"
+    );
+    if lab.domain(guest).output(&has, INSTALL)?.trim() == "same" {
+        return Ok(());
+    }
+    eprintln!("lab: bringing the tracer into {guest}");
+    transfer::put(lab, guest, &[(tracer, "tracer")])?;
+    // The one that runs is started again by what started it.
+    let script = format!(
+        "install -m 755 {WORK}/tracer /usr/local/bin/tracer && rm {WORK}/tracer; pkill -f '^/usr/local/bin/tracer agent' || true"
+    );
+    lab.domain(guest).output(&script, INSTALL).map(drop)
 }
 
 /// A folder that is not there yet: `runs/SCENARIO-DOMAIN-VERSIONS-N`.

@@ -1,0 +1,134 @@
+//! Ways to an agent: a stream each way.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context as _, bail};
+use nix::sys::termios::{self, SetArg};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{UnixStream, unix::pipe},
+    process::{Child, Command},
+};
+
+use crate::{agent::address::Address, platform::guest::Guest};
+
+/// The agent's output.
+pub type Input = Box<dyn AsyncRead + Send + Unpin>;
+/// The agent's input.
+pub type Output = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// A way to an agent.
+pub struct Transport {
+    /// What it says.
+    pub input: Input,
+    /// What it hears.
+    pub output: Output,
+    /// The process on this side, if there is one; it ends with its input.
+    pub child: Option<Child>,
+    /// Whether the stream ends when one side closes it: a console channel does not.
+    pub has_end: bool,
+}
+
+/// Opens a way to an agent; `exe` is this program, `guest` the domain as Xen knows it.
+///
+/// # Errors
+/// If there is no way; the message says what to do.
+pub async fn connect(
+    address: &Address,
+    exe: &Path,
+    guest: Option<&Guest>,
+) -> anyhow::Result<Transport> {
+    match address {
+        Address::Local => spawn(Command::new(exe).args(["agent", "--stdio"]))
+            .with_context(|| format!("cannot start {}", exe.display())),
+        Address::Ssh(host) => spawn(Command::new("ssh").args([
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "ServerAliveInterval=10",
+            "--",
+            host,
+            "tracer",
+            "agent",
+            "--stdio",
+        ]))
+        .context("cannot run ssh; on Debian: apt-get install openssh-client"),
+        Address::Unix(path) => {
+            let stream = UnixStream::connect(path)
+                .await
+                .with_context(|| format!("cannot connect to {}", path.display()))?;
+            let (input, output) = stream.into_split();
+            Ok(Transport {
+                input: Box::new(input),
+                output: Box::new(output),
+                child: None,
+                has_end: true,
+            })
+        }
+        Address::Terminal(path) => terminal(path),
+        Address::Console(name) => {
+            let guest = guest.context("only a guest has a console channel")?;
+            terminal(&guest.channel(name)?)
+        }
+    }
+}
+
+fn spawn(command: &mut Command) -> io::Result<Transport> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        // Ctrl-C is the loader's: it tells the agent itself, by closing its input.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    let missing = || io::Error::other("a process without a pipe");
+    Ok(Transport {
+        input: Box::new(child.stdout.take().ok_or_else(missing)?),
+        output: Box::new(child.stdin.take().ok_or_else(missing)?),
+        child: Some(child),
+        has_end: true,
+    })
+}
+
+fn terminal(path: &PathBuf) -> anyhow::Result<Transport> {
+    let context = || format!("cannot open the terminal {}", path.display());
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .with_context(context)?;
+    make_raw(&file).with_context(context)?;
+    let open = || -> io::Result<(pipe::Receiver, pipe::Sender)> {
+        let mut options = pipe::OpenOptions::new();
+        // A terminal can be waited for as a pipe can.
+        options.unchecked(true);
+        Ok((options.open_receiver(path)?, options.open_sender(path)?))
+    };
+    let (input, output) = open().with_context(context)?;
+    Ok(Transport {
+        input: Box::new(input),
+        output: Box::new(output),
+        child: None,
+        has_end: false,
+    })
+}
+
+/// Makes a terminal pass bytes as they are.
+///
+/// # Errors
+/// If it is none.
+pub fn make_raw(terminal: &impl AsFd) -> anyhow::Result<()> {
+    let mut settings = match termios::tcgetattr(terminal) {
+        Ok(settings) => settings,
+        Err(nix::Error::ENOTTY) => bail!("it is no terminal"),
+        Err(error) => return Err(error.into()),
+    };
+    termios::cfmakeraw(&mut settings);
+    Ok(termios::tcsetattr(terminal, SetArg::TCSANOW, &settings)?)
+}

@@ -1,0 +1,206 @@
+//! Joins a guest's disk requests with what its backend's domain saw of them.
+//!
+//! Both records of a request name the virtual disk, the first sector, the operation, the bytes and, where
+//! the guest's kernel tells it, the place on the ring. What is left to tell apart, requests that come
+//! again, causality tells: nothing is taken from the ring before it was issued, and nothing is complete
+//! before it was answered.
+
+use std::collections::{HashMap, VecDeque};
+
+use tracer_common::{
+    point::{Kind, Point},
+    record::{MAX_POINTS, Record, flag},
+};
+
+use crate::span::{Span, join::Unjoined};
+
+const ISSUE: usize = Kind::Disk.index_of(Point::BlkIssue);
+const COMPLETE: usize = Kind::Disk.index_of(Point::BlkComplete);
+const CONSUME: usize = Kind::Blkback.index_of(Point::BlkbackConsume);
+const RESPONSE: usize = Kind::Blkback.index_of(Point::BlkbackResponse);
+
+/// Records are written in the order in which requests end, all but for what other CPUs wrote meanwhile.
+const DISORDER_NS: u64 = 100_000_000;
+/// A backend's record that no guest has asked for this long after it is not kept: the guest's was lost.
+const KEPT_NS: u64 = 20_000_000_000;
+/// Nor are more than so many.
+const KEPT: usize = 1 << 20;
+
+/// What both records of a request have in common: disk, first sector, operation.
+type Key = (u32, u64, u8);
+
+/// How far a request's two records are from what causality demands, in nanoseconds of the guest's clock:
+/// that may be moved by at least `least` and by at most `most`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leeway {
+    /// Its completion must not come before the answer.
+    pub least: i64,
+    /// Its issue must not come after the ring was read.
+    pub most: i64,
+}
+
+impl Leeway {
+    fn of(guest: &Record, backend: &Record) -> Self {
+        let distance = |later: u64, earlier: u64| {
+            i64::try_from(i128::from(later) - i128::from(earlier)).unwrap_or(i64::MAX)
+        };
+        Self {
+            least: distance(backend.at[RESPONSE], guest.at[COMPLETE]),
+            most: distance(backend.at[CONSUME], guest.at[ISSUE]),
+        }
+    }
+
+    /// Whether no more than `error` is needed to keep to causality.
+    #[must_use]
+    pub const fn within(self, error: i64) -> bool {
+        self.least <= error && self.most >= -error
+    }
+}
+
+/// The backend's records of one guest, read along with the guest's own.
+#[derive(Debug)]
+pub struct Backend<I> {
+    records: I,
+    /// Read, and not yet asked for.
+    kept: HashMap<Key, Vec<Record>>,
+    /// The same in their order.
+    order: VecDeque<(u64, Key)>,
+    /// The latest answer that was read.
+    newest: u64,
+    ended: bool,
+}
+
+impl<I: Iterator<Item = Record>> Backend<I> {
+    /// Of one guest's records, in the order in which they were written.
+    pub fn new(records: I) -> Self {
+        Self {
+            records,
+            kept: HashMap::new(),
+            order: VecDeque::new(),
+            newest: 0,
+            ended: false,
+        }
+    }
+
+    /// Reads on until nothing is to come that was answered before `time`.
+    fn advance(&mut self, time: u64) {
+        let until = time.saturating_add(DISORDER_NS);
+        while !self.ended && self.newest <= until {
+            let Some(record) = self.records.next() else {
+                self.ended = true;
+                break;
+            };
+            let key = (record.dev, record.position, record.op);
+            self.newest = self.newest.max(record.at[RESPONSE]);
+            self.order.push_back((record.at[RESPONSE], key));
+            self.kept.entry(key).or_default().push(record);
+            self.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        while let Some((at, key)) = self.order.front().copied()
+            && (self.order.len() > KEPT || at.saturating_add(KEPT_NS) < self.newest)
+        {
+            self.order.pop_front();
+            if let Some(records) = self.kept.get_mut(&key) {
+                records.retain(|record| record.at[RESPONSE] != at);
+                if records.is_empty() {
+                    self.kept.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// The backend's record of a guest's request, whose `dev` is the virtual disk's number and whose
+    /// stamps are on the backend's clock, give or take `error` nanoseconds. It is taken out.
+    ///
+    /// # Errors
+    /// If there is none, or more than one.
+    pub fn take(&mut self, guest: &Record, error: i64) -> Result<(Record, Leeway), Unjoined> {
+        self.advance(guest.at[COMPLETE].saturating_add(error.unsigned_abs()));
+        let key = (guest.dev, guest.position, guest.op);
+        let records = self.kept.get_mut(&key).ok_or(Unjoined::Unseen)?;
+        let fits = |record: &Record| {
+            (guest.flags & flag::RING_ID == 0 || record.key == guest.key)
+                && record.bytes == guest.bytes
+                && Leeway::of(guest, record).within(error)
+        };
+        let mut found = records
+            .iter()
+            .enumerate()
+            .filter(|(_, record)| fits(record));
+        let index = match (found.next(), found.next()) {
+            (Some((index, _)), None) => index,
+            (None, _) => return Err(Unjoined::Unseen),
+            (Some(_), Some(_)) => return Err(Unjoined::Ambiguous),
+        };
+        let record = records.swap_remove(index);
+        if records.is_empty() {
+            self.kept.remove(&key);
+        }
+        Ok((record, Leeway::of(guest, &record)))
+    }
+}
+
+/// Makes one span of both records. Where the clocks' error lets them overlap, the guest's stamps hold the
+/// backend's in; a stamp of the guest that cannot be this request's own, since the answer was already
+/// there or not yet, is left out.
+///
+/// # Errors
+/// If either record is not whole, or its stamps are not in order.
+pub fn join(
+    datapath: &'static str,
+    iteration: u32,
+    guest: &Record,
+    backend: &Record,
+    error: u64,
+) -> Result<Span, Unjoined> {
+    let (issue, complete) = (guest.at[ISSUE], guest.at[COMPLETE]);
+    let (consume, response) = (backend.at[CONSUME], backend.at[RESPONSE]);
+    if issue == 0 || complete == 0 || consume == 0 || response == 0 || complete < issue {
+        return Err(Unjoined::Incomplete);
+    }
+    let inner: Vec<(Point, u64)> = stamps(Kind::Blkback, &backend.at)
+        // The interrupt of an earlier request, whose thread had already found this one.
+        .filter(|(_, at)| at.saturating_add(error) >= issue)
+        .map(|(point, at)| (point, at.clamp(issue, complete)))
+        .collect();
+    let (first, last) = match (inner.first(), inner.last()) {
+        (Some((_, first)), Some((_, last))) => (*first, *last),
+        _ => return Err(Unjoined::Incomplete),
+    };
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    for (point, at) in stamps(Kind::Disk, &guest.at) {
+        if point <= Point::BlkIssue {
+            before.push((point, at));
+        } else if point == Point::BlkfrontPush {
+            if at <= first.saturating_add(error) {
+                before.push((point, at.min(first)));
+            }
+        } else if at.saturating_add(error) >= last || point >= Point::BlkComplete {
+            after.push((point, at.max(last)));
+        }
+    }
+    let points: Vec<(Point, u64)> = before.into_iter().chain(inner).chain(after).collect();
+    if points.windows(2).any(|pair| pair[1].1 < pair[0].1) {
+        return Err(Unjoined::Disordered);
+    }
+    Ok(Span {
+        datapath,
+        iteration,
+        device: guest.dev,
+        operation: guest.op,
+        flags: guest.flags | (backend.flags & flag::ERROR),
+        bytes: guest.bytes,
+        tid: guest.tid,
+        irq: guest.irq,
+        position: guest.position,
+        points,
+    })
+}
+
+fn stamps(kind: Kind, at: &[u64; MAX_POINTS]) -> impl Iterator<Item = (Point, u64)> {
+    let all = kind.points().iter().copied().zip(*at);
+    all.filter(|(_, at)| *at != 0)
+}
