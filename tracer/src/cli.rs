@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::report::Format;
+use crate::report::{self, Format};
 
 /// Says where the latency of disk and network I/O goes, step by step.
 ///
 /// Exit codes: 0 well; 1 a threshold was exceeded, or `check-env` found the machine other than wanted;
-/// 2 the run is partial, or too much of it was lost; 3 wrong usage, or the environment does not allow
-/// it (`probes`: a datapath cannot be traced).
+/// 2 the run (`compare`: either run) is partial, or too much of it was lost; 3 wrong usage, or the
+/// environment does not allow it (`probes`: a datapath cannot be traced).
 #[derive(Debug, Parser)]
 #[command(name = "tracer", version, arg_required_else_help = true)]
 pub struct Cli {
@@ -31,6 +31,8 @@ pub enum Command {
     /// Prints the report of a run again, from its recording.
     #[command(visible_alias = "replay")]
     Report(ReportArgs),
+    /// Lays the breakdowns of two runs side by side: which takes longer, and in which stage.
+    Compare(CompareArgs),
     /// Lists the trace points of datapaths: what attaches to this kernel, and why the rest does not.
     Probes(ProbesArgs),
     /// Holds this machine against what a scenario wants of it.
@@ -106,6 +108,30 @@ pub struct AgentArgs {
     pub socket: Option<PathBuf>,
 }
 
+/// Arguments of `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// The reference: a run directory, or a report saved as JSON.
+    #[arg(value_name = "A")]
+    pub a: PathBuf,
+    /// What is held against it: a run directory, or a report saved as JSON.
+    #[arg(value_name = "B")]
+    pub b: PathBuf,
+    /// The form.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: report::compare::Format,
+    /// Write to a file instead of standard output.
+    #[arg(long, short)]
+    pub output: Option<PathBuf>,
+    /// Of A, take only breakdowns with this text in their titles.
+    #[arg(long, value_name = "TEXT")]
+    pub select_a: Option<String>,
+    /// Of B, take only breakdowns with this text in their titles. Where one of each side is left, these
+    /// are a pair, whatever their datapaths and operations.
+    #[arg(long, value_name = "TEXT")]
+    pub select_b: Option<String>,
+}
+
 /// Arguments of `probes`.
 #[derive(Debug, Args)]
 pub struct ProbesArgs {
@@ -133,4 +159,6 @@ pub enum SchemaOf {
     Scenario,
     /// Reports.
     Report,
+    /// Comparisons.
+    Compare,
 }

@@ -1,5 +1,7 @@
 //! What each command does. Data go to standard output, talk to standard error.
 
+mod compare;
+
 use std::{
     fs,
     io::{self, Write as _},
@@ -12,7 +14,7 @@ use serde_json::json;
 
 use crate::{
     agent,
-    analysis::Report,
+    analysis::{Report, compare::Comparison},
     cli::{AgentArgs, CheckEnvArgs, Cli, Command, ProbesArgs, ReportArgs, RunArgs, SchemaOf},
     datapath::{DATAPATHS, datapath},
     load,
@@ -40,12 +42,14 @@ pub fn obey(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Command::Run(args) => run(&args),
         Command::Report(args) => report(&args),
+        Command::Compare(args) => compare::obey(&args),
         Command::Probes(args) => probes(&args),
         Command::CheckEnv(args) => check_env(&args),
         Command::Schema { of } => {
             let schema = match of {
                 SchemaOf::Scenario => Scenario::json_schema(),
                 SchemaOf::Report => Report::json_schema(),
+                SchemaOf::Compare => Comparison::json_schema(),
             };
             print(format!("{schema:#}\n").as_bytes()).map(|()| WELL)
         }
@@ -89,6 +93,16 @@ fn print(bytes: &[u8]) -> anyhow::Result<()> {
             Err(error).context("cannot write to standard output")
         }
         _ => Ok(()),
+    }
+}
+
+/// Writes data to a file, or to standard output.
+fn deliver(output: Option<&Path>, bytes: &[u8]) -> anyhow::Result<()> {
+    match output {
+        Some(path) => {
+            fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+        }
+        None => print(bytes),
     }
 }
 
@@ -165,13 +179,7 @@ fn code(report: &Report, scenario: &Scenario) -> u8 {
 fn report(args: &ReportArgs) -> anyhow::Result<u8> {
     let report = run::analyse(&RunDirectory::open(&args.run)?)?;
     let bytes = report::render(&report, args.format)?;
-    match &args.output {
-        Some(path) => {
-            fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        None => print(&bytes)?,
-    }
-    Ok(WELL)
+    deliver(args.output.as_deref(), &bytes).map(|()| WELL)
 }
 
 fn probes(args: &ProbesArgs) -> anyhow::Result<u8> {

@@ -21,6 +21,7 @@ use crate::{
         protocol::Message,
         serve::{Output, lock, say, send},
     },
+    clock,
     probe::drain::Drain,
 };
 
@@ -109,6 +110,8 @@ pub struct Collector<W> {
     batch: Vec<u8>,
     /// `None` once it has failed: what came after a record that was cut could not be read.
     destination: Option<Destination<W>>,
+    /// The clock, looked at in passing.
+    log: clock::Log,
 }
 
 impl<W: Write> Collector<W> {
@@ -118,7 +121,13 @@ impl<W: Write> Collector<W> {
             drain,
             batch: Vec::with_capacity(BATCH_BYTES + size_of::<Record>()),
             destination: Some(destination),
+            log: clock::Log::default(),
         }
+    }
+
+    /// The clock since the last time.
+    pub fn clocks(&mut self) -> Vec<clock::Pair> {
+        self.log.take()
     }
 
     /// Empties the ring buffer; says how many bytes were in it.
@@ -126,6 +135,7 @@ impl<W: Write> Collector<W> {
     /// # Errors
     /// If the destination takes no more.
     pub fn collect(&mut self) -> anyhow::Result<usize> {
+        self.log.pass();
         let mut bytes = 0;
         loop {
             let is_empty = self.drain.fill(&mut self.batch, BATCH_BYTES);

@@ -100,8 +100,15 @@ impl<W: Write + Send + 'static> Tracing<W> {
 
     /// Brings out what the ring buffer holds, then the counters.
     pub(super) fn snapshot(&self) -> anyhow::Result<snapshot::Snapshot> {
-        lock(&self.collector).collect()?;
-        Ok(snapshot::take(&self.ebpf))
+        let clocks = {
+            let mut collector = lock(&self.collector);
+            collector.collect()?;
+            collector.clocks()
+        };
+        Ok(snapshot::Snapshot {
+            clocks,
+            ..snapshot::take(&self.ebpf)
+        })
     }
 
     /// Sends the records that are held.

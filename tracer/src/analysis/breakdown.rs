@@ -81,6 +81,9 @@ pub struct StageFigures {
     pub letters: Option<String>,
     /// Whose time it is.
     pub component: Component,
+    /// What passes in it, in words, where its ends do not say it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub meaning: Option<String>,
     /// The figures.
     #[serde(flatten)]
     pub figures: Figures,
@@ -101,6 +104,7 @@ impl StageFigures {
             to: to.name().into(),
             letters: letters.map(Into::into),
             component,
+            meaning: datapath::meaning(from, to).map(Into::into),
             figures: Figures::new(sums, total),
             error_ns: None,
             histogram: buckets(sums),

@@ -40,9 +40,13 @@ pub fn explain(total: &Sums, stages: &[StageFigures], slowest: &[SlowSpan]) -> V
 }
 
 fn words(stage: &StageFigures) -> String {
-    match &stage.letters {
+    let ends = match &stage.letters {
         Some(letters) => format!("{} to {} ({letters})", stage.from, stage.to),
         None => format!("{} to {}", stage.from, stage.to),
+    };
+    match &stage.meaning {
+        Some(meaning) => format!("{meaning}: {ends}"),
+        None => ends,
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod breakdown;
 pub mod build;
+pub mod compare;
 pub mod document;
 pub mod jitter;
 pub mod sums;

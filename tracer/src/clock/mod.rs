@@ -14,6 +14,12 @@ use serde::{Deserialize, Serialize};
 
 /// Tries a pair is the best of.
 const TRIES: usize = 64;
+/// The same of one that is taken while a load runs.
+const TRIES_BY_THE_WAY: usize = 12;
+/// How often such a one is taken, at first.
+const EVERY_NS: u64 = 100_000_000;
+/// Pairs that a log keeps at most.
+const KEPT: usize = 4096;
 
 /// A moment on two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -29,9 +35,57 @@ pub struct Pair {
 /// Samples the clocks; `None` where the machine has no time-stamp counter.
 #[must_use]
 pub fn sample() -> Option<Pair> {
-    (0..TRIES)
+    best_of(TRIES)
+}
+
+fn best_of(tries: usize) -> Option<Pair> {
+    (0..tries)
         .filter_map(|_| one())
         .min_by_key(|pair| pair.half_width)
+}
+
+/// Pairs taken in passing, in bounded memory: a guest's clock may bend by a hundred microseconds a second,
+/// since Xen calibrates it anew all the time.
+#[derive(Debug)]
+pub struct Log {
+    pairs: Vec<Pair>,
+    every_ns: u64,
+    next_ns: u64,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            pairs: Vec::with_capacity(KEPT),
+            every_ns: EVERY_NS,
+            next_ns: 0,
+        }
+    }
+}
+
+impl Log {
+    /// Takes a pair if it is time for one.
+    pub fn pass(&mut self) {
+        let Some(now) = monotonic_ns().filter(|now| *now >= self.next_ns) else {
+            return;
+        };
+        self.next_ns = now + self.every_ns;
+        if self.pairs.len() == KEPT {
+            let mut keep = false;
+            self.pairs.retain(|_| {
+                keep = !keep;
+                keep
+            });
+            self.every_ns *= 2;
+        }
+        self.pairs.extend(best_of(TRIES_BY_THE_WAY));
+    }
+
+    /// The pairs since the last time.
+    pub fn take(&mut self) -> Vec<Pair> {
+        self.every_ns = EVERY_NS;
+        self.pairs.drain(..).collect()
+    }
 }
 
 fn one() -> Option<Pair> {
@@ -72,6 +126,25 @@ fn tsc() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_holds_a_long_run_in_bounded_memory() {
+        let mut log = Log::default();
+        for _ in 0..3 * KEPT {
+            log.next_ns = 0;
+            log.pass();
+        }
+        assert!((KEPT / 2..=KEPT).contains(&log.pairs.len()) && log.every_ns > EVERY_NS);
+        assert!(
+            log.pairs
+                .windows(2)
+                .all(|two| two[0].monotonic_ns <= two[1].monotonic_ns)
+        );
+        let count = log.pairs.len();
+        assert_eq!(log.take().len(), count);
+        log.pass();
+        assert!(log.pairs.is_empty(), "it is not yet time");
+    }
 
     #[test]
     fn pairs_advance_together() {

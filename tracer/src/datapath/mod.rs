@@ -102,6 +102,26 @@ pub fn vbd_name(dev: u32) -> String {
     name
 }
 
+/// What passes between two neighbouring points, in words, where the names of the points do not say it.
+#[must_use]
+pub const fn meaning(from: Point, to: Point) -> Option<&'static str> {
+    use Point::*;
+    Some(match (from, to) {
+        (BlkInsert, BlkIssue) => "waiting in the I/O scheduler or for the driver",
+        (BlkfrontPush, Dom0Upcall) => "the notification on its way to Dom0",
+        (BlkfrontPush, BlkbackConsume) => "lying on the ring while blkback is busy",
+        (BlkbackInterrupt, BlkbackRun) => "blkback's thread waiting for a CPU of Dom0",
+        (BlkbackRun, BlkbackConsume) => "blkback finding the request on the ring",
+        (BlkbackConsume, BlkbackSubmit) => "blkback mapping the guest's pages",
+        (BlkbackSubmit, Dom0Issue) => "Dom0's block layer on the way down",
+        (Dom0Issue, Dom0Irq | Dom0Softirq | Dom0Complete) => "the device",
+        (BlkbackComplete, BlkbackResponse) => "blkback unmapping the guest's pages",
+        (BlkbackResponse, EvtchnUpcall) => "the answer's notification on its way to the guest",
+        (SchedWaking, SchedSwitch) => "the reader waiting for a CPU",
+        _ => return None,
+    })
+}
+
 /// Whether a stage begins in one domain and ends in another.
 #[must_use]
 pub fn crosses(from: Point, to: Point) -> bool {

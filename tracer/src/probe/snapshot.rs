@@ -115,6 +115,9 @@ pub struct Snapshot {
     pub groups: Vec<GroupCount>,
     /// The clock.
     pub clock: Option<Pair>,
+    /// The clock since the last snapshot.
+    #[serde(default)]
+    pub clocks: Vec<Pair>,
 }
 
 impl Snapshot {
@@ -141,6 +144,7 @@ pub fn take(ebpf: &Ebpf) -> Snapshot {
         costs: costs(ebpf),
         groups: groups(ebpf),
         clock: clock::sample(),
+        clocks: Vec::new(),
     }
 }
 

@@ -27,6 +27,6 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 /// A frame must hold neither the separator nor a line's end.
-fn clean(frame: &str) -> String {
+pub(super) fn clean(frame: &str) -> String {
     frame.replace(';', ":").replace(['\n', '\r'], " ")
 }

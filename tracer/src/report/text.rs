@@ -81,9 +81,12 @@ fn write_breakdown(out: &mut String, breakdown: &Breakdown) -> std::fmt::Result 
         write_row(out, &label(stage), widths, &stage.figures)?;
         let f = &stage.figures;
         let (mean, variance) = (percent(f.share_of_mean), percent(f.share_of_variance));
+        let error = stage.error_ns.map_or(String::new(), |error| {
+            format!("  ±{}", time(error).trim_start())
+        });
         writeln!(
             out,
-            "  {mean:>6} {:<BAR$} {variance:>6}",
+            "  {mean:>6} {:<BAR$} {variance:>6}{error}",
             bar(f.share_of_mean, BAR)
         )?;
     }
@@ -244,6 +247,7 @@ fn write_interrupts(out: &mut String, report: &Report) -> std::fmt::Result {
         return Ok(());
     }
     writeln!(out)?;
+    let several = report.domains.len() > 1;
     writeln!(
         out,
         "{:<28} {:>9} {:>10} {:>9} {:>9} {:>9} {:>10} {:>10}  /proc/interrupts",
@@ -258,7 +262,11 @@ fn write_interrupts(out: &mut String, report: &Report) -> std::fmt::Result {
         writeln!(
             out,
             "{:<28} {:>9} {:>10.1} {:>9} {:>9} {:>9} {:>10} {:>10}  {agreement}",
-            format!("{} {}", irq.irq, irq.name),
+            if several {
+                format!("{}: {} {}", irq.domain, irq.irq, irq.name)
+            } else {
+                format!("{} {}", irq.irq, irq.name)
+            },
             irq.count,
             irq.per_iteration,
             time(irq.handler_mean_ns),
@@ -273,6 +281,36 @@ fn write_interrupts(out: &mut String, report: &Report) -> std::fmt::Result {
         )?;
     }
     Ok(())
+}
+
+fn write_join(out: &mut String, domain: &DomainReport) -> std::fmt::Result {
+    let clock = &domain.clock;
+    let error = clock.error_ns.map_or("-".into(), time);
+    let Some(join) = &domain.join else {
+        if clock.error_ns.is_some() {
+            writeln!(
+                out,
+                "  clock: CLOCK_MONOTONIC, tied to the TSC within {error}"
+            )?;
+        }
+        return Ok(());
+    };
+    let whole = join.joined + join.unjoined.values().sum::<u64>();
+    write!(
+        out,
+        "  joined with {}: {} of {whole} requests ({})",
+        join.backend,
+        join.joined,
+        percent(join.joined as f64 / whole.max(1) as f64)
+    )?;
+    for (why, count) in &join.unjoined {
+        write!(out, "; {count} {why}")?;
+    }
+    writeln!(
+        out,
+        "\n  clock: on {}'s within {error}, by {}; {} of {} requests break causality beyond that",
+        join.backend, clock.method, clock.violations, clock.checked
+    )
 }
 
 fn write_environment(out: &mut String, report: &Report) -> std::fmt::Result {
@@ -311,6 +349,11 @@ fn write_domain(out: &mut String, domain: &DomainReport) -> std::fmt::Result {
         domain.in_flight,
         domain.outside
     )?;
+    writeln!(
+        out,
+        "  on: Linux {} · Xen role {} · {} CPUs · clock source {}",
+        domain.host.kernel, domain.host.xen_role, domain.host.cpus, domain.host.clocksource
+    )?;
     let counted: Vec<String> = domain
         .counters
         .iter()
@@ -336,13 +379,7 @@ fn write_domain(out: &mut String, domain: &DomainReport) -> std::fmt::Result {
         )?;
     }
     writeln!(out)?;
-    if let Some(error) = domain.clock.error_ns {
-        writeln!(
-            out,
-            "  clock: CLOCK_MONOTONIC, tied to the TSC within {}",
-            time(error)
-        )?;
-    }
+    write_join(out, domain)?;
     for missing in &domain.unavailable {
         let point = missing.point.as_deref().unwrap_or(&missing.role);
         writeln!(

@@ -18,6 +18,23 @@ pub fn time(ns: f64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
+/// A difference of times in nanoseconds, with its sign.
+#[must_use]
+pub fn step(ns: f64) -> String {
+    match time(ns) {
+        text if matches!(text.as_str(), "0 ns" | "-0 ns") => "0 ns".into(),
+        text if ns > 0.0 => format!("+{text}"),
+        text => text,
+    }
+}
+
+/// How many times something something else is.
+#[must_use]
+pub fn ratio(ratio: f64) -> String {
+    let digits = if ratio.abs() < 100.0 { 2 } else { 0 };
+    format!("{ratio:.digits$}x")
+}
+
 /// Bytes with a binary unit.
 #[must_use]
 pub fn bytes(bytes: f64) -> String {
@@ -59,6 +76,16 @@ mod tests {
         assert_eq!(time(1.23e8), "123 ms");
         assert_eq!(bytes(131_072.0), "128 KiB");
         assert_eq!(percent(0.614), "61.4%");
+    }
+
+    #[test]
+    fn differences_have_a_sign() {
+        assert_eq!(step(312_000.0), "+312 us");
+        assert_eq!(step(-45.0), "-45 ns");
+        assert_eq!(step(0.2), "0 ns");
+        assert_eq!(step(-0.2), "0 ns");
+        assert_eq!(ratio(2.756), "2.76x");
+        assert_eq!(ratio(1234.5), "1234x");
     }
 
     #[test]

@@ -46,10 +46,11 @@ impl<'a> Domain<'a> {
             .collect();
         let pairs = windows
             .iter()
-            .flat_map(|window| [window.before.clock, window.after.clock]);
-        let pairs = std::iter::once(start.hello.clock).chain(pairs);
+            .flat_map(|window| [&window.before, &window.after])
+            .flat_map(|snapshot| snapshot.clocks.iter().chain(&snapshot.clock));
+        let pairs = start.hello.clock.iter().chain(pairs);
         Self {
-            timeline: Timeline::new(pairs.flatten()),
+            timeline: Timeline::new(pairs.copied()),
             start,
             windows,
             mapping: Mapping::default(),

@@ -1,5 +1,5 @@
 //! The two guests, as in the paper: A takes the load, B is measured and has what is passed through.
-use super::machine::PASSED_THROUGH;
+use super::machine::{CLOCK, PASSED_THROUGH};
 use super::network;
 
 /// A paravirtual guest.
@@ -65,7 +65,7 @@ impl Guest {
         } = self;
         let mut extra = format!(
             "console=hvc0 lab.role=guest lab.name={name} lab.mac={mac} lab.address={address} lab.disk={disk} \
-             lab.root=xvdz lab.modules=xen-blkfront panic=5 quiet"
+             lab.root=xvdz lab.modules=xen-blkfront {CLOCK} panic=5 quiet"
         );
         let mut pci = String::new();
         if let Some(address) = passthrough {

@@ -1,0 +1,364 @@
+//! A comparison as a document: what `tracer compare --format json` prints. `docs/compare.md` explains
+//! the fields; the schema's version changes with their meaning.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{datapath::Component, platform::host::HostFacts};
+
+/// The schema's name and version.
+pub const SCHEMA: &str = "tracer.compare/1";
+
+/// One of the two runs. A is the reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// The reference.
+    A,
+    /// What is held against it.
+    B,
+}
+
+impl Side {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::B => "B",
+        }
+    }
+}
+
+/// A figure of both runs. Its unit is in the name of the field that holds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Compared {
+    /// A's; none: A has no such thing.
+    pub a: Option<f64>,
+    /// B's; none: B has no such thing.
+    pub b: Option<f64>,
+    /// B's less A's, where both have it.
+    pub difference: Option<f64>,
+    /// B's over A's, where both have it and A's is not zero.
+    pub ratio: Option<f64>,
+}
+
+impl Compared {
+    /// Holds two figures against each other. What is not finite counts as not there: only a damaged
+    /// recording has it, and JSON cannot say it.
+    #[must_use]
+    pub fn new(a: Option<f64>, b: Option<f64>) -> Self {
+        let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
+        let (a, b) = (finite(a), finite(b));
+        let both = a.zip(b);
+        Self {
+            a,
+            b,
+            difference: finite(both.map(|(a, b)| b - a)),
+            ratio: finite(both.filter(|(a, _)| *a != 0.0).map(|(a, b)| b / a)),
+        }
+    }
+
+    /// Two figures that are there.
+    #[must_use]
+    pub fn both(a: f64, b: f64) -> Self {
+        Self::new(Some(a), Some(b))
+    }
+
+    /// The difference, zero where there is none to be had.
+    #[must_use]
+    pub fn step(&self) -> f64 {
+        self.difference.unwrap_or(0.0)
+    }
+}
+
+/// Two runs, side by side.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Comparison {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Version of the tracer that compared.
+    pub version: String,
+    /// The reference.
+    pub a: RunFacts,
+    /// What is held against it.
+    pub b: RunFacts,
+    /// What a reader must know first.
+    pub warnings: Vec<String>,
+    /// What else than the figures differs: scenario, kernel, Xen, CPU, settings.
+    pub differences: Vec<Difference>,
+    /// Breakdowns of both runs that were paired.
+    pub pairs: Vec<Pair>,
+    /// Breakdowns of either run that were not.
+    pub unpaired: Vec<Unpaired>,
+    /// The measured workload, over the iterations.
+    pub iterations: Option<IterationsCompared>,
+    /// Interrupts by handler.
+    pub interrupts: Vec<InterruptCompared>,
+}
+
+/// One of the runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunFacts {
+    /// The run directory or report, as it was named.
+    pub source: String,
+    /// The scenario's name.
+    pub scenario: String,
+    /// Its question.
+    pub question: String,
+    /// When the run began (RFC 3339).
+    pub started: String,
+    /// The tracer's version.
+    pub version: String,
+    /// Why the run is partial, if it is.
+    pub partial: Option<String>,
+    /// Requests lost, as a share of all: of the domain that lost most.
+    pub lost_share: f64,
+    /// Whether that is more than the run allows (`probes.max_lost_percent`; a saved report: 1%).
+    pub lost_too_many: bool,
+    /// Where it ran.
+    pub host: HostFacts,
+}
+
+/// A fact that is not the same on both sides.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Difference {
+    /// What it is about.
+    pub what: String,
+    /// A's.
+    pub a: String,
+    /// B's.
+    pub b: String,
+}
+
+/// Breakdowns of both runs that are of the same kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Pair {
+    /// A's requests.
+    pub a: Group,
+    /// B's requests.
+    pub b: Group,
+    /// The difference in words.
+    pub findings: Vec<String>,
+    /// From the first point to the last.
+    pub total: Whole,
+    /// The stages by component, the largest difference first.
+    pub components: Vec<ComponentCompared>,
+    /// The stages, in the datapaths' order.
+    pub stages: Vec<StageCompared>,
+    /// The stages, gathered between points that both sides have, in the datapaths' order.
+    pub stretches: Vec<Stretch>,
+}
+
+/// The requests of one side of a pair.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Group {
+    /// The breakdown's title.
+    pub title: String,
+    /// The datapath.
+    pub datapath: String,
+    /// The domain.
+    pub domain: String,
+    /// The device or interface.
+    pub device: String,
+    /// `read`, `write`, `tcp`, ...
+    pub operation: String,
+    /// Requests.
+    pub count: u64,
+    /// Bytes of all requests.
+    pub bytes: u64,
+    /// Whether percentiles come from the kernel's coarse histograms (12.5% a slot).
+    pub approximate: bool,
+    /// Where most of the requests begin.
+    pub first_point: String,
+    /// Where most of the requests end.
+    pub last_point: String,
+}
+
+/// The totals of a pair.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Whole {
+    /// Mean of a request, in nanoseconds.
+    pub mean_ns: Compared,
+    /// Median, in nanoseconds.
+    pub p50_ns: Compared,
+    /// 99th percentile, in nanoseconds.
+    pub p99_ns: Compared,
+    /// Variance, in ns^2.
+    pub variance_ns2: Compared,
+    /// Bytes a request; none where the run does not count them (aggregate mode).
+    pub request_bytes: Compared,
+}
+
+/// What a stage, a component or a stretch is of the whole. Those of a pair add up to its totals.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Part {
+    /// Mean over *all* requests of the side, in nanoseconds; one without it counts as zero.
+    pub mean_ns: Compared,
+    /// Its share of the totals' difference; above 1 or negative where parts go against each other.
+    pub share_of_difference: Option<f64>,
+    /// What it is of the totals' variance: Cov(this, total), in ns^2.
+    pub variance_ns2: Compared,
+    /// Its share of the difference of the totals' variances.
+    pub share_of_variance_difference: Option<f64>,
+}
+
+/// A stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StageCompared {
+    /// Where it begins.
+    pub from: String,
+    /// Where it ends.
+    pub to: String,
+    /// blktrace's letters for it, where there are any.
+    pub letters: Option<String>,
+    /// Whose time it is.
+    pub component: Component,
+    /// The side that alone has it, if one does.
+    pub only_in: Option<Side>,
+    /// A's requests that had it.
+    pub count_a: u64,
+    /// B's requests that had it.
+    pub count_b: u64,
+    /// What it is of the whole.
+    #[serde(flatten)]
+    pub part: Part,
+    /// Median over the requests that had it, in nanoseconds.
+    pub p50_ns: Compared,
+    /// 99th percentile over the requests that had it, in nanoseconds.
+    pub p99_ns: Compared,
+}
+
+impl StageCompared {
+    /// Both ends.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}..{}", self.from, self.to)
+    }
+
+    /// Whether this side has it.
+    #[must_use]
+    pub fn is_in(&self, side: Side) -> bool {
+        self.only_in.is_none_or(|only| only == side)
+    }
+}
+
+/// A component.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ComponentCompared {
+    /// The component.
+    pub component: Component,
+    /// The side that alone has it, if one does.
+    pub only_in: Option<Side>,
+    /// What it is of the whole.
+    #[serde(flatten)]
+    pub part: Part,
+}
+
+/// Stages between two points: one that both sides have, or, where their ways differ, all of either
+/// side from where the ways part to where they meet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Stretch {
+    /// Where it begins.
+    pub from: String,
+    /// Where it ends.
+    pub to: String,
+    /// A's stages.
+    pub stages_a: Vec<String>,
+    /// B's stages.
+    pub stages_b: Vec<String>,
+    /// What it is of the whole.
+    #[serde(flatten)]
+    pub part: Part,
+}
+
+impl Stretch {
+    /// Whether it is one stage, of both sides or of one alone.
+    #[must_use]
+    pub fn is_one_stage(&self) -> bool {
+        let first = self.stages_a.first().or(self.stages_b.first());
+        self.stages_a
+            .iter()
+            .chain(&self.stages_b)
+            .all(|stage| Some(stage) == first)
+    }
+}
+
+/// A breakdown without a counterpart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unpaired {
+    /// Whose.
+    pub side: Side,
+    /// Its title.
+    pub title: String,
+    /// Its requests.
+    pub count: u64,
+    /// Why it has none.
+    pub why: String,
+}
+
+/// The measured workload. Durations are over the iterations.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IterationsCompared {
+    /// Iterations.
+    pub count: Compared,
+    /// Mean duration, in nanoseconds.
+    pub mean_ns: Compared,
+    /// Variance of the durations, in ns^2 (over n - 1).
+    pub variance_ns2: Compared,
+    /// Shortest, in nanoseconds.
+    pub min_ns: Compared,
+    /// Longest, in nanoseconds.
+    pub max_ns: Compared,
+    /// Longest less shortest, in nanoseconds.
+    pub range_ns: Compared,
+    /// Bytes of all iterations over their durations' sum.
+    pub bytes_per_second: Compared,
+    /// Operations of all iterations over their durations' sum.
+    pub operations_per_second: Compared,
+}
+
+/// Interrupts whose handlers have one name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InterruptCompared {
+    /// The handler's name.
+    pub name: String,
+    /// The side that alone has it, if one does.
+    pub only_in: Option<Side>,
+    /// A's interrupt numbers.
+    pub irqs_a: Vec<u32>,
+    /// B's interrupt numbers.
+    pub irqs_b: Vec<u32>,
+    /// Calls an iteration.
+    pub per_iteration: Compared,
+    /// Mean handler time, in nanoseconds: the paper's "time per interrupt".
+    pub handler_mean_ns: Compared,
+    /// Mean delay from entry to the soft interrupt that it raised, in nanoseconds.
+    pub softirq_delay_mean_ns: Compared,
+}
+
+impl Comparison {
+    /// The JSON schema of comparisons.
+    #[must_use]
+    pub fn json_schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
+}
+
+impl Pair {
+    /// What is compared: class of the datapath and operation.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let (a, b) = (self.a.kind(), self.b.kind());
+        if a == b { a } else { format!("{a} / {b}") }
+    }
+}
+
+impl Group {
+    /// Class of the datapath (its name up to the slash) and operation.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        let class = self.datapath.split('/').next().unwrap_or_default();
+        format!("{class} {}", self.operation)
+    }
+}

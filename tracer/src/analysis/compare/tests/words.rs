@@ -1,0 +1,208 @@
+//! What is said of a comparison, and where the ways of both sides differ.
+
+use tracer_common::point::Point;
+
+use super::{NATIVE, breakdown, breakdowns, compare, input, native, pair, span, vbd};
+use crate::{
+    analysis::{
+        compare::{Pair, Selection, Side, StageCompared, compare as compare_inputs},
+        document::DomainReport,
+    },
+    span::Span,
+};
+
+#[test]
+fn a_native_disk_and_a_vbd_are_compared_between_points_that_both_have() {
+    let comparison = compare(vec![breakdown(&native())], breakdowns("B", &vbd()));
+    let pair = &comparison.pairs[0];
+    let names: Vec<String> = pair.stages.iter().map(StageCompared::name).collect();
+    assert_eq!(
+        names,
+        [
+            "blk.queue..blk.issue",
+            "blk.issue..irq.entry",
+            "blk.issue..blkfront.push",
+            "blkfront.push..evtchn.upcall",
+            "evtchn.upcall..irq.entry",
+            "irq.entry..blk.complete",
+        ]
+    );
+    let only: Vec<_> = pair.stages.iter().map(|stage| stage.only_in).collect();
+    let (a, b) = (Some(Side::A), Some(Side::B));
+    assert_eq!(only, [None, a, b, b, b, None]);
+    assert_eq!(pair.stages[1].part.mean_ns.difference, Some(-100_000.0));
+    assert_eq!(pair.stages[1].p50_ns.difference, None);
+    let apart = pair
+        .stretches
+        .iter()
+        .find(|stretch| !stretch.is_one_stage());
+    let apart = apart.unwrap();
+    assert_eq!((&*apart.from, &*apart.to), ("blk.issue", "irq.entry"));
+    assert_eq!(apart.part.mean_ns.difference, Some(313_000.0));
+    assert_eq!(pair.stretches.len(), 3);
+    assert_eq!(
+        pair.findings[0],
+        "B takes 313 us longer a request (A 105 us, B 418 us: 3.98 times A's; medians A 105 us, B 418 us). 100% of that is between blk.issue and irq.entry, where A has device 100 us and B has backend 400 us, ring 8.00 us, event channel 5.00 us."
+    );
+}
+
+#[test]
+fn a_few_requests_that_leap_over_a_point_do_not_hide_it() {
+    let mut a = native();
+    let leaping = [NATIVE[0], NATIVE[1], NATIVE[3]];
+    a.extend(vec![span("disk/native", 1, &leaping); 5]);
+    let pair_of = |a: &[Span]| {
+        compare(vec![breakdown(a)], breakdowns("B", &vbd()))
+            .pairs
+            .remove(0)
+    };
+    let stretches = |pair: &Pair| -> Vec<String> {
+        let names = pair
+            .stretches
+            .iter()
+            .map(|s| format!("{}..{}", s.from, s.to));
+        names.collect()
+    };
+    assert_eq!(
+        stretches(&pair_of(&a)),
+        [
+            "blk.queue..blk.issue",
+            "blk.issue..irq.entry",
+            "blk.issue..blk.complete",
+            "irq.entry..blk.complete"
+        ]
+    );
+    // Where many do, all ways from the point before to the one after are one.
+    a.extend(vec![span("disk/native", 1, &leaping); 100]);
+    assert_eq!(
+        stretches(&pair_of(&a)),
+        ["blk.queue..blk.issue", "blk.issue..blk.complete"]
+    );
+}
+
+#[test]
+fn what_speaks_against_believing_it_stands_first() {
+    let mut small = span("disk/native", 1, &NATIVE[..3]);
+    small.bytes = 512;
+    let mut a = input(vec![breakdown(&vec![small; 99])]);
+    let b = {
+        let mut b = input(vec![breakdown(&native())]);
+        b.report.partial = Some("interrupted".into());
+        b
+    };
+    a.report.warnings.push("look out".into());
+    a.report.domains.push(DomainReport {
+        lost_share: 0.02,
+        ..DomainReport::default()
+    });
+    let comparison = compare_inputs(&a, &b, &Selection::default()).unwrap();
+    let starts = [
+        "A: 2.0% of the requests were lost",
+        "A: look out",
+        "B is a partial run: interrupted",
+        "disk read (sda): A has few requests (99)",
+        "disk read (sda): A's requests are timed from blk.queue to irq.entry, B's from blk.queue to blk.complete",
+        "disk read (sda): A's requests are of 512 B on average, B's of 4.0 KiB",
+    ];
+    assert_eq!(
+        comparison.warnings.len(),
+        starts.len(),
+        "{:?}",
+        comparison.warnings
+    );
+    for (warning, start) in comparison.warnings.iter().zip(starts) {
+        assert!(warning.starts_with(start), "{warning}");
+    }
+    assert!(comparison.a.lost_too_many && !comparison.b.lost_too_many);
+}
+
+#[test]
+fn stages_that_do_not_add_up_are_told() {
+    let mut damaged = breakdown(&native());
+    damaged.stages.remove(1);
+    let comparison = compare(vec![damaged], vec![breakdown(&native())]);
+    let said = comparison
+        .warnings
+        .iter()
+        .any(|w| w.contains("A's stages add up to 4.8% of its total"));
+    assert!(said, "{:?}", comparison.warnings);
+}
+
+#[test]
+fn what_differs_between_hosts_is_told_once() {
+    let (mut a, mut b) = (
+        input(vec![breakdown(&native())]),
+        input(vec![breakdown(&native())]),
+    );
+    a.report.host.kernel = "6.1".into();
+    b.report.host.kernel = "6.12".into();
+    a.report.host.command_line = "quiet root=x".into();
+    b.report.host.command_line = "root=x mitigations=off".into();
+    b.report.host.xen_role = "dom0".into();
+    for side in [&mut a, &mut b] {
+        side.report.domains.push(DomainReport {
+            name: "native".into(),
+            host: side.report.host.clone(),
+            ..DomainReport::default()
+        });
+    }
+    let comparison = compare_inputs(&a, &b, &Selection::default()).unwrap();
+    let differences: Vec<(&str, &str, &str)> = comparison
+        .differences
+        .iter()
+        .map(|difference| (&*difference.what, &*difference.a, &*difference.b))
+        .collect();
+    assert_eq!(
+        differences,
+        [
+            ("kernel", "6.1", "6.12"),
+            ("Xen role", "", "dom0"),
+            ("kernel command line", "quiet", "mitigations=off"),
+        ]
+    );
+}
+
+fn of_iterations(a: &[u64], b: &[u64]) -> String {
+    let side = |means: &[u64]| -> Vec<Span> {
+        let spans = means.iter().enumerate().map(|(iteration, mean)| Span {
+            iteration: u32::try_from(iteration).unwrap(),
+            ..span(
+                "disk/native",
+                1,
+                &[(Point::BlkQueue, 0), (Point::BlkIssue, *mean)],
+            )
+        });
+        spans.collect()
+    };
+    pair(&side(a), &side(b)).findings.pop().unwrap()
+}
+
+#[test]
+fn iterations_say_whether_it_may_be_chance() {
+    let text = of_iterations(&[100, 120, 110], &[115, 190]);
+    assert!(text.contains("overlap (A 100 ns to 120 ns in 3, B 115 ns to 190 ns in 2): the difference may be chance"), "{text}");
+    // 10 over 5 is 252.
+    let text = of_iterations(&[1, 2, 3, 4, 5], &[11, 12, 13, 14, 15]);
+    assert!(text.ends_with(": chance does that once in 126."), "{text}");
+    let text = of_iterations(&[1, 2], &[11, 12]);
+    assert!(
+        text.ends_with("too few to tell, chance does that once in 3."),
+        "{text}"
+    );
+    let text = of_iterations(&[1], &[11]);
+    assert!(text.ends_with("one each says nothing of chance."), "{text}");
+}
+
+#[test]
+fn what_is_timed_further_on_one_side_is_compared_where_both_are() {
+    let woken = [&NATIVE[..], &[(Point::SchedSwitch, 70_000)]].concat();
+    let woken = vec![span("disk/native", 1, &woken); 200];
+    let pair = compare(vec![breakdown(&woken)], breakdowns("B", &vbd()))
+        .pairs
+        .remove(0);
+    assert!(pair.findings[0].starts_with("B takes 243 us longer a request"));
+    assert_eq!(
+        pair.findings[1],
+        "From blk.queue to blk.complete, where both are timed, B takes 313 us longer a request (A 105 us, B 418 us)."
+    );
+}

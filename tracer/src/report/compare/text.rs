@@ -1,0 +1,277 @@
+//! The comparison for a terminal. What a reader must know first stands first.
+
+use std::fmt::{Result, Write as _};
+
+use crate::{
+    analysis::compare::{Compared, Comparison, Pair, Part, RunFacts, Side, StageCompared, Stretch},
+    report::{
+        compare::rows::{iteration_rows, or_nothing, tenths, whole_percent, xen},
+        units::{percent, ratio, step, time},
+    },
+};
+
+/// A stage that at least this share of the requests had is one that all had.
+const ALL: f64 = 0.99;
+
+pub(super) fn render(comparison: &Comparison) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write(&mut out, comparison);
+    out
+}
+
+fn write(out: &mut String, comparison: &Comparison) -> Result {
+    for warning in &comparison.warnings {
+        writeln!(out, "WARNING: {warning}")?;
+    }
+    for (side, run) in [(Side::A, &comparison.a), (Side::B, &comparison.b)] {
+        write_run(out, side, run)?;
+    }
+    for difference in &comparison.differences {
+        writeln!(
+            out,
+            "differs: {}: A {}, B {}",
+            difference.what,
+            or_nothing(&difference.a),
+            or_nothing(&difference.b)
+        )?;
+    }
+    for pair in &comparison.pairs {
+        write_pair(out, pair)?;
+    }
+    if !comparison.unpaired.is_empty() {
+        writeln!(out)?;
+    }
+    for unpaired in &comparison.unpaired {
+        writeln!(
+            out,
+            "not paired: {}'s {}, {} requests: {}",
+            unpaired.side.name(),
+            unpaired.title,
+            unpaired.count,
+            unpaired.why
+        )?;
+    }
+    write_iterations(out, comparison)?;
+    write_interrupts(out, comparison)
+}
+
+fn write_run(out: &mut String, side: Side, run: &RunFacts) -> Result {
+    writeln!(
+        out,
+        "{}: {}  {} · Linux {} · {} · {} · {} lost",
+        side.name(),
+        run.source,
+        run.scenario,
+        run.host.kernel,
+        xen(&run.host.xen_role),
+        run.started,
+        percent(run.lost_share)
+    )
+}
+
+fn write_pair(out: &mut String, pair: &Pair) -> Result {
+    writeln!(out)?;
+    writeln!(
+        out,
+        "{}   A: {}, {} requests   B: {}, {} requests",
+        pair.title(),
+        pair.a.title,
+        pair.a.count,
+        pair.b.title,
+        pair.b.count
+    )?;
+    for finding in &pair.findings {
+        writeln!(out, "  {finding}")?;
+    }
+    let labels = pair.stages.iter().map(label);
+    let width = labels.map(|label| label.chars().count()).max();
+    let width = width.unwrap_or(0).max(9);
+    writeln!(
+        out,
+        "  {:<width$} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7}  {:>9} {:>9}  {:>9} {:>9}",
+        "stage",
+        "A mean",
+        "B mean",
+        "B-A",
+        "B/A",
+        "of B-A",
+        "of var",
+        "A p50",
+        "B p50",
+        "A p99",
+        "B p99"
+    )?;
+    for stage in &pair.stages {
+        write_stage(out, pair, stage, width)?;
+    }
+    let total = &pair.total;
+    write_means(out, "total", width, &total.mean_ns)?;
+    write!(out, " {:>7} {:>7}", "", "")?;
+    write_percentiles(out, &total.p50_ns, &total.p99_ns)?;
+    writeln!(out)?;
+    write_stretches(out, pair, width)?;
+    writeln!(out, "  by component, the largest difference first:")?;
+    for component in &pair.components {
+        write_part(
+            out,
+            pair,
+            component.component.name(),
+            width,
+            &component.part,
+        )?;
+        write_only(out, component.only_in)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// A stage's name, and the letters.
+fn label(stage: &StageCompared) -> String {
+    let letters = stage.letters.as_deref().unwrap_or("");
+    format!("{:<4}{} → {}", letters, stage.from, stage.to)
+}
+
+fn write_stage(out: &mut String, pair: &Pair, stage: &StageCompared, width: usize) -> Result {
+    write_part(out, pair, &label(stage), width, &stage.part)?;
+    write_percentiles(out, &stage.p50_ns, &stage.p99_ns)?;
+    write_only(out, stage.only_in)?;
+    let share = |count: u64, of: u64| count as f64 / of.max(1) as f64;
+    let had_a = share(stage.count_a, pair.a.count);
+    let had_b = share(stage.count_b, pair.b.count);
+    let (in_a, in_b) = (stage.is_in(Side::A), stage.is_in(Side::B));
+    if (in_a && had_a < ALL) || (in_b && had_b < ALL) {
+        write!(
+            out,
+            "  of requests: A {}, B {}",
+            percent(had_a),
+            percent(had_b)
+        )?;
+    }
+    writeln!(out)
+}
+
+/// Means, their difference, and what it is of the whole's.
+fn write_part(out: &mut String, pair: &Pair, name: &str, width: usize, part: &Part) -> Result {
+    write_means(out, name, width, &part.mean_ns)?;
+    // Where there is no difference worth the name, shares of it say nothing.
+    let share = |share: Option<f64>, differ: bool| figure(share.filter(|_| differ), whole_percent);
+    write!(
+        out,
+        " {:>7} {:>7}",
+        share(part.share_of_difference, pair.means_differ()),
+        share(part.share_of_variance_difference, pair.variances_differ())
+    )
+}
+
+fn write_means(out: &mut String, name: &str, width: usize, mean: &Compared) -> Result {
+    write!(
+        out,
+        "  {name:<width$} {:>9} {:>9} {:>9} {:>7}",
+        figure(mean.a, time),
+        figure(mean.b, time),
+        figure(mean.difference, step),
+        figure(mean.ratio.filter(|_| mean.b != Some(0.0)), ratio)
+    )
+}
+
+fn write_percentiles(out: &mut String, p50: &Compared, p99: &Compared) -> Result {
+    write!(
+        out,
+        "  {:>9} {:>9}  {:>9} {:>9}",
+        figure(p50.a, time),
+        figure(p50.b, time),
+        figure(p99.a, time),
+        figure(p99.b, time)
+    )
+}
+
+/// A figure, if it is there.
+fn figure(value: Option<f64>, words: fn(f64) -> String) -> String {
+    value.map_or_else(|| "-".into(), words)
+}
+
+fn write_only(out: &mut String, side: Option<Side>) -> Result {
+    side.map_or(Ok(()), |side| write!(out, "  only in {}", side.name()))
+}
+
+/// Where the ways of both sides differ: from where they part to where they meet.
+fn write_stretches(out: &mut String, pair: &Pair, width: usize) -> Result {
+    let apart = |stretch: &&Stretch| !stretch.is_one_stage();
+    if !pair.stretches.iter().any(|stretch| apart(&stretch)) {
+        return Ok(());
+    }
+    writeln!(out, "  between points that both have:")?;
+    for stretch in pair.stretches.iter().filter(apart) {
+        let name = format!("    {} … {}", stretch.from, stretch.to);
+        write_part(out, pair, &name, width, &stretch.part)?;
+        writeln!(
+            out,
+            "  stages: A {}, B {}",
+            stretch.stages_a.len(),
+            stretch.stages_b.len()
+        )?;
+    }
+    Ok(())
+}
+
+fn write_iterations(out: &mut String, comparison: &Comparison) -> Result {
+    let Some(iterations) = &comparison.iterations else {
+        return Ok(());
+    };
+    writeln!(out)?;
+    writeln!(
+        out,
+        "  {:<28} {:>11} {:>11} {:>11} {:>7}",
+        "iterations", "A", "B", "B-A", "B/A"
+    )?;
+    for (name, figures, words, steps) in iteration_rows(iterations) {
+        writeln!(
+            out,
+            "  {name:<28} {:>11} {:>11} {:>11} {:>7}",
+            figure(figures.a, words),
+            figure(figures.b, words),
+            figure(figures.difference, steps),
+            figure(figures.ratio, ratio)
+        )?;
+    }
+    Ok(())
+}
+
+fn write_interrupts(out: &mut String, comparison: &Comparison) -> Result {
+    if comparison.interrupts.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    writeln!(
+        out,
+        "  {:<28} {:>11} {:>11} {:>7}  {:>9} {:>9} {:>7}  {:>9} {:>9}",
+        "interrupts",
+        "A/iteration",
+        "B/iteration",
+        "B/A",
+        "A handler",
+        "B handler",
+        "B/A",
+        "A softirq",
+        "B softirq"
+    )?;
+    for irq in &comparison.interrupts {
+        write!(
+            out,
+            "  {:<28} {:>11} {:>11} {:>7}  {:>9} {:>9} {:>7}  {:>9} {:>9}",
+            irq.name,
+            figure(irq.per_iteration.a, tenths),
+            figure(irq.per_iteration.b, tenths),
+            figure(irq.per_iteration.ratio, ratio),
+            figure(irq.handler_mean_ns.a, time),
+            figure(irq.handler_mean_ns.b, time),
+            figure(irq.handler_mean_ns.ratio, ratio),
+            figure(irq.softirq_delay_mean_ns.a, time),
+            figure(irq.softirq_delay_mean_ns.b, time)
+        )?;
+        write_only(out, irq.only_in)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
