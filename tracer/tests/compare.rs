@@ -312,7 +312,7 @@ fn what_is_no_run_is_told_with_what_to_do() {
         ("empty", "empty is not the directory of a run"),
         (
             "old",
-            "old is of the format tracer.run/0, this tracer reads tracer.run/1",
+            "old is of the format tracer.run/0, this tracer reads tracer.run/2",
         ),
         ("old", "make the run again"),
         (

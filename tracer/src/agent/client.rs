@@ -30,8 +30,7 @@ use crate::{
     platform::guest::Guest,
 };
 
-/// How long an agent may take to say hello. One behind a terminal first ends the session of a loader
-/// that was killed, which it notices after half a minute.
+/// How long an agent may take to say hello once it has been found.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an agent may take to end once its input is closed.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
@@ -66,7 +65,7 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// Finds a domain's agent, or starts it, and waits for its hello.
+    /// Finds a domain's agent, or starts it, and waits for its hello; at most `limit` for a first sign.
     ///
     /// # Errors
     /// If there is no way to it, or it does not say hello in this protocol's version.
@@ -76,6 +75,7 @@ impl Client {
         exe: &Path,
         guest: Option<&Guest>,
         sink: Sink,
+        limit: Duration,
     ) -> anyhow::Result<(Self, Hello)> {
         let Transport {
             mut input,
@@ -85,7 +85,7 @@ impl Client {
         } = connect(address, exe, guest)
             .await
             .with_context(|| format!("cannot reach the agent of domain {domain}"))?;
-        let early = greeting::greet(&mut input, &mut output, nonce(), HELLO_TIMEOUT)
+        let early = greeting::greet(&mut input, &mut output, nonce(), limit)
             .await
             .with_context(|| {
                 format!(

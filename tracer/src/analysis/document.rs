@@ -119,6 +119,7 @@ pub struct ProgramFigures {
 
 /// A domain's clock.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct ClockReport {
     /// How its times come onto the run's timeline. `its own`: it has the only clock, or is joined with no
     /// other domain. `TSC`: both domains have read the same counter. `causality`: they have not; no answer
@@ -184,6 +185,7 @@ pub struct IterationSummary {
 
 /// One interrupt handler over the measured iterations. Times in nanoseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct InterruptFigures {
     /// The domain.
     pub domain: String,

@@ -201,9 +201,8 @@ mod tests {
     #[test]
     fn a_pair_that_was_interrupted_is_left_out() {
         let pairs = [(0, 30), (1, 31), (2, 9_000), (3, 29)];
-        let pairs = pairs.map(|(second, width)| {
-            pair(second * 3_000_000_000, second * 1_000_000_000, width)
-        });
+        let pairs = pairs
+            .map(|(second, width)| pair(second * 3_000_000_000, second * 1_000_000_000, width));
         let line = Timeline::new(pairs).unwrap();
         assert!(line.error_ns() < 11.0, "{}", line.error_ns());
     }

@@ -68,7 +68,11 @@ fn terminal_of(entries: &str, name: &str) -> Option<PathBuf> {
     })
 }
 
-fn output(program: &str, args: &[&str]) -> anyhow::Result<String> {
+/// What a program of the toolstack prints.
+///
+/// # Errors
+/// If it cannot be run, or fails; the message has its words.
+pub fn output(program: &str, args: &[&str]) -> anyhow::Result<String> {
     let output = Command::new(program)
         .args(args)
         .output()

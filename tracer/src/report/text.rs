@@ -364,6 +364,9 @@ fn write_domain(out: &mut String, domain: &DomainReport) -> std::fmt::Result {
         writeln!(out, "  counted: {}", counted.join(", "))?;
     }
     let cost = &domain.cost;
+    if domain.bindings.is_empty() && domain.unavailable.is_empty() {
+        return writeln!(out, "  nothing is traced there");
+    }
     write!(
         out,
         "  cost: attached in {}, {} of records",

@@ -10,6 +10,8 @@ use std::{
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::resource::guest::Change;
+
 /// Where ledgers are, one a process.
 const FOLDER: &str = "/run/tracer";
 
@@ -20,6 +22,8 @@ pub(super) enum Entry {
     File(PathBuf),
     /// A network namespace; its devices go with it.
     Namespace(String),
+    /// What was done to a guest.
+    Guest(Change),
 }
 
 impl Entry {
@@ -37,6 +41,7 @@ impl Entry {
                 }
                 ip(&["netns", "delete", name])
             }
+            Self::Guest(change) => change.undo(),
         }
     }
 }

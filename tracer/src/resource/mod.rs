@@ -6,6 +6,7 @@
 //! left.
 
 pub mod block_device;
+mod guest;
 mod ledger;
 mod loop_device;
 mod veth;
@@ -22,7 +23,7 @@ use anyhow::{Context as _, anyhow, bail};
 
 pub use ledger::clean_stale;
 
-use crate::scenario::types::{Resource, ResourceKind};
+use crate::scenario::types::{Domain, Resource, ResourceKind};
 use ledger::Ledger;
 
 /// A resource as the workload sees it.
@@ -57,11 +58,15 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// Makes a scenario's resources, until it is told to stop.
+    /// Makes a scenario's resources and guests, until it is told to stop.
     ///
     /// # Errors
     /// If one cannot be made, or not any more; those made before it are removed.
-    pub fn create(resources: &[Resource], stop: &AtomicBool) -> anyhow::Result<Self> {
+    pub fn create(
+        resources: &[Resource],
+        domains: &[Domain],
+        stop: &AtomicBool,
+    ) -> anyhow::Result<Self> {
         let ledger = Ledger::open()?;
         let mut all = Self {
             made: BTreeMap::new(),
@@ -73,6 +78,13 @@ impl Resources {
                 .make(resource, stop)
                 .with_context(|| format!("cannot make the resource @{}", resource.name))?;
             all.made.insert(resource.name.clone(), made);
+        }
+        for domain in domains {
+            if stop.load(Ordering::Relaxed) {
+                bail!("stopped before domain {}", domain.name);
+            }
+            guest::prepare(domain, &mut all.ledger)
+                .with_context(|| format!("cannot prepare domain {}", domain.name))?;
         }
         Ok(all)
     }

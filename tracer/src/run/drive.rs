@@ -23,10 +23,7 @@ use crate::{
         traced::Traced,
         workload::{self, Specs},
     },
-    scenario::{
-        Scenario,
-        types::{Resource, Workload},
-    },
+    scenario::{Scenario, types::Workload},
 };
 
 /// The measured load's number; its server's, and the backgrounds', follow.
@@ -97,7 +94,7 @@ async fn run(
     exe: &Path,
     signals: &mut Signals,
 ) -> anyhow::Result<State> {
-    let resources = match make(scenario.resource.clone(), signals).await? {
+    let resources = match make(scenario.clone(), signals).await? {
         Ok(resources) => resources,
         Err(signal) => return Ok(State::Partial(signal.into())),
     };
@@ -117,16 +114,16 @@ async fn run(
     }))
 }
 
-/// Makes the resources; or says which signal came meanwhile. A thread makes them, since a large file
+/// Makes the resources, and the guests; or says which signal came meanwhile. A thread makes them, since a large file
 /// takes its time.
 async fn make(
-    resources: Vec<Resource>,
+    scenario: Scenario,
     signals: &mut Signals,
 ) -> anyhow::Result<Result<Resources, &'static str>> {
     let stop = Arc::new(AtomicBool::new(false));
     let mut thread = tokio::task::spawn_blocking({
         let stop = Arc::clone(&stop);
-        move || Resources::create(&resources, &stop)
+        move || Resources::create(&scenario.resource, &scenario.domain, &stop)
     });
     tokio::select! {
         made = &mut thread => made?.map(Ok),

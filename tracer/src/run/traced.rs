@@ -23,6 +23,11 @@ use crate::{
 
 /// Time for what a domain does at once; one under an emulated CPU takes seconds for that.
 pub(super) const SOON: Duration = Duration::from_secs(60);
+/// Time for an agent that is there to answer; one behind a terminal first ends the session of a loader that
+/// was killed, which it notices after half a minute.
+const THERE: Duration = Duration::from_secs(60);
+/// Time for a guest to boot, and its agent to answer.
+const BOOT: Duration = Duration::from_secs(300);
 /// Time for loading and attaching the programs.
 const ATTACH: Duration = Duration::from_secs(180);
 /// The agent looks after a running load in turns of this length, so that it can be stopped. Each turn
@@ -67,9 +72,10 @@ impl Traced {
                 }
             }
         };
+        let limit = if domain.create.is_some() { BOOT } else { THERE };
         let sink = sink(directory, &domain.name)?;
         let (client, hello) =
-            Client::start(&domain.name, &address, exe, guest.as_ref(), sink).await?;
+            Client::start(&domain.name, &address, exe, guest.as_ref(), sink, limit).await?;
         Ok(Self {
             name: domain.name.clone(),
             guest,

@@ -59,6 +59,16 @@ pub struct Domain {
     /// What is traced there. Not given: guests trace what `probes.datapaths` says, Dom0 the backends' part
     /// of it; the only domain all.
     pub datapaths: Option<Vec<String>>,
+    /// A configuration of xl's: the guest is created for the run, and shut down after it.
+    pub create: Option<String>,
+    /// PCI devices that Dom0's drivers give up for the run, by their addresses.
+    #[serde(default)]
+    pub pci: Vec<String>,
+    /// Virtual CPUs that are on during the run.
+    pub vcpus: Option<u32>,
+    /// The CPUs on which each virtual CPU may run during the run, as xl writes them: `3`, `0-1`, `all`.
+    #[serde(default)]
+    pub vcpu_pin: Vec<String>,
 }
 
 fn local() -> String {
