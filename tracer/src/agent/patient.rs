@@ -10,13 +10,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
-use nix::{
-    fcntl::{FcntlArg, OFlag, fcntl},
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::agent::transport::make_raw;
+use crate::agent::transport::open_terminal;
 
 /// One end of a terminal, read or written.
 #[derive(Clone, Debug)]
@@ -32,16 +28,8 @@ impl Patient {
     /// # Errors
     /// If it cannot be opened, or is none.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let context = || format!("cannot open the terminal {}", path.display());
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .open(path)
-            .with_context(context)?;
-        make_raw(&file).with_context(context)?;
-        fcntl(&file, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).with_context(context)?;
         Ok(Self {
-            file: Arc::new(file),
+            file: Arc::new(open_terminal(path)?),
             limit: None,
         })
     }

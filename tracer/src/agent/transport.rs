@@ -3,8 +3,8 @@
 use std::{
     fs::File,
     io,
-    os::fd::AsFd,
-    path::{Path, PathBuf},
+    os::{fd::AsFd, unix::fs::OpenOptionsExt as _},
+    path::Path,
     process::Stdio,
 };
 
@@ -96,21 +96,15 @@ fn spawn(command: &mut Command) -> io::Result<Transport> {
     })
 }
 
-fn terminal(path: &PathBuf) -> anyhow::Result<Transport> {
-    let context = || format!("cannot open the terminal {}", path.display());
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .open(path)
-        .with_context(context)?;
-    make_raw(&file).with_context(context)?;
+fn terminal(path: &Path) -> anyhow::Result<Transport> {
+    let file = open_terminal(path)?;
     let open = || -> io::Result<(pipe::Receiver, pipe::Sender)> {
-        let mut options = pipe::OpenOptions::new();
         // A terminal can be waited for as a pipe can.
-        options.unchecked(true);
-        Ok((options.open_receiver(path)?, options.open_sender(path)?))
+        let input = pipe::Receiver::from_file_unchecked(file.try_clone()?)?;
+        Ok((input, pipe::Sender::from_file_unchecked(file)?))
     };
-    let (input, output) = open().with_context(context)?;
+    let (input, output) =
+        open().with_context(|| format!("cannot wait for the terminal {}", path.display()))?;
     Ok(Transport {
         input: Box::new(input),
         output: Box::new(output),
@@ -119,11 +113,28 @@ fn terminal(path: &PathBuf) -> anyhow::Result<Transport> {
     })
 }
 
+/// Opens a terminal that passes bytes as they are and never makes a reader or writer wait.
+///
+/// # Errors
+/// If it cannot be opened, or is none.
+pub fn open_terminal(path: &Path) -> anyhow::Result<File> {
+    let context = || format!("cannot open the terminal {}", path.display());
+    let file = File::options()
+        .read(true)
+        .write(true)
+        // It must not become this process's own terminal, whose end would kill it.
+        .custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK)
+        .open(path)
+        .with_context(context)?;
+    make_raw(&file).with_context(context)?;
+    Ok(file)
+}
+
 /// Makes a terminal pass bytes as they are.
 ///
 /// # Errors
 /// If it is none.
-pub fn make_raw(terminal: &impl AsFd) -> anyhow::Result<()> {
+fn make_raw(terminal: &impl AsFd) -> anyhow::Result<()> {
     let mut settings = match termios::tcgetattr(terminal) {
         Ok(settings) => settings,
         Err(nix::Error::ENOTTY) => bail!("it is no terminal"),

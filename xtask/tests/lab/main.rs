@@ -5,6 +5,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod across;
 mod domains;
 mod failures;
 mod scenarios;

@@ -71,10 +71,10 @@ fn dom0_shows_what_the_backend_does_for_a_guest() {
     assert!(count > 50, "{report:#}");
     let stages = of_a["stages"].as_array().unwrap();
     for (from, to) in [
-        ("evtchn.upcall", "blkback.interrupt"),
+        ("dom0.upcall", "blkback.interrupt"),
         ("blkback.interrupt", "blkback.run"),
         ("blkback.consume", "blkback.submit"),
-        ("blkback.submit", "blk.issue"),
+        ("blkback.submit", "dom0.issue"),
         ("blkback.complete", "blkback.response"),
     ] {
         let stage = stages.iter().find(|s| s["from"] == from && s["to"] == to);

@@ -99,6 +99,17 @@ pub(crate) fn interrupt(child: &std::process::Child) {
     unsafe { libc::kill(child.id().cast_signed(), libc::SIGINT) };
 }
 
+/// Waits, at most two minutes.
+pub(crate) fn wait_until(done: impl Fn() -> bool) {
+    for _ in 0..240 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    panic!("it did not come so far within two minutes");
+}
+
 /// The scenario of the README, small.
 pub(crate) const SMALL: [&str; 5] = [
     "--",

@@ -1,0 +1,241 @@
+//! A real recording of a guest's reads through both kernels (made in the lab), analysed again: as it is,
+//! and with one domain's clock changed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tracer::{
+    analysis::{Breakdown, Report, document::DomainReport},
+    run::{RunDirectory, analyse},
+};
+use tracer_common::record::Record;
+
+/// The recording's guest.
+const GUEST: &str = "B";
+
+fn recording() -> &'static Path {
+    Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/recordings/disk-vbd"
+    ))
+}
+
+/// The report of the recording after `change`.
+fn report(change: impl FnOnce(&Path)) -> Report {
+    let folder = TempDir::new().unwrap();
+    for entry in fs::read_dir(recording()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    change(folder.path());
+    analyse(&RunDirectory::open(folder.path()).unwrap()).unwrap()
+}
+
+fn guest(report: &Report) -> &DomainReport {
+    let mut domains = report.domains.iter();
+    domains.find(|domain| domain.name == GUEST).unwrap()
+}
+
+/// Changes what the guest has said of its clock: `(TSC, CLOCK_MONOTONIC)` of each pair; and the moments of
+/// its load.
+fn change_clock(folder: &Path, tsc: impl Fn(u64) -> Option<u64>, ns: impl Fn(u64) -> u64) {
+    let pair = |clock: &mut Value| {
+        let (Some(ticks), Some(time)) = (clock["tsc"].as_u64(), clock["monotonic_ns"].as_u64())
+        else {
+            return;
+        };
+        match tsc(ticks) {
+            Some(ticks) => {
+                clock["tsc"] = ticks.into();
+                clock["monotonic_ns"] = ns(time).into();
+            }
+            None => *clock = Value::Null,
+        }
+    };
+    let start = folder.join(format!("{GUEST}-start.json"));
+    let mut value: Value = serde_json::from_slice(&fs::read(&start).unwrap()).unwrap();
+    pair(&mut value["hello"]["clock"]);
+    fs::write(&start, value.to_string()).unwrap();
+    let iterations = folder.join("iterations.jsonl");
+    let mut lines = String::new();
+    for line in fs::read_to_string(&iterations).unwrap().lines() {
+        let mut value: Value = serde_json::from_str(line).unwrap();
+        for moment in ["start_monotonic_ns", "end_monotonic_ns"] {
+            value["load"][moment] = ns(value["load"][moment].as_u64().unwrap()).into();
+        }
+        for snapshot in ["before", "after"] {
+            let snapshot = &mut value["windows"][GUEST][snapshot];
+            pair(&mut snapshot["clock"]);
+            let clocks = snapshot["clocks"].as_array_mut().unwrap();
+            clocks.iter_mut().for_each(&pair);
+            clocks.retain(|clock| !clock.is_null());
+        }
+        lines += &format!("{value}\n");
+    }
+    fs::write(&iterations, lines).unwrap();
+}
+
+/// Changes each of the guest's records.
+fn change_records(folder: &Path, change: impl Fn(&mut Record)) {
+    let path = folder.join(format!("{GUEST}-records.bin"));
+    let bytes = fs::read(&path).unwrap();
+    let (mut rest, mut changed) = (&bytes[..], Vec::new());
+    while let Some((mut record, length)) = Record::decode(rest) {
+        change(&mut record);
+        record.encode(|piece| changed.extend_from_slice(piece));
+        rest = &rest[length..];
+    }
+    assert!(rest.is_empty());
+    fs::write(&path, changed).unwrap();
+}
+
+fn shift(record: &mut Record, by: impl Fn(u64) -> u64) {
+    for at in record.at.iter_mut().filter(|at| **at != 0) {
+        *at = by(*at);
+    }
+}
+
+fn assert_whole(breakdown: &Breakdown) {
+    let stages: u64 = breakdown.stages.iter().map(|s| s.figures.sum_ns).sum();
+    assert_eq!(stages, breakdown.total.sum_ns, "to the nanosecond");
+    let components: u64 = breakdown.components.iter().map(|c| c.sum_ns).sum();
+    assert_eq!(components, breakdown.total.sum_ns);
+    let variance: f64 = breakdown
+        .stages
+        .iter()
+        .map(|s| s.figures.share_of_variance)
+        .sum();
+    assert!((variance - 1.0).abs() < 1e-6, "{variance}");
+}
+
+fn means(breakdown: &Breakdown) -> Vec<(String, f64)> {
+    let stages = breakdown.stages.iter();
+    stages
+        .map(|stage| (stage.name(), stage.figures.mean_ns))
+        .collect()
+}
+
+#[test]
+fn every_request_is_followed_through_both_kernels() {
+    let report = report(|_| {});
+    let guest = guest(&report);
+    let join = guest.join.as_ref().unwrap();
+    assert_eq!((join.joined, join.unjoined.len()), (200, 0), "{join:?}");
+    assert_eq!(
+        (guest.clock.method.as_str(), guest.clock.violations),
+        ("TSC", 0)
+    );
+    assert!(guest.clock.error_ns.unwrap() < 1000.0, "{:?}", guest.clock);
+    let [breakdown] = &report.breakdowns[..] else {
+        panic!("{:?}", report.breakdowns);
+    };
+    assert_whole(breakdown);
+    let passed = |point: &str| {
+        let stages = breakdown.stages.iter().filter(|stage| stage.to == point);
+        stages.map(|stage| stage.figures.count).sum::<u64>()
+    };
+    for point in [
+        "blkfront.push",
+        "blkback.consume",
+        "dom0.issue",
+        "dom0.complete",
+    ] {
+        assert!(passed(point) >= 198, "{point}: {}", passed(point));
+    }
+    for point in ["blkback.response", "blk.complete"] {
+        assert_eq!(passed(point), 200, "{point}");
+    }
+    // Both ways over the event channel, and nothing else, carry the clocks' error.
+    let crossing = breakdown
+        .stages
+        .iter()
+        .filter(|stage| stage.error_ns.is_some());
+    let crossing: Vec<String> = crossing.map(|stage| stage.name()).collect();
+    assert!(
+        crossing.contains(&"blkfront.push..dom0.upcall".into()),
+        "{crossing:?}"
+    );
+    assert!(
+        crossing.contains(&"blkback.response..evtchn.upcall".into()),
+        "{crossing:?}"
+    );
+}
+
+#[test]
+fn another_clock_on_the_same_counter_changes_nothing() {
+    let later = |ns: u64| ns + 5_000_000_000;
+    let shifted = report(|folder| {
+        change_clock(folder, Some, later);
+        change_records(folder, |record| shift(record, later));
+    });
+    let (before, after) = (
+        means(&report(|_| {}).breakdowns[0]),
+        means(&shifted.breakdowns[0]),
+    );
+    assert_eq!(before.len(), after.len());
+    for (before, after) in before.iter().zip(&after) {
+        let same = before.0 == after.0 && (before.1 - after.1).abs() <= 2.0;
+        assert!(same, "{before:?} {after:?}");
+    }
+}
+
+/// Where the counter is not shared, the distance that causality finds is right within its own bound.
+#[test]
+fn counters_that_are_not_the_same_are_noticed_and_causality_takes_over() {
+    // The run's timeline is the backend's clock.
+    let ticks_per_ns = report(|_| {}).domains[0].clock.ticks_per_ns.unwrap();
+    for shift_ns in [3_000_000_000i64, -40_000_000_000, 90_000_000] {
+        let ticks = (shift_ns as f64 * ticks_per_ns) as i64;
+        let report = report(|folder| {
+            change_clock(folder, |tsc| tsc.checked_add_signed(ticks), |ns| ns);
+        });
+        let guest = guest(&report);
+        let clock = &guest.clock;
+        assert_eq!(clock.method, "causality", "{clock:?}");
+        let off = (clock.offset_ns.unwrap() + shift_ns).unsigned_abs() as f64;
+        assert!(
+            off <= clock.error_ns.unwrap() + 1000.0,
+            "{shift_ns}: {clock:?}"
+        );
+        assert_eq!(
+            (guest.join.as_ref().unwrap().joined, clock.violations),
+            (200, 0)
+        );
+        assert_whole(&report.breakdowns[0]);
+    }
+}
+
+#[test]
+fn without_counters_causality_alone_ties_the_clocks() {
+    let report = report(|folder| change_clock(folder, |_| None, |ns| ns));
+    let guest = guest(&report);
+    assert_eq!(guest.clock.method, "causality");
+    assert_eq!(guest.join.as_ref().unwrap().joined, 200, "{:?}", guest.join);
+}
+
+#[test]
+fn what_the_guest_makes_up_is_not_joined() {
+    let report = report(|folder| {
+        change_records(folder, |record| {
+            record.position = record.position.wrapping_mul(3) + 1;
+        });
+    });
+    let guest = guest(&report);
+    let unseen = guest.join.as_ref().unwrap().unjoined["not seen by the backend"];
+    assert_eq!((unseen, guest.spans, guest.lost_share), (200, 0, 1.0));
+    assert!(
+        report
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("were lost")),
+        "{:?}",
+        report.warnings
+    );
+}
