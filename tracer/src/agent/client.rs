@@ -278,12 +278,7 @@ async fn read(
 fn message(payload: &[u8]) -> anyhow::Result<Message> {
     let mut text = payload.to_vec();
     defuse(&mut text);
-    serde_json::from_slice(&text).map_err(|error| {
-        anyhow!(
-            "a message that is not one: {error}: {:?}",
-            String::from_utf8_lossy(&text[..text.len().min(300)])
-        )
-    })
+    serde_json::from_slice(&text).map_err(|error| anyhow!("a message that is not one: {error}"))
 }
 
 /// Replaces control characters, all but line ends and tabs, in the strings of a JSON text: there they
