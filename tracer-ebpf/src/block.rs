@@ -405,9 +405,28 @@ pub fn blk_bio_complete(ctx: BtfTracePointContext) -> i32 {
     }
     if BIO_BASED.get() != 0 {
         let status: u8 = read(bio, Member::BioStatus);
+        take_from_below(slot);
         complete(slot, handle, status);
     }
     0
+}
+
+/// A bio on a device that makes no requests ends where one of the device below it does: what that one has
+/// passed since, it has passed, too. Of several the last one counts.
+#[inline(always)]
+fn take_from_below(slot: &mut Slot) {
+    let Some(cpu) = cpu::this() else { return };
+    let ending = *cpu.ending();
+    if let Some(below) = slots::of(ending)
+        && below.state == state::ENDING
+        && below.record.kind == Kind::Disk as u8
+        && below.record.at[QUEUE] >= slot.record.at[QUEUE]
+    {
+        for point in [INSERT, ISSUE, UPCALL, IRQ, SOFTIRQ] {
+            slot.record.at[point] = below.record.at[point];
+        }
+        slot.record.irq = below.record.irq;
+    }
 }
 
 /// For kernels without `block_io_done` (before 6.5): the owners have been told when the request is

@@ -75,6 +75,9 @@ pub struct RunArgs {
     /// Measured iterations, in place of the scenario's.
     #[arg(long)]
     pub iterations: Option<u32>,
+    /// A variant that the scenario has; of several, later ones are laid over earlier ones.
+    #[arg(long = "profile", value_name = "NAME")]
+    pub profiles: Vec<String>,
     /// Change the scenario: dotted key, array elements by number or name.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,

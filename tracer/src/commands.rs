@@ -22,7 +22,7 @@ use crate::{
     probe::survey::{Surveyed, survey},
     report::{self, Format},
     run::{self, Options, RunDirectory},
-    scenario::Scenario,
+    scenario::{Changes, Scenario},
 };
 
 /// Exit code: all is well.
@@ -112,7 +112,11 @@ fn run(args: &RunArgs) -> anyhow::Result<u8> {
         args.iterations
             .map(|count| format!("run.iterations={count}")),
     );
-    let (scenario, text) = Scenario::load(&args.scenario, &overrides)?;
+    let changes = Changes {
+        profiles: &args.profiles,
+        overrides: &overrides,
+    };
+    let (scenario, text) = Scenario::load(&args.scenario, changes)?;
     let root = Path::new("/");
     Kernel::from_root(root)?;
     if !nix::unistd::geteuid().is_root() {
@@ -241,7 +245,7 @@ fn probes_text(path: &Surveyed) -> String {
 }
 
 fn check_env(args: &CheckEnvArgs) -> anyhow::Result<u8> {
-    let (scenario, _) = Scenario::load(&args.scenario, &[])?;
+    let (scenario, _) = Scenario::load(&args.scenario, Changes::default())?;
     let findings = environment::check(&scenario, Path::new("/"));
     let differs = findings
         .iter()

@@ -10,7 +10,23 @@
 
 use std::{fs, path::Path};
 
-use tracer::scenario::Scenario;
+use tracer::scenario::{Changes, Scenario, ScenarioError};
+
+fn parse(
+    text: &str,
+    file: &str,
+    overrides: &[String],
+) -> Result<(Scenario, String), ScenarioError> {
+    let profiles = &[];
+    Scenario::parse(
+        text,
+        file,
+        Changes {
+            profiles,
+            overrides,
+        },
+    )
+}
 
 fn shipped() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
@@ -32,7 +48,7 @@ fn shipped() -> Vec<(String, String)> {
 #[test]
 fn shipped_scenarios_are_good() {
     for (name, text) in shipped() {
-        let (scenario, _) = Scenario::parse(&text, &name, &[]).unwrap();
+        let (scenario, _) = parse(&text, &name, &[]).unwrap();
         assert!(!scenario.question.is_empty(), "{name}");
     }
 }
@@ -56,7 +72,7 @@ datapaths = [\"disk/native\"]
 
 fn error(from: &str, to: &str) -> String {
     assert!(GOOD.contains(from), "{from}");
-    Scenario::parse(&GOOD.replacen(from, to, 1), "t.toml", &[])
+    parse(&GOOD.replacen(from, to, 1), "t.toml", &[])
         .unwrap_err()
         .to_string()
 }
@@ -144,15 +160,11 @@ fn overrides_change_fields_by_number_and_name() {
         "resource.disk.size=1MiB".into(),
         "resource.0.name=disk".into(),
     ];
-    let (scenario, text) = Scenario::parse(GOOD, "t.toml", &set).unwrap();
+    let (scenario, text) = parse(GOOD, "t.toml", &set).unwrap();
     assert_eq!(scenario.workload.count, Some(7));
     assert_eq!(scenario.resource[0].size.unwrap().0, 1 << 20);
     assert_eq!(
-        Scenario::parse(&text, "again", &[])
-            .unwrap()
-            .0
-            .workload
-            .count,
+        parse(&text, "again", &[]).unwrap().0.workload.count,
         Some(7)
     );
     for wrong in [
@@ -163,7 +175,7 @@ fn overrides_change_fields_by_number_and_name() {
         "workload.count.x=1",
         "workload.count=x",
     ] {
-        let error = Scenario::parse(GOOD, "t.toml", &[wrong.into()])
+        let error = parse(GOOD, "t.toml", &[wrong.into()])
             .unwrap_err()
             .to_string();
         assert!(error.contains("--set"), "{wrong}: {error}");
@@ -191,7 +203,7 @@ fn errors_with_overrides_name_no_line_that_the_file_does_not_have() {
             "t.toml:13:1: workload.cuont: unknown",
         ),
     ] {
-        let error = Scenario::parse(text, "t.toml", &[set.into()])
+        let error = parse(text, "t.toml", &[set.into()])
             .unwrap_err()
             .to_string();
         assert!(error.starts_with(start), "{set}: {error}");
@@ -205,7 +217,7 @@ fn no_number_of_iterations_overflows() {
         "run.iterations=4294967295",
         "run.iterations=0",
     ] {
-        let error = Scenario::parse(GOOD, "t.toml", &[set.into()])
+        let error = parse(GOOD, "t.toml", &[set.into()])
             .unwrap_err()
             .to_string();
         assert!(
@@ -285,7 +297,7 @@ fn a_thousand_mutated_scenarios_are_read_or_refused() {
     let (mut good, mut refused) = (0, 0);
     for number in 0..1000 {
         let text = mutate(&files[number % files.len()].1, &mut random);
-        match Scenario::parse(&text, "mutated.toml", &[]) {
+        match parse(&text, "mutated.toml", &[]) {
             Ok(_) => good += 1,
             Err(error) => {
                 let error = error.to_string();

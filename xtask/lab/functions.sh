@@ -65,6 +65,8 @@ open_share() {
   mount -t 9p -o trans=virtio,version=9p2000.L,cache=none,msize=262144 share /share
   wait_for 20 port_of lab.jobs
   jobs_port=$(port_of lab.jobs)
+  mkdir -p /dev/virtio-ports
+  ln -sf "$(port_of tracer-peer)" /dev/virtio-ports/tracer-peer
 }
 
 # end_session PID: a job with all that it started, first with what Ctrl-C sends.

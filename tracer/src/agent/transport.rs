@@ -3,7 +3,10 @@
 use std::{
     fs::File,
     io,
-    os::{fd::AsFd, unix::fs::OpenOptionsExt as _},
+    os::{
+        fd::AsFd,
+        unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
+    },
     path::Path,
     process::Stdio,
 };
@@ -116,7 +119,7 @@ fn terminal(path: &Path) -> anyhow::Result<Transport> {
 /// Opens a terminal that passes bytes as they are and never makes a reader or writer wait.
 ///
 /// # Errors
-/// If it cannot be opened, or is none.
+/// If it cannot be opened, or is no device of characters.
 pub fn open_terminal(path: &Path) -> anyhow::Result<File> {
     let context = || format!("cannot open the terminal {}", path.display());
     let file = File::options()
@@ -126,6 +129,14 @@ pub fn open_terminal(path: &Path) -> anyhow::Result<File> {
         .custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK)
         .open(path)
         .with_context(context)?;
+    if !file
+        .metadata()
+        .with_context(context)?
+        .file_type()
+        .is_char_device()
+    {
+        bail!("{} is no terminal", path.display());
+    }
     make_raw(&file).with_context(context)?;
     Ok(file)
 }
@@ -133,11 +144,12 @@ pub fn open_terminal(path: &Path) -> anyhow::Result<File> {
 /// Makes a terminal pass bytes as they are.
 ///
 /// # Errors
-/// If it is none.
+/// If it cannot be asked.
 fn make_raw(terminal: &impl AsFd) -> anyhow::Result<()> {
     let mut settings = match termios::tcgetattr(terminal) {
         Ok(settings) => settings,
-        Err(nix::Error::ENOTTY) => bail!("it is no terminal"),
+        // A virtio port, for one, passes bytes as they are.
+        Err(nix::Error::ENOTTY | nix::Error::EINVAL) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
     termios::cfmakeraw(&mut settings);

@@ -208,7 +208,9 @@ mod tests {
         let text = format!(
             "schema = 1\nname = \"t\"\n[[domain]]\nname = \"native\"\n[workload]\nkind = \"cpu\"\nduration = \"1s\"\ncpus = [1]\n[probes]\ndatapaths = [\"irq\"]\n[environment]\n{environment}"
         );
-        Scenario::parse(&text, "t.toml", &[]).unwrap().0
+        Scenario::parse(&text, "t.toml", crate::scenario::Changes::default())
+            .unwrap()
+            .0
     }
 
     fn fixture(files: &[(&str, &str)]) -> tempfile::TempDir {

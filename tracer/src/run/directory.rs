@@ -17,7 +17,7 @@ use crate::{
     platform::environment::Finding,
     probe::{Request, snapshot::Snapshot},
     resource::block_device::BlockDevice,
-    scenario::Scenario,
+    scenario::{Changes, Scenario},
 };
 
 /// The format's name and version.
@@ -193,7 +193,7 @@ impl RunDirectory {
     /// # Errors
     /// If it cannot be read.
     pub fn scenario(&self) -> anyhow::Result<Scenario> {
-        Ok(Scenario::load(&self.path.join("scenario.toml"), &[])?.0)
+        Ok(Scenario::load(&self.path.join("scenario.toml"), Changes::default())?.0)
     }
 
     /// Writes how a domain is traced.

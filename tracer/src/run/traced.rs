@@ -67,7 +67,7 @@ impl Traced {
                 (Ok(guest), _) => Some(guest),
                 (Err(error), Address::Console(_)) => return Err(error),
                 (Err(error), _) => {
-                    tracing::warn!("domain {} is not joined with Dom0: {error:#}", domain.name);
+                    tracing::info!("domain {} is no guest of this Dom0: {error:#}", domain.name);
                     None
                 }
             }

@@ -12,36 +12,37 @@ pub mod types;
 use std::path::Path;
 
 pub use error::ScenarioError;
+pub use overrides::Changes;
 pub use types::Scenario;
 
 impl Scenario {
-    /// Reads a scenario file and applies `key=value` overrides.
+    /// Reads a scenario file and applies changes.
     ///
     /// # Errors
     /// If it cannot be read, is no TOML, has unknown or wrong fields, or contradicts itself.
-    pub fn load(path: &Path, overrides: &[String]) -> Result<(Self, String), ScenarioError> {
+    pub fn load(path: &Path, changes: Changes<'_>) -> Result<(Self, String), ScenarioError> {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|error| ScenarioError::unreadable(&file, &error))?;
-        Self::parse(&text, &file, overrides)
+        Self::parse(&text, &file, changes)
     }
 
-    /// Parses a scenario; also gives its text with the overrides applied, which a run keeps.
+    /// Parses a scenario; also gives its text with the changes applied, which a run keeps.
     ///
     /// # Errors
     /// As [`Scenario::load`], but for reading the file.
     pub fn parse(
         text: &str,
         file: &str,
-        overrides: &[String],
+        changes: Changes<'_>,
     ) -> Result<(Self, String), ScenarioError> {
-        if overrides.is_empty() {
+        if changes.is_empty() {
             return Ok((Self::read(text, file)?, text.to_owned()));
         }
-        let changed = overrides::apply(text, file, overrides)?;
-        match Self::read(&changed, &format!("{file} with --set")) {
+        let changed = overrides::apply(text, file, changes)?;
+        match Self::read(&changed, &format!("{file} with its changes")) {
             Ok(scenario) => Ok((scenario, changed)),
-            // Overrides lay the text out anew: a line of it is no line of the file.
+            // Changes lay the text out anew: a line of it is no line of the file.
             Err(error) => match Self::read(text, file) {
                 Err(own) if own.is_the_same_as(&error) => Err(own),
                 _ => Err(error.without_position()),

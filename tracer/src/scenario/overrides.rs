@@ -1,20 +1,70 @@
-//! `--set key=value`: changes to a scenario without editing its file.
+//! Changes to a scenario without editing its file: its own profiles (`--profile`), and `--set key=value`.
 
 use toml::{Table, Value};
 
 use crate::scenario::ScenarioError;
 
-/// Applies overrides to a scenario's text.
-pub(super) fn apply(text: &str, file: &str, overrides: &[String]) -> Result<String, ScenarioError> {
-    let mut root = Value::Table(
-        text.parse::<Table>()
-            .map_err(|error| ScenarioError::from_toml(file, text, &error))?,
-    );
-    for change in overrides {
+/// What is changed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Changes<'a> {
+    /// Names of profiles of the scenario, applied in this order.
+    pub profiles: &'a [String],
+    /// `key=value`, applied after them.
+    pub overrides: &'a [String],
+}
+
+impl Changes<'_> {
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.profiles.is_empty() && self.overrides.is_empty()
+    }
+}
+
+/// Applies changes to a scenario's text. The profiles themselves are left out of what comes of it.
+pub(super) fn apply(text: &str, file: &str, changes: Changes<'_>) -> Result<String, ScenarioError> {
+    let mut table = text
+        .parse::<Table>()
+        .map_err(|error| ScenarioError::from_toml(file, text, &error))?;
+    if !changes.profiles.is_empty() {
+        let profiles = match table.remove("profile") {
+            Some(Value::Table(profiles)) => profiles,
+            _ => Table::new(),
+        };
+        for name in changes.profiles {
+            let Some(Value::Table(profile)) = profiles.get(name) else {
+                let known: Vec<&str> = profiles.keys().map(String::as_str).collect();
+                let reason = format!("there is no such profile; it has: {}", known.join(", "));
+                return Err(ScenarioError::plain(
+                    file,
+                    format!("--profile {name}: {reason}"),
+                ));
+            };
+            merge(&mut table, profile);
+        }
+    }
+    let mut root = Value::Table(table);
+    for change in changes.overrides {
         set(&mut root, change)
             .map_err(|reason| ScenarioError::plain(file, format!("--set {change}: {reason}")))?;
     }
     toml::to_string(&root).map_err(|error| ScenarioError::plain(file, format!("--set: {error}")))
+}
+
+/// Lays a profile over a scenario: tables are merged, lists of tables (domains, background loads) grow,
+/// everything else is replaced.
+fn merge(table: &mut Table, profile: &Table) {
+    for (key, value) in profile {
+        match (table.get_mut(key), value) {
+            (Some(Value::Table(old)), Value::Table(new)) => merge(old, new),
+            (Some(Value::Array(old)), Value::Array(new)) if new.iter().all(Value::is_table) => {
+                old.extend(new.iter().cloned());
+            }
+            _ => {
+                table.insert(key.clone(), value.clone());
+            }
+        }
+    }
 }
 
 fn set(root: &mut Value, change: &str) -> Result<(), String> {

@@ -1,6 +1,9 @@
 //! What `docs/scenario.md` says of the loads' keys is what the checks allow.
 
-use crate::scenario::types::{Scenario, WorkloadKind};
+use crate::scenario::{
+    Changes,
+    types::{Scenario, WorkloadKind},
+};
 
 const KINDS: [(&str, WorkloadKind); 6] = [
     ("dd", WorkloadKind::Dd),
@@ -44,7 +47,7 @@ fn the_document_gives_each_key_to_the_kinds_that_take_it() {
     let (scenario, _) = Scenario::parse(
         "schema = 1\nname = \"t\"\n[[domain]]\nname = \"native\"\n[workload]\nkind = \"cpu\"\nduration = \"1s\"\n[probes]\ndatapaths = [\"irq\"]\n",
         "t.toml",
-        &[],
+        Changes::default(),
     )
     .unwrap();
     for (name, kind) in KINDS {
@@ -57,4 +60,63 @@ fn the_document_gives_each_key_to_the_kinds_that_take_it() {
             assert_eq!(means(of, name), taken.contains(key), "{key} of {name}");
         }
     }
+}
+
+const BASE: &str = "schema = 1\nname = \"t\"\n[[domain]]\nname = \"dom0\"\n[workload]\ndomain = \"dom0\"\nkind = \"cpu\"\nduration = \"1s\"\n[run]\niterations = 9\n[probes]\ndatapaths = [\"irq\"]\n[profile.few.run]\niterations = 2\n[[profile.loaded.background]]\nkind = \"cpu\"\ndomain = \"A\"\n[[profile.loaded.domain]]\nname = \"A\"\nagent = \"console\"\n";
+
+#[test]
+fn a_profile_is_laid_over_the_rest() {
+    let with = |profiles: &[&str]| {
+        let profiles: Vec<String> = profiles.iter().map(|name| (*name).to_owned()).collect();
+        let overrides = ["run.warm_up=0".to_owned()];
+        let changes = Changes {
+            profiles: &profiles,
+            overrides: &overrides,
+        };
+        Scenario::parse(BASE, "t.toml", changes)
+    };
+    let (plain, _) = with(&[]).unwrap();
+    assert_eq!((plain.run.iterations, plain.domain.len()), (9, 1));
+    let (both, text) = with(&["few", "loaded"]).unwrap();
+    assert_eq!((both.run.iterations, both.run.warm_up), (2, 0));
+    assert_eq!((both.domain.len(), both.background.len()), (2, 1));
+    // What a run keeps says the same without the profiles.
+    let (kept, _) = Scenario::parse(&text, "kept.toml", Changes::default()).unwrap();
+    assert!(
+        kept.profile.is_empty() && kept.background.len() == 1,
+        "{text}"
+    );
+    let error = with(&["fev"]).unwrap_err().to_string();
+    assert!(
+        error.contains("--profile fev: there is no such profile; it has: few, loaded"),
+        "{error}"
+    );
+}
+
+/// Every scenario that is shipped, with each of its profiles and all of them but the loads' at once.
+#[test]
+fn shipped_scenarios_are_good_with_each_profile() {
+    let mut seen = 0;
+    for folder in ["../scenarios", "../scenarios/paper"] {
+        let files = std::fs::read_dir(folder).unwrap().flatten();
+        for path in files.map(|file| file.path()).filter(|path| path.is_file()) {
+            let (plain, _) = Scenario::load(&path, Changes::default()).unwrap();
+            for name in plain.profile.keys() {
+                let profiles = ["quick".to_owned(), name.clone()];
+                let profiles = if name == "quick" {
+                    &profiles[..1]
+                } else {
+                    &profiles[..]
+                };
+                let changes = Changes {
+                    profiles,
+                    overrides: &[],
+                };
+                let (scenario, _) = Scenario::load(&path, changes).unwrap();
+                assert!(scenario.run.iterations < plain.run.iterations);
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 17, "{seen}: the paper's cases");
 }

@@ -42,6 +42,10 @@ pub struct Scenario {
     /// Limits; one that is exceeded makes the run exit with 1.
     #[serde(default)]
     pub threshold: Vec<Threshold>,
+    /// Variants by name, of any of the keys above: `--profile NAME` lays one over the rest.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    pub profile: BTreeMap<String, toml::Table>,
 }
 
 /// A domain.

@@ -10,6 +10,10 @@ use super::{job, network};
 const MEMORY_MIB: u32 = 4096;
 const DOM0_MIB: u32 = 1536;
 
+/// Where the agent of the peer host listens, in the lab's folder; Dom0 has it as `tracer-peer` among its
+/// virtio ports.
+pub(super) const PEER_SOCKET: &str = "peer.sock";
+
 /// Every kernel's clock: the time-stamp counter. Xen measures the emulated one against the emulated timers
 /// once a second, and is off by up to 0.8% then: clocks of its making run apart, and jump.
 pub(super) const CLOCK: &str = "clocksource=tsc tsc=reliable";
@@ -173,6 +177,15 @@ impl Machine<'_> {
             ),
         );
         args.add("-device virtconsole,chardev=console,nr=2,name=lab.console");
+        // A tracer's agent on the peer host, whenever there is one.
+        args.pair(
+            "-chardev",
+            format!(
+                "socket,id=peer,path={},server=off,reconnect=1",
+                self.file(PEER_SOCKET)
+            ),
+        );
+        args.add("-device virtserialport,chardev=peer,nr=3,name=tracer-peer");
         let share = self.file("share");
         args.pair(
             "-fsdev",

@@ -1,7 +1,9 @@
 //! Scenarios in the lab: the tracer goes in, the run's directory and the report come back.
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -9,9 +11,12 @@ use anyhow::{Context as _, Result, bail};
 use super::guests;
 use super::instance::{Config, Lab};
 use super::job::{Outputs, PassOn};
+use super::machine::PEER_SOCKET;
 use super::transfer::{self, WORK};
 use crate::{shell, signal};
 
+/// The peer host, as scenarios call it.
+const PEER: &str = "peer";
 /// How long a guest may take to get a tracer.
 const INSTALL: Duration = Duration::from_secs(300);
 
@@ -52,9 +57,14 @@ pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -
     if out.exists() {
         bail!("{} is there already; name another --out", out.display());
     }
+    let mut _peer = None;
     if *domain == "dom0" {
-        for guest in agents(scenario)? {
-            install(lab, guest, tracer)?;
+        let agents = agents(scenario)?;
+        for guest in agents.iter().filter_map(|name| guests::find(name)) {
+            install(lab, guest.name, tracer)?;
+        }
+        if agents.iter().any(|name| name == PEER) {
+            _peer = Some(Peer::start(lab, tracer)?);
         }
     }
     eprintln!("lab: running {} in {domain}", scenario.display());
@@ -84,22 +94,48 @@ pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -
     ended
 }
 
-/// The guests that a scenario reaches over a console channel.
-fn agents(scenario: &Path) -> Result<Vec<&'static str>> {
+/// The domains that a scenario, or one of its profiles, reaches over consoles: their names in the lab.
+fn agents(scenario: &Path) -> Result<BTreeSet<String>> {
     let text = fs::read_to_string(scenario)
         .with_context(|| format!("{} could not be read", scenario.display()))?;
     // What is no scenario the tracer itself says better.
     let table: toml::Table = text.parse().unwrap_or_default();
-    let domains = table.get("domain").and_then(toml::Value::as_array);
-    let guests = domains.into_iter().flatten().filter_map(|domain| {
+    let profiles = table.get("profile").and_then(toml::Value::as_table);
+    let profiles = profiles.into_iter().flatten();
+    let domains = profiles
+        .filter_map(|(_, profile)| profile.get("domain"))
+        .chain(table.get("domain"))
+        .filter_map(toml::Value::as_array);
+    let behind_consoles = domains.flatten().filter_map(|domain| {
         let field = |name: &str| domain.get(name).and_then(toml::Value::as_str);
-        let is_behind_console = field("agent").is_some_and(|agent| agent.starts_with("console"));
-        let name = field("guest").or_else(|| field("name"))?;
-        guests::find(name)
-            .filter(|_| is_behind_console)
-            .map(|guest| guest.name)
+        field("agent").filter(|agent| agent.starts_with("console"))?;
+        field("guest").or_else(|| field("name"))
     });
-    Ok(guests.collect())
+    Ok(behind_consoles.map(str::to_owned).collect())
+}
+
+/// The tracer's agent on the peer host, while a scenario runs.
+struct Peer(Child);
+
+impl Peer {
+    fn start(lab: &Lab, tracer: &Path) -> Result<Self> {
+        let program = tracer.to_str().context("a path that is no text")?;
+        let mut command = lab.namespace().command(program);
+        command.args(["agent", "--socket"]);
+        command.arg(lab.folder.join(PEER_SOCKET));
+        let agent = command.stdin(Stdio::null()).spawn();
+        agent
+            .map(Self)
+            .context("the agent of the peer host could not be started")
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // It may have ended on its own.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Gives a guest's agent this tracer, unless it has it.
