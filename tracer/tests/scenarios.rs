@@ -139,10 +139,17 @@ fn errors_name_line_field_and_what_is_allowed() {
         ),
         (
             "name = \"native\"",
-            "name = \"native\"\nagent = \"ssh:x\"",
+            "name = \"native\"\nagent = \"rsh:x\"",
             "t.toml:5:9",
             "domain.0.agent",
-            "\"local\"",
+            "\"ssh:[USER@]HOST\"",
+        ),
+        (
+            "name = \"native\"",
+            "name = \"native\"\nagent = \"ssh:x\"",
+            "t.toml:12:10",
+            "workload.target",
+            "a path there",
         ),
     ];
     for (from, to, place, field, allowed) in cases {

@@ -69,10 +69,10 @@ pub(super) fn check_load(
 
 /// Resources are made where the tracer runs.
 fn check_local(scenario: &Scenario, at: &str, load: &Workload) -> Checked {
-    let is_elsewhere = load.domain.as_ref().is_some_and(|name| {
-        let mut domains = scenario.domain.iter();
-        domains.any(|domain| domain.name == *name && domain.agent != "local")
-    });
+    // Without a name the only domain is meant.
+    let is_meant = |name: &String| load.domain.as_ref().is_none_or(|meant| meant == name);
+    let mut domains = scenario.domain.iter();
+    let is_elsewhere = domains.any(|domain| is_meant(&domain.name) && domain.agent != "local");
     let texts = [
         ("target", &load.target),
         ("from", &load.from),
