@@ -40,7 +40,12 @@ impl Scenario {
             return Ok((Self::read(text, file)?, text.to_owned()));
         }
         let changed = overrides::apply(text, file, changes)?;
-        match Self::read(&changed, &format!("{file} with its changes")) {
+        let how = if changes.profiles.is_empty() {
+            "--set"
+        } else {
+            "--profile"
+        };
+        match Self::read(&changed, &format!("{file} with {how}")) {
             Ok(scenario) => Ok((scenario, changed)),
             // Changes lay the text out anew: a line of it is no line of the file.
             Err(error) => match Self::read(text, file) {
