@@ -114,7 +114,6 @@ pub const fn meaning(from: Point, to: Point) -> Option<&'static str> {
         (BlkbackRun, BlkbackConsume) => "blkback finding the request on the ring",
         (BlkbackConsume, BlkbackSubmit) => "blkback mapping the guest's pages",
         (BlkbackSubmit, Dom0Issue) => "Dom0's block layer on the way down",
-        (Dom0Issue, Dom0Irq | Dom0Softirq | Dom0Complete) => "the device",
         (BlkbackComplete, BlkbackResponse) => "blkback unmapping the guest's pages",
         (BlkbackResponse, EvtchnUpcall) => "the answer's notification on its way to the guest",
         (SchedWaking, SchedSwitch) => "the reader waiting for a CPU",
