@@ -4,16 +4,20 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     reason = "a test fails by panicking"
 )]
 
+mod support;
+
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
 };
 
 use proptest::{prelude::*, sample::Index};
+use support::{assert_golden, golden};
 use tracer::{
     analysis::{
         BreakdownBuilder, Names, Report,
@@ -27,12 +31,6 @@ use tracer::{
 use tracer_common::point::Point;
 
 const FORMATS: [Format; 4] = [Format::Text, Format::Json, Format::Svg, Format::Html];
-
-fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(name)
-}
 
 fn host(kernel: &str, xen_role: &str) -> HostFacts {
     HostFacts {
@@ -168,16 +166,8 @@ fn comparison() -> Comparison {
 }
 
 fn check(name: &str, format: Format) -> String {
-    let path = golden(name);
     let rendered = String::from_utf8(render(&comparison(), format).unwrap()).unwrap();
-    if std::env::var_os("TRACER_BLESS").is_some() {
-        fs::write(&path, &rendered).unwrap();
-    }
-    let expected = fs::read_to_string(&path).unwrap();
-    assert!(
-        rendered == expected,
-        "{name} has changed; bless it if that is right:\n{rendered}"
-    );
+    assert_golden(name, &rendered);
     rendered
 }
 

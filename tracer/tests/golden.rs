@@ -9,8 +9,9 @@
     reason = "a test fails by panicking, and says why it was skipped"
 )]
 
-use std::{fs, path::Path};
+mod support;
 
+use support::assert_golden;
 use tracer::{
     analysis::{
         BreakdownBuilder, Names, Report,
@@ -99,18 +100,8 @@ fn report() -> Report {
 }
 
 fn check(name: &str, format: Format) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(name);
     let rendered = String::from_utf8(render(&report(), format).unwrap()).unwrap();
-    if std::env::var_os("TRACER_BLESS").is_some() {
-        fs::write(&path, &rendered).unwrap();
-    }
-    let expected = fs::read_to_string(&path).unwrap();
-    assert!(
-        rendered == expected,
-        "{name} has changed; bless it if that is right:\n{rendered}"
-    );
+    assert_golden(name, &rendered);
 }
 
 #[test]

@@ -6,6 +6,7 @@ pub mod client;
 pub mod frame;
 pub mod greeting;
 pub mod patient;
+mod printable;
 pub mod protocol;
 pub mod records;
 pub mod serve;

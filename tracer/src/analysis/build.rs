@@ -173,7 +173,7 @@ fn keep_slow(heap: &mut BinaryHeap<Slow>, keep: usize, span: &Span, total: u64) 
 }
 
 fn points_of(datapath: &str) -> &'static [Point] {
-    datapath::datapath(datapath).map_or(Kind::Disk.points(), |path| path.points)
+    datapath::datapath(datapath).map_or(Kind::Disk.points(), |path| path.points())
 }
 
 /// What the number of an operation means (`REQ_OP_*` of include/linux/blk_types.h; IP protocols).

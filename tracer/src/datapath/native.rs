@@ -66,7 +66,6 @@ pub(super) const DISK_NATIVE: Datapath = Datapath {
     name: "disk/native",
     summary: "block requests: queue, getrq, insert, issue, interrupt, complete, reader wakes",
     kind: Some(Kind::Disk),
-    points: Kind::Disk.points(),
     backend: None,
     probes: &[DISK],
 };
@@ -198,7 +197,6 @@ pub(super) const IRQ: Datapath = Datapath {
     name: "irq",
     summary: "interrupts: arrivals, handler times, delay to the soft interrupt",
     kind: None,
-    points: &[],
     backend: None,
     probes: &[INTERRUPTS],
 };
@@ -216,7 +214,6 @@ pub(super) const NET_TX_NATIVE: Datapath = Datapath {
     name: "net-tx/native",
     summary: "packets sent: socket call, stack, qdisc, driver, completion",
     kind: Some(Kind::NetTx),
-    points: Kind::NetTx.points(),
     backend: None,
     probes: &[NET_TX],
 };
@@ -346,7 +343,6 @@ pub(super) const NET_RX_NATIVE: Datapath = Datapath {
     name: "net-rx/native",
     summary: "packets received: interrupt, soft interrupt, poll, stack, socket, reader wakes",
     kind: Some(Kind::NetRx),
-    points: Kind::NetRx.points(),
     backend: None,
     probes: &[NET_RX],
 };

@@ -57,6 +57,15 @@ pub struct Probe {
     pub bindings: &'static [Binding],
 }
 
+/// The other domain's part of a datapath.
+#[derive(Clone, Copy, Debug)]
+pub struct Backend {
+    /// The datapath that follows the same requests there.
+    pub datapath: &'static str,
+    /// The points of the whole way.
+    pub points: &'static [Point],
+}
+
 /// A datapath: an ordered list of probes.
 #[derive(Clone, Copy, Debug)]
 pub struct Datapath {
@@ -66,15 +75,23 @@ pub struct Datapath {
     pub summary: &'static str,
     /// What its records are; none: it has none.
     pub kind: Option<Kind>,
-    /// The points of its spans, in the order in which a request passes them.
-    pub points: &'static [Point],
-    /// The datapath that follows the same requests in the domain of their backend, if they have one.
-    pub backend: Option<&'static str>,
+    /// How its requests go on in the domain of their backend, if they have one.
+    pub backend: Option<Backend>,
     /// The probes, in lists that datapaths share.
     pub probes: &'static [&'static [Probe]],
 }
 
 impl Datapath {
+    /// The points of its spans, in the order in which a request passes them.
+    #[must_use]
+    pub fn points(&self) -> &'static [Point] {
+        match (self.backend, self.kind) {
+            (Some(backend), _) => backend.points,
+            (None, Some(kind)) => kind.points(),
+            (None, None) => &[],
+        }
+    }
+
     /// Every probe.
     pub fn probes(&self) -> impl Iterator<Item = &'static Probe> {
         self.probes.iter().copied().flatten()

@@ -8,7 +8,7 @@ use tracer_common::{
 
 use crate::datapath::{
     native::{DISK, NET_RX, NET_TX},
-    table::{Attach, Binding, Datapath, Intent, Probe, bind, tracepoint},
+    table::{Attach, Backend, Binding, Datapath, Intent, Probe, bind, tracepoint},
 };
 
 const UPCALL: &[Probe] = &[
@@ -67,32 +67,25 @@ const BLKFRONT: &[Probe] = &[
     ),
 ];
 
-/// A request's way through both domains.
-const ACROSS: &[Point] = &[
-    Point::BlkQueue,
-    Point::BlkGetrq,
-    Point::BlkInsert,
-    Point::BlkRequeue,
-    Point::BlkIssue,
-    Point::BlkfrontPush,
-    Point::Dom0Upcall,
-    Point::BlkbackInterrupt,
-    Point::BlkbackRun,
-    Point::BlkbackConsume,
-    Point::BlkbackSubmit,
-    Point::Dom0Issue,
-    Point::Dom0Irq,
-    Point::Dom0Softirq,
-    Point::Dom0Complete,
-    Point::BlkbackComplete,
-    Point::BlkbackResponse,
-    Point::EvtchnUpcall,
-    Point::IrqEntry,
-    Point::SoftirqEntry,
-    Point::BlkComplete,
-    Point::SchedWaking,
-    Point::SchedSwitch,
-];
+/// A request's way through both domains: the guest's points up to the ring, the backend's, the guest's
+/// from there on.
+const ACROSS: [Point; Kind::Disk.points().len() + Kind::Blkback.points().len()] = {
+    let (guest, backend) = (Kind::Disk.points(), Kind::Blkback.points());
+    let pushed = Kind::Disk.index_of(Point::BlkfrontPush) + 1;
+    let mut all = [Point::BlkQueue; Kind::Disk.points().len() + Kind::Blkback.points().len()];
+    let mut index = 0;
+    while index < all.len() {
+        all[index] = if index < pushed {
+            guest[index]
+        } else if index < pushed + backend.len() {
+            backend[index - pushed]
+        } else {
+            guest[index - backend.len()]
+        };
+        index += 1;
+    }
+    all
+};
 
 const BLKBACK: &[Probe] = &[
     tracepoint(
@@ -167,8 +160,10 @@ pub(super) const DISK_VBD: Datapath = Datapath {
     name: "disk/vbd",
     summary: "a guest's virtual disk: queue, issue, ring, backend (all of Dom0, or one stage without it), upcall, complete, reader wakes",
     kind: Some(Kind::Disk),
-    points: ACROSS,
-    backend: Some("disk/vbd-backend"),
+    backend: Some(Backend {
+        datapath: "disk/vbd-backend",
+        points: &ACROSS,
+    }),
     probes: &[DISK, BLKFRONT, UPCALL],
 };
 
@@ -177,7 +172,6 @@ pub(super) const DISK_VBD_BACKEND: Datapath = Datapath {
     name: "disk/vbd-backend",
     summary: "guests' virtual disks, in Dom0: upcall, blkback's interrupt and thread, consume, submit, Dom0's block layer, response",
     kind: Some(Kind::Blkback),
-    points: Kind::Blkback.points(),
     backend: None,
     probes: &[BLKBACK, DISK, UPCALL],
 };
@@ -187,7 +181,6 @@ pub(super) const DISK_PASSTHROUGH: Datapath = Datapath {
     name: "disk/passthrough",
     summary: "a passed-through disk, or Dom0's own: as disk/native, with the event channel upcall",
     kind: Some(Kind::Disk),
-    points: Kind::Disk.points(),
     backend: None,
     probes: &[DISK, UPCALL],
 };
@@ -197,7 +190,6 @@ pub(super) const NET_TX_PASSTHROUGH: Datapath = Datapath {
     name: "net-tx/passthrough",
     summary: "packets sent by a passed-through card: as net-tx/native, with the event channel upcall",
     kind: Some(Kind::NetTx),
-    points: Kind::NetTx.points(),
     backend: None,
     probes: &[NET_TX, UPCALL],
 };
@@ -207,7 +199,6 @@ pub(super) const NET_RX_PASSTHROUGH: Datapath = Datapath {
     name: "net-rx/passthrough",
     summary: "packets received by a passed-through card: as net-rx/native, with the event channel upcall",
     kind: Some(Kind::NetRx),
-    points: Kind::NetRx.points(),
     backend: None,
     probes: &[NET_RX, UPCALL],
 };
@@ -242,7 +233,6 @@ pub(super) const NET_TX_VIF: Datapath = Datapath {
     name: "net-tx/vif",
     summary: "packets sent by a guest's virtual card: as net-tx/native, with netfront's ring and the event channel upcall",
     kind: Some(Kind::NetTx),
-    points: Kind::NetTx.points(),
     backend: None,
     probes: &[NET_TX, NETFRONT, UPCALL],
 };
@@ -252,7 +242,6 @@ pub(super) const NET_RX_VIF: Datapath = Datapath {
     name: "net-rx/vif",
     summary: "packets received by a guest's virtual card: as net-rx/native, with the event channel upcall",
     kind: Some(Kind::NetRx),
-    points: Kind::NetRx.points(),
     backend: None,
     probes: &[NET_RX, UPCALL],
 };
@@ -262,7 +251,6 @@ pub(super) const NET_VIF_BACKEND: Datapath = Datapath {
     name: "net/vif-backend",
     summary: "packets to and from guests, in Dom0: upcall, poll, netback, bridge, qdisc, driver or netback's thread, completion",
     kind: Some(Kind::NetForward),
-    points: Kind::NetForward.points(),
     backend: None,
     probes: &[NETBACK, NET_RX, NET_TX, UPCALL],
 };

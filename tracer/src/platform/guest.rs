@@ -1,8 +1,10 @@
 //! Guests as the toolstack in Dom0 knows them.
 
-use std::{path::PathBuf, process::Command};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+
+use crate::platform::program;
 
 /// A running guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,18 +75,7 @@ fn terminal_of(entries: &str, name: &str) -> Option<PathBuf> {
 /// # Errors
 /// If it cannot be run, or fails; the message has its words.
 pub fn output(program: &str, args: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new(program)
-        .args(args)
-        .output()
-        .with_context(|| format!("cannot run {program}: is this Dom0?"))?;
-    if !output.status.success() {
-        bail!(
-            "{program} {}: {}",
-            args.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    program::output(program, args, "is this Dom0?")
 }
 
 #[cfg(test)]

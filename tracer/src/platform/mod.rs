@@ -6,5 +6,6 @@ pub mod guest;
 pub mod host;
 pub mod interrupts;
 pub mod kernel;
+pub mod program;
 
 pub use kernel::Kernel;

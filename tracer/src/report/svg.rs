@@ -26,6 +26,11 @@ pub(super) fn render(report: &Report) -> anyhow::Result<Vec<u8>> {
     let mut options = Options::default();
     options.title = format!("{}: where the time of all requests passed", report.scenario);
     options.count_name = "ns".into();
+    draw(&folded, options)
+}
+
+/// Draws folded stacks, the same ones always in the same way.
+pub(super) fn draw(folded: &str, mut options: Options<'_>) -> anyhow::Result<Vec<u8>> {
     options.deterministic = true;
     options.image_width = Some(1200);
     let mut out = Vec::new();

@@ -4,13 +4,12 @@ use std::{
     fs,
     io::Write as _,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::resource::guest::Change;
+use crate::{platform::program, resource::guest::Change};
 
 /// Where ledgers are, one a process.
 const FOLDER: &str = "/run/tracer";
@@ -39,24 +38,16 @@ impl Entry {
                 if !Path::new("/run/netns").join(name).exists() {
                     return Ok(());
                 }
-                ip(&["netns", "delete", name])
+                ip(&["netns", "delete", name]).map(drop)
             }
             Self::Guest(change) => change.undo(),
         }
     }
 }
 
-/// Runs `ip` of iproute2.
-pub(super) fn ip(args: &[&str]) -> anyhow::Result<()> {
-    let output = Command::new("ip")
-        .args(args)
-        .output()
-        .context("cannot run ip; on Debian: apt-get install iproute2")?;
-    if !output.status.success() {
-        let reason = String::from_utf8_lossy(&output.stderr);
-        bail!("ip {} failed: {}", args.join(" "), reason.trim());
-    }
-    Ok(())
+/// What `ip` of iproute2 prints.
+pub(super) fn ip(args: &[&str]) -> anyhow::Result<String> {
+    program::output("ip", args, "on Debian, apt-get install iproute2")
 }
 
 /// One process's ledger; dropping it removes what it lists.

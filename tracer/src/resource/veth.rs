@@ -51,14 +51,11 @@ fn place(namespace: &str, end: &End) -> Place {
 
 /// Interfaces of a namespace, or of the host's own, by index.
 pub(super) fn interfaces(namespace: Option<&str>) -> Vec<(u32, String)> {
-    let mut command = std::process::Command::new("ip");
-    if let Some(namespace) = namespace {
-        command.args(["-n", namespace]);
-    }
-    let Ok(output) = command.args(["-o", "link"]).output() else {
-        return Vec::new();
-    };
-    String::from_utf8_lossy(&output.stdout)
+    let inside = namespace.map(|name| ["-n", name]);
+    let mut args: Vec<&str> = inside.into_iter().flatten().collect();
+    args.extend(["-o", "link"]);
+    let printed = ip(&args).unwrap_or_default();
+    printed
         .lines()
         .filter_map(|line| {
             let (index, rest) = line.split_once(": ")?;

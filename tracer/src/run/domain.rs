@@ -66,19 +66,12 @@ impl<'a> Domain<'a> {
 
     /// Whether its requests go on in this backend.
     pub(super) fn is_joined_with(&self, backend: &Self) -> bool {
-        let mut traced = self.start.request.datapaths.iter();
-        self.start.domid.is_some()
-            && traced.any(|name| {
-                let other = datapath(name).and_then(|path| path.backend);
-                other.is_some_and(|other| {
-                    backend
-                        .start
-                        .request
-                        .datapaths
-                        .iter()
-                        .any(|name| name == other)
-                })
-            })
+        let theirs = &backend.start.request.datapaths;
+        let goes_on = |name: &String| {
+            let other = datapath(name).and_then(|path| path.backend);
+            other.is_some_and(|other| theirs.iter().any(|name| name == other.datapath))
+        };
+        self.start.domid.is_some() && self.start.request.datapaths.iter().any(goes_on)
     }
 
     /// The clock of a domain that is joined with no other.
@@ -94,7 +87,8 @@ impl<'a> Domain<'a> {
 
     /// Its records, if it has any.
     pub(super) fn records(&self, directory: &RunDirectory) -> anyhow::Result<Option<Records>> {
-        Ok(directory.records(&self.start.name)?.map(Records::new))
+        let file = directory.records(&self.start.name)?;
+        file.map(Records::new).transpose()
     }
 }
 
@@ -182,7 +176,7 @@ impl<'a> Fold<'a> {
         let traced = Datapaths::among(&start.request.datapaths);
         let shown = Datapaths::among(&self.shown(domain));
         if let Some(mut records) = domain.records(self.directory)? {
-            report.cost.record_bytes = self.record_bytes(domain)?;
+            report.cost.record_bytes = records.bytes();
             for mut record in records.by_ref() {
                 domain.mapping.map_all(&mut record.at);
                 let Some(iteration) = self.iteration(first(&record)) else {
@@ -212,11 +206,6 @@ impl<'a> Fold<'a> {
             report.spans = report.spans.saturating_add(counted);
         }
         Ok(finish(report, builder, domain))
-    }
-
-    pub(super) fn record_bytes(&self, domain: &Domain<'_>) -> anyhow::Result<u64> {
-        let file = self.directory.records(&domain.start.name)?;
-        Ok(file.map_or(Ok(0), |file| file.metadata().map(|data| data.len()))?)
     }
 
     /// Whether the end of the records was their end.

@@ -261,11 +261,11 @@ impl Fold<'_> {
             backend: backend.start.name.clone(),
             ..JoinReport::default()
         };
-        report.cost.record_bytes = self.record_bytes(domain)?;
         let mut others = Backend::new(requests.of_backend(self.directory)?);
         let Some(mut records) = domain.records(self.directory)? else {
             return Ok(finish(report, builder, domain));
         };
+        report.cost.record_bytes = records.bytes();
         for record in records.by_ref() {
             if record.kind != Kind::Disk as u8 {
                 continue;

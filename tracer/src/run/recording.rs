@@ -15,6 +15,7 @@ const CHUNK: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Records {
     reader: BufReader<File>,
+    bytes: u64,
     buffer: Vec<u8>,
     used: usize,
     ended: bool,
@@ -22,14 +23,21 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn new(file: File) -> Self {
-        Self {
+    pub(super) fn new(file: File) -> anyhow::Result<Self> {
+        let bytes = file.metadata().context("cannot read the records")?.len();
+        Ok(Self {
+            bytes,
             reader: BufReader::with_capacity(CHUNK, file),
             buffer: Vec::with_capacity(2 * CHUNK),
             used: 0,
             ended: false,
             failed: None,
-        }
+        })
+    }
+
+    /// Length of the file, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Fills the buffer; says whether there is more in it than before.

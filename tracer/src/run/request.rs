@@ -29,9 +29,14 @@ pub(super) fn datapaths(scenario: &Scenario, domain: &str, xen_role: &str) -> Ve
     if scenario.domain.len() == 1 {
         return asked.clone();
     }
-    let is_backend = |name: &String| DATAPATHS.iter().any(|path| path.backend == Some(name));
+    let is_backend = |name: &String| {
+        let mut backends = DATAPATHS.iter().filter_map(|path| path.backend);
+        backends.any(|backend| backend.datapath == name)
+    };
     let mut chosen: Vec<String> = if xen_role == "dom0" {
-        let backends = asked.iter().filter_map(|name| datapath(name)?.backend);
+        let backends = asked
+            .iter()
+            .filter_map(|name| Some(datapath(name)?.backend?.datapath));
         let own = asked.iter().filter(|name| is_backend(name));
         backends.map(Into::into).chain(own.cloned()).collect()
     } else {

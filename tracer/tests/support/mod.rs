@@ -89,6 +89,26 @@ pub(crate) fn words(output: &Output) -> String {
     )
 }
 
+/// A file that people have read, by its name.
+pub(crate) fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name)
+}
+
+/// Holds a text against such a file; `TRACER_BLESS=1` writes it anew.
+pub(crate) fn assert_golden(name: &str, rendered: &str) {
+    let path = golden(name);
+    if std::env::var_os("TRACER_BLESS").is_some() {
+        std::fs::write(&path, rendered).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        rendered == expected,
+        "{name} has changed; bless it if that is right:\n{rendered}"
+    );
+}
+
 /// Names of tracer's programs that the kernel holds now.
 pub(crate) fn programs_left() -> Vec<String> {
     aya::programs::loaded_programs()

@@ -59,7 +59,7 @@ pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -
     }
     let mut _peer = None;
     if *domain == "dom0" {
-        let agents = agents(scenario)?;
+        let agents = agents(scenario, args)?;
         for guest in agents.iter().filter_map(|name| guests::find(name)) {
             install(lab, guest.name, tracer)?;
         }
@@ -94,14 +94,22 @@ pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -
     ended
 }
 
-/// The domains that a scenario, or one of its profiles, reaches over consoles: their names in the lab.
-fn agents(scenario: &Path) -> Result<BTreeSet<String>> {
+/// The domains that a scenario, with the profiles that `args` choose, reaches over consoles: their names
+/// in the lab.
+fn agents(scenario: &Path, args: &[String]) -> Result<BTreeSet<String>> {
     let text = fs::read_to_string(scenario)
         .with_context(|| format!("{} could not be read", scenario.display()))?;
     // What is no scenario the tracer itself says better.
     let table: toml::Table = text.parse().unwrap_or_default();
     let profiles = table.get("profile").and_then(toml::Value::as_table);
-    let profiles = profiles.into_iter().flatten();
+    let chosen = |name: &str| {
+        args.iter()
+            .any(|arg| arg.trim_start_matches("--profile=") == name)
+    };
+    let profiles = profiles
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| chosen(name));
     let domains = profiles
         .filter_map(|(_, profile)| profile.get("domain"))
         .chain(table.get("domain"))

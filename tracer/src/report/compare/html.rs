@@ -6,13 +6,15 @@ use crate::{
     analysis::compare::{Compared, Comparison, Pair, Part, RunFacts, Side, StageCompared, Stretch},
     report::{
         compare::{
-            rows::{iteration_rows, or_nothing, tenths, whole_percent, xen},
+            rows::{Cells, iteration_rows, or_nothing, xen},
             svg, text,
         },
         html::{STYLE, escape},
-        units::{percent, ratio, step, time},
+        units::percent,
     },
 };
+
+const CELLS: Cells = Cells("–");
 
 const OWN_STYLE: &str = include_str!("compare.css");
 
@@ -125,7 +127,7 @@ fn write_pair(out: &mut String, pair: &Pair) -> Result {
     out.push_str("<tr class=\"whole\"><td>total<td>");
     write_means(out, &total.mean_ns, longest)?;
     out.push_str("<td><td>");
-    write_percentiles(out, &total.p50_ns, &total.p99_ns)?;
+    write_cells(out, &CELLS.percentiles(&total.p50_ns, &total.p99_ns))?;
     write!(
         out,
         "<td>{}<td>{}<td></tbody></table>",
@@ -156,44 +158,28 @@ fn write_stage(out: &mut String, pair: &Pair, stage: &StageCompared, longest: f6
         stage.component.name()
     )?;
     write_part(out, pair, &stage.part, longest)?;
-    write_percentiles(out, &stage.p50_ns, &stage.p99_ns)?;
+    write_cells(out, &CELLS.percentiles(&stage.p50_ns, &stage.p99_ns))?;
     write!(out, "<td>{}<td>{}", stage.count_a, stage.count_b)?;
     write_only(out, stage.only_in)
 }
 
 fn write_part(out: &mut String, pair: &Pair, part: &Part, longest: f64) -> Result {
     write_means(out, &part.mean_ns, longest)?;
-    let share = |share: Option<f64>, differ: bool| figure(share.filter(|_| differ), whole_percent);
-    write!(
-        out,
-        "<td>{}<td>{}",
-        share(part.share_of_difference, pair.means_differ()),
-        share(part.share_of_variance_difference, pair.variances_differ())
-    )
+    write_cells(out, &CELLS.shares(pair, part))
 }
 
 fn write_means(out: &mut String, mean: &Compared, longest: f64) -> Result {
     let width = mean.step().abs() / longest.max(1.0) * 60.0;
     let colour = if mean.step() > 0.0 { "more" } else { "less" };
+    let [a, b, difference, ratio] = CELLS.means(mean);
     write!(
         out,
-        "<td>{}<td>{}<td><span class=\"step {colour}\" style=\"width:{width:.0}px\"></span>{}<td>{}",
-        figure(mean.a, time),
-        figure(mean.b, time),
-        figure(mean.difference, step),
-        figure(mean.ratio.filter(|_| mean.b != Some(0.0)), ratio)
+        "<td>{a}<td>{b}<td><span class=\"step {colour}\" style=\"width:{width:.0}px\"></span>{difference}<td>{ratio}"
     )
 }
 
-fn write_percentiles(out: &mut String, p50: &Compared, p99: &Compared) -> Result {
-    for value in [p50.a, p50.b, p99.a, p99.b] {
-        write!(out, "<td>{}", figure(value, time))?;
-    }
-    Ok(())
-}
-
-fn figure(value: Option<f64>, words: fn(f64) -> String) -> String {
-    value.map_or_else(|| "–".into(), words)
+fn write_cells(out: &mut String, cells: &[String]) -> Result {
+    cells.iter().try_for_each(|cell| write!(out, "<td>{cell}"))
 }
 
 fn write_only(out: &mut String, side: Option<Side>) -> Result {
@@ -264,15 +250,9 @@ fn write_iterations(out: &mut String, comparison: &Comparison) -> Result {
         return Ok(());
     };
     out.push_str("<section><h2>Iterations</h2><table class=\"compare\"><thead><tr><th>of the load<th>A<th>B<th>B−A<th>B/A</thead><tbody>");
-    for (name, figures, words, steps) in iteration_rows(iterations) {
-        write!(
-            out,
-            "<tr><td>{name}<td>{}<td>{}<td>{}<td>{}",
-            figure(figures.a, words),
-            figure(figures.b, words),
-            figure(figures.difference, steps),
-            figure(figures.ratio, ratio)
-        )?;
+    for row in iteration_rows(iterations) {
+        write!(out, "<tr><td>{}", row.0)?;
+        write_cells(out, &CELLS.iteration(&row))?;
     }
     out.push_str("</tbody></table></section>");
     Ok(())
@@ -284,21 +264,8 @@ fn write_interrupts(out: &mut String, comparison: &Comparison) -> Result {
     }
     out.push_str("<section><h2>Interrupts</h2><table class=\"compare\"><thead><tr><th>handler<th>A an iteration<th>B an iteration<th>B/A<th>A handler time<th>B handler time<th>B/A<th>A to soft interrupt<th>B to soft interrupt<th></thead><tbody>");
     for irq in &comparison.interrupts {
-        let (calls, handler) = (&irq.per_iteration, &irq.handler_mean_ns);
-        let softirq = &irq.softirq_delay_mean_ns;
-        write!(
-            out,
-            "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}",
-            escape(&irq.name),
-            figure(calls.a, tenths),
-            figure(calls.b, tenths),
-            figure(calls.ratio, ratio),
-            figure(handler.a, time),
-            figure(handler.b, time),
-            figure(handler.ratio, ratio),
-            figure(softirq.a, time),
-            figure(softirq.b, time)
-        )?;
+        write!(out, "<tr><td>{}", escape(&irq.name))?;
+        write_cells(out, &CELLS.interrupt(irq))?;
         write_only(out, irq.only_in)?;
     }
     out.push_str("</tbody></table></section>");

@@ -7,13 +7,14 @@
 
 use std::fmt::Write as _;
 
-use anyhow::{Context as _, bail};
-use inferno::flamegraph::{self, Options};
+use anyhow::bail;
+use inferno::flamegraph::Options;
 
 use crate::{
     analysis::compare::{Compared, Comparison, Pair, Part},
     report::{
         folded::clean,
+        svg::draw,
         units::{step, time},
     },
 };
@@ -41,12 +42,7 @@ pub(super) fn render(comparison: &Comparison) -> anyhow::Result<Vec<u8>> {
         clean(&comparison.b.source)
     ));
     options.count_name = "ns a request".into();
-    options.deterministic = true;
-    options.image_width = Some(1200);
-    let mut out = Vec::new();
-    flamegraph::from_lines(&mut options, folded.lines(), &mut out)
-        .context("cannot draw the flame graph")?;
-    Ok(out)
+    draw(&folded, options)
 }
 
 /// Folded stacks with two weights each.

@@ -5,10 +5,12 @@ use std::fmt::{Result, Write as _};
 use crate::{
     analysis::compare::{Compared, Comparison, Pair, Part, RunFacts, Side, StageCompared, Stretch},
     report::{
-        compare::rows::{iteration_rows, or_nothing, tenths, whole_percent, xen},
-        units::{percent, ratio, step, time},
+        compare::rows::{Cells, iteration_rows, or_nothing, xen},
+        units::percent,
     },
 };
+
+const CELLS: Cells = Cells("-");
 
 /// A stage that at least this share of the requests had is one that all had.
 const ALL: f64 = 0.99;
@@ -154,41 +156,21 @@ fn write_stage(out: &mut String, pair: &Pair, stage: &StageCompared, width: usiz
 /// Means, their difference, and what it is of the whole's.
 fn write_part(out: &mut String, pair: &Pair, name: &str, width: usize, part: &Part) -> Result {
     write_means(out, name, width, &part.mean_ns)?;
-    // Where there is no difference worth the name, shares of it say nothing.
-    let share = |share: Option<f64>, differ: bool| figure(share.filter(|_| differ), whole_percent);
-    write!(
-        out,
-        " {:>7} {:>7}",
-        share(part.share_of_difference, pair.means_differ()),
-        share(part.share_of_variance_difference, pair.variances_differ())
-    )
+    let [of_mean, of_variance] = CELLS.shares(pair, part);
+    write!(out, " {of_mean:>7} {of_variance:>7}")
 }
 
 fn write_means(out: &mut String, name: &str, width: usize, mean: &Compared) -> Result {
+    let [a, b, difference, ratio] = CELLS.means(mean);
     write!(
         out,
-        "  {name:<width$} {:>9} {:>9} {:>9} {:>7}",
-        figure(mean.a, time),
-        figure(mean.b, time),
-        figure(mean.difference, step),
-        figure(mean.ratio.filter(|_| mean.b != Some(0.0)), ratio)
+        "  {name:<width$} {a:>9} {b:>9} {difference:>9} {ratio:>7}"
     )
 }
 
 fn write_percentiles(out: &mut String, p50: &Compared, p99: &Compared) -> Result {
-    write!(
-        out,
-        "  {:>9} {:>9}  {:>9} {:>9}",
-        figure(p50.a, time),
-        figure(p50.b, time),
-        figure(p99.a, time),
-        figure(p99.b, time)
-    )
-}
-
-/// A figure, if it is there.
-fn figure(value: Option<f64>, words: fn(f64) -> String) -> String {
-    value.map_or_else(|| "-".into(), words)
+    let [p50_a, p50_b, p99_a, p99_b] = CELLS.percentiles(p50, p99);
+    write!(out, "  {p50_a:>9} {p50_b:>9}  {p99_a:>9} {p99_b:>9}")
 }
 
 fn write_only(out: &mut String, side: Option<Side>) -> Result {
@@ -225,14 +207,12 @@ fn write_iterations(out: &mut String, comparison: &Comparison) -> Result {
         "  {:<28} {:>11} {:>11} {:>11} {:>7}",
         "iterations", "A", "B", "B-A", "B/A"
     )?;
-    for (name, figures, words, steps) in iteration_rows(iterations) {
+    for row in iteration_rows(iterations) {
+        let [a, b, difference, ratio] = CELLS.iteration(&row);
         writeln!(
             out,
-            "  {name:<28} {:>11} {:>11} {:>11} {:>7}",
-            figure(figures.a, words),
-            figure(figures.b, words),
-            figure(figures.difference, steps),
-            figure(figures.ratio, ratio)
+            "  {:<28} {a:>11} {b:>11} {difference:>11} {ratio:>7}",
+            row.0
         )?;
     }
     Ok(())
@@ -257,18 +237,20 @@ fn write_interrupts(out: &mut String, comparison: &Comparison) -> Result {
         "B softirq"
     )?;
     for irq in &comparison.interrupts {
+        let [
+            calls_a,
+            calls_b,
+            calls,
+            time_a,
+            time_b,
+            time,
+            delay_a,
+            delay_b,
+        ] = CELLS.interrupt(irq);
         write!(
             out,
-            "  {:<28} {:>11} {:>11} {:>7}  {:>9} {:>9} {:>7}  {:>9} {:>9}",
-            irq.name,
-            figure(irq.per_iteration.a, tenths),
-            figure(irq.per_iteration.b, tenths),
-            figure(irq.per_iteration.ratio, ratio),
-            figure(irq.handler_mean_ns.a, time),
-            figure(irq.handler_mean_ns.b, time),
-            figure(irq.handler_mean_ns.ratio, ratio),
-            figure(irq.softirq_delay_mean_ns.a, time),
-            figure(irq.softirq_delay_mean_ns.b, time)
+            "  {:<28} {calls_a:>11} {calls_b:>11} {calls:>7}  {time_a:>9} {time_b:>9} {time:>7}  {delay_a:>9} {delay_b:>9}",
+            irq.name
         )?;
         write_only(out, irq.only_in)?;
         writeln!(out)?;
