@@ -8,5 +8,6 @@
 mod across;
 mod domains;
 mod failures;
+mod planted;
 mod scenarios;
 mod support;

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{datapath::Component, platform::host::HostFacts};
+use crate::{analysis::compare::verdict::Verdict, datapath::Component, platform::host::HostFacts};
 
 /// The schema's name and version.
 pub const SCHEMA: &str = "tracer.compare/1";
@@ -140,6 +140,8 @@ pub struct Pair {
     pub b: Group,
     /// The difference in words.
     pub findings: Vec<String>,
+    /// Whether the iterations tell the sides apart, and what is to blame.
+    pub verdict: Verdict,
     /// From the first point to the last.
     pub total: Whole,
     /// The stages by component, the largest difference first.

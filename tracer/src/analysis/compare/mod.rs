@@ -13,6 +13,7 @@ mod pairing;
 mod parts;
 mod points;
 mod stretch;
+mod verdict;
 mod words;
 
 pub use document::{
@@ -20,6 +21,7 @@ pub use document::{
     IterationsCompared, Pair, Part, RunFacts, SCHEMA, Side, StageCompared, Stretch, Unpaired,
     Whole,
 };
+pub use verdict::{Blamed, Outcome, Verdict};
 
 use crate::analysis::{breakdown::Breakdown, compare::points::Points, document::Report};
 
@@ -150,6 +152,7 @@ fn pair(a: &Breakdown, b: &Breakdown) -> Pair {
         a: parts::group(a, &stages, Side::A),
         b: parts::group(b, &stages, Side::B),
         findings: Vec::new(),
+        verdict: verdict::verdict(a, b, &stretches),
         components: parts::components(&stages),
         total,
         stages,

@@ -6,6 +6,7 @@ use crate::{
         compare::{
             document::{Compared, Group, Pair, Part, Side, StageCompared, Stretch},
             points::Points,
+            verdict::{Outcome, of_iterations},
         },
     },
     report::units::{bytes, percent, time},
@@ -21,8 +22,6 @@ const FEWEST: u64 = 100;
 const SAME_SIZE: f64 = 0.1;
 /// Parts that add up to the whole within this share do add up: the rest is rounding.
 const ADDS_UP: f64 = 1e-3;
-/// What chance does more often than once in so many draws is not told from it.
-const FEW_DRAWS: f64 = 20.0;
 /// A component below this share of a stretch is not named.
 const WORTH_NAMING: f64 = 0.01;
 
@@ -62,7 +61,7 @@ pub(super) fn findings(pair: &Pair, points: &Points, a: &Breakdown, b: &Breakdow
     let mut findings = vec![of_means(pair)];
     findings.extend(of_common_way(pair, points));
     findings.push(of_variances(pair));
-    findings.extend(of_iterations(a, b).filter(|_| pair.means_differ()));
+    findings.extend(of_iterations(pair, a, b).filter(|_| pair.means_differ()));
     findings
 }
 
@@ -83,7 +82,7 @@ fn of_means(pair: &Pair) -> String {
         "B takes {} {longer} a request ({means}: {}; {medians}).{}",
         time(step.abs()),
         times(total),
-        cause(pair, step, |part| &part.mean_ns)
+        cause(pair, pair.verdict.mean, step, |part| &part.mean_ns)
     )
 }
 
@@ -141,12 +140,17 @@ fn of_variances(pair: &Pair) -> String {
     format!(
         "B varies {more} ({spreads}; variance {}).{}",
         times(total),
-        cause(pair, step, |part| &part.variance_ns2)
+        cause(pair, pair.verdict.variance, step, |part| {
+            &part.variance_ns2
+        })
     )
 }
 
-/// The stretch that contributes most to a difference, in words.
-fn cause(pair: &Pair, step: f64, of: fn(&Part) -> &Compared) -> String {
+/// The stretch that contributes most to a difference, in words, unless that is noise.
+fn cause(pair: &Pair, outcome: Outcome, step: f64, of: fn(&Part) -> &Compared) -> String {
+    if !outcome.has_cause() {
+        return String::new();
+    }
     let contribution = |stretch: &Stretch| of(&stretch.part).step() / step;
     let largest = pair
         .stretches
@@ -213,40 +217,6 @@ fn components(members: &[&StageCompared], of: fn(&StageCompared) -> Option<f64>)
     } else {
         named.join(", ")
     }
-}
-
-/// Whether the iterations' means tell the sides apart. If they were all drawn from one bag, A's would
-/// all be below or all above B's in 2 of (n + m over n) draws.
-fn of_iterations(a: &Breakdown, b: &Breakdown) -> Option<String> {
-    let range = |side: &Breakdown| {
-        let means = side.iterations.iter().map(|iteration| iteration.mean_ns);
-        let low = means.clone().min_by(f64::total_cmp)?;
-        Some((low, means.max_by(f64::total_cmp)?))
-    };
-    let ((low_a, high_a), (low_b, high_b)) = range(a).zip(range(b))?;
-    let (n, m) = (a.iterations.len(), b.iterations.len());
-    let ranges = format!(
-        "A {} to {} in {n}, B {} to {} in {m}",
-        time(low_a),
-        time(high_a),
-        time(low_b),
-        time(high_b)
-    );
-    if low_a <= high_b && low_b <= high_a {
-        return Some(format!(
-            "The iterations' means overlap ({ranges}): the difference may be chance."
-        ));
-    }
-    let draws = (1..=n).fold(1.0, |draws, i| draws * (m + i) as f64 / i as f64);
-    let odds = match draws / 2.0 {
-        ..=1.0 => "one each says nothing of chance".into(),
-        once_in @ ..FEW_DRAWS => format!("too few to tell, chance does that once in {once_in:.0}"),
-        once_in @ ..1e6 => format!("chance does that once in {once_in:.0}"),
-        _ => "chance hardly ever does that".into(),
-    };
-    Some(format!(
-        "The iterations' means do not overlap ({ranges}): {odds}."
-    ))
 }
 
 /// What speaks against comparing these two, or against believing it.

@@ -1,0 +1,186 @@
+//! Whether two runs are told apart, and then which stretch is to blame. Requests are not independent of
+//! each other, iterations nearly are: these are what is held against each other.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    analysis::{
+        breakdown::{Breakdown, IterationFigures},
+        compare::document::{Pair, Stretch},
+    },
+    report::units::time,
+};
+
+/// What chance does more often than once in so many draws is not told from it.
+const FEW_DRAWS: f64 = 20.0;
+
+/// What the iterations of two runs say of a figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// One side's are all above the other's, by more than either side's own spread.
+    Apart,
+    /// One side's are all above the other's, but either side drifts by as much itself.
+    Drift,
+    /// They overlap.
+    Overlap,
+    /// They do not overlap, but are so few that chance does that.
+    TooFew,
+}
+
+impl Outcome {
+    /// Whether a difference may be put down to a stretch: not if it is noise for all that is known.
+    pub(super) const fn has_cause(self) -> bool {
+        matches!(self, Self::Apart | Self::TooFew)
+    }
+}
+
+/// What may be said of a difference.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Verdict {
+    /// Of the iterations' means.
+    pub mean: Outcome,
+    /// Of the iterations' variances.
+    pub variance: Outcome,
+    /// What contributes most to a difference of means that is `apart`; else nothing is blamed.
+    pub blamed: Option<Blamed>,
+}
+
+/// A stretch that is to blame.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Blamed {
+    /// Where it begins.
+    pub from: String,
+    /// Where it ends.
+    pub to: String,
+    /// B's mean less A's, over all requests, in nanoseconds.
+    pub added_ns: f64,
+    /// Its share of the totals' difference; above 1 where other stretches go the other way.
+    pub share: f64,
+}
+
+/// The verdict on two breakdowns; `stretches` are theirs.
+pub(super) fn verdict(a: &Breakdown, b: &Breakdown, stretches: &[Stretch]) -> Verdict {
+    let variances = |side| figures(side, |iteration| iteration.variance_ns2);
+    let mean = outcome(&means(a), &means(b));
+    Verdict {
+        mean,
+        variance: outcome(&variances(a), &variances(b)),
+        blamed: blamed(stretches).filter(|_| mean == Outcome::Apart),
+    }
+}
+
+fn blamed(stretches: &[Stretch]) -> Option<Blamed> {
+    let share = |stretch: &Stretch| stretch.part.share_of_difference.unwrap_or(0.0);
+    let largest = stretches
+        .iter()
+        .max_by(|x, y| share(x).total_cmp(&share(y)))?;
+    Some(Blamed {
+        from: largest.from.clone(),
+        to: largest.to.clone(),
+        added_ns: largest.part.mean_ns.step(),
+        share: share(largest),
+    })
+}
+
+fn figures(side: &Breakdown, of: fn(&IterationFigures) -> f64) -> Vec<f64> {
+    side.iterations.iter().map(of).collect()
+}
+
+fn means(side: &Breakdown) -> Vec<f64> {
+    figures(side, |iteration| iteration.mean_ns)
+}
+
+/// Lowest and highest.
+fn range(figures: &[f64]) -> Option<(f64, f64)> {
+    let low = figures.iter().copied().min_by(f64::total_cmp);
+    low.zip(figures.iter().copied().max_by(f64::total_cmp))
+}
+
+/// Holds the iterations of two runs against each other.
+fn outcome(a: &[f64], b: &[f64]) -> Outcome {
+    let Some(((low_a, high_a), (low_b, high_b))) = range(a).zip(range(b)) else {
+        return Outcome::TooFew;
+    };
+    if low_a <= high_b && low_b <= high_a {
+        return Outcome::Overlap;
+    }
+    if once_in(a.len(), b.len()) < FEW_DRAWS {
+        return Outcome::TooFew;
+    }
+    let gap = (low_b - high_a).max(low_a - high_b);
+    if gap <= (high_a - low_a).max(high_b - low_b) {
+        return Outcome::Drift;
+    }
+    Outcome::Apart
+}
+
+/// If all iterations were drawn from one bag, `n` of one side would all be below or all above `m` of the
+/// other in 2 of (n + m over n) draws.
+fn once_in(n: usize, m: usize) -> f64 {
+    (1..=n).fold(0.5, |draws, i| draws * (m + i) as f64 / i as f64)
+}
+
+/// The verdict on the means in words.
+pub(super) fn of_iterations(pair: &Pair, a: &Breakdown, b: &Breakdown) -> Option<String> {
+    let ((low_a, high_a), (low_b, high_b)) = range(&means(a)).zip(range(&means(b)))?;
+    let (n, m) = (a.iterations.len(), b.iterations.len());
+    let ranges = format!(
+        "A {} to {} in {n}, B {} to {} in {m}",
+        time(low_a),
+        time(high_a),
+        time(low_b),
+        time(high_b)
+    );
+    let odds = match once_in(n, m) {
+        ..=1.0 => "one each says nothing of chance".into(),
+        once_in @ ..FEW_DRAWS => format!("too few to tell, chance does that once in {once_in:.0}"),
+        once_in @ ..1e6 => format!("chance does that once in {once_in:.0}"),
+        _ => "chance hardly ever does that".into(),
+    };
+    Some(match pair.verdict.mean {
+        Outcome::Overlap => format!(
+            "The iterations' means overlap ({ranges}): the difference may be chance, and nothing is blamed."
+        ),
+        Outcome::Drift => format!(
+            "The iterations' means do not overlap ({ranges}): {odds}; but their gap is within what they drift by in one run, and nothing is blamed."
+        ),
+        Outcome::Apart | Outcome::TooFew => {
+            format!("The iterations' means do not overlap ({ranges}): {odds}.")
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn noise_drift_and_few_iterations_are_not_blamed() {
+        let quiet = [10.0, 11.0, 10.5, 10.2];
+        assert_eq!(outcome(&quiet, &[20.0, 21.0, 20.5, 20.2]), Outcome::Apart);
+        assert_eq!(outcome(&quiet, &[20.0, 35.0, 20.5, 20.2]), Outcome::Drift);
+        assert_eq!(outcome(&quiet, &[20.0, 21.0, 20.5, 11.0]), Outcome::Overlap);
+        assert_eq!(outcome(&quiet[..3], &[20.0, 21.0, 20.5]), Outcome::TooFew);
+        assert_eq!(outcome(&[], &[20.0]), Outcome::TooFew);
+    }
+
+    #[test]
+    fn draws_are_counted() {
+        assert!((once_in(5, 5) - 126.0).abs() < 1e-9);
+        assert!((once_in(4, 4) - 35.0).abs() < 1e-9);
+    }
+
+    proptest! {
+        #[test]
+        fn sides_are_symmetric(
+            a in prop::collection::vec(0.0..100.0, 0..9),
+            b in prop::collection::vec(0.0..100.0, 0..9),
+        ) {
+            prop_assert_eq!(outcome(&a, &b), outcome(&b, &a));
+        }
+    }
+}
