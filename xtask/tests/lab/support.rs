@@ -99,15 +99,15 @@ pub(crate) fn interrupt(child: &std::process::Child) {
     unsafe { libc::kill(child.id().cast_signed(), libc::SIGINT) };
 }
 
-/// Waits, at most two minutes.
+/// Waits, at most ten minutes: the first run builds the tracer.
 pub(crate) fn wait_until(done: impl Fn() -> bool) {
-    for _ in 0..240 {
+    for _ in 0..1200 {
         if done() {
             return;
         }
         std::thread::sleep(std::time::Duration::from_millis(500));
     }
-    panic!("it did not come so far within two minutes");
+    panic!("it did not come so far within ten minutes");
 }
 
 /// The scenario of the README, small.
