@@ -1,7 +1,7 @@
 //! What a run does to guests through the toolstack, `xl`, and how that is put back: guests that it
 //! creates, the CPUs of virtual CPUs, devices that it takes away from Dom0.
 
-use std::{process::Command, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
@@ -138,8 +138,7 @@ fn end(guest: &str) -> anyhow::Result<()> {
     if !exists(guest) {
         return Ok(());
     }
-    let asked = Command::new("xl").args(["shutdown", guest]).output();
-    if asked.is_ok_and(|output| output.status.success()) {
+    if output("xl", &["shutdown", guest]).is_ok() {
         let turns = SHUTDOWN.as_millis() / POLL.as_millis();
         for _ in 0..turns {
             thread::sleep(POLL);

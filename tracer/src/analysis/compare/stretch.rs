@@ -51,6 +51,19 @@ pub(super) fn stretches(
     gather(&placed, &cuts, points)
 }
 
+/// The stretch that contributes most to `step`, the difference of a figure of the totals, and its share.
+pub(super) fn largest(
+    stretches: &[Stretch],
+    step: f64,
+    of: fn(&Part) -> &Compared,
+) -> Option<(&Stretch, f64)> {
+    stretches
+        .iter()
+        .map(|stretch| (stretch, of(&stretch.part).step() / step))
+        .max_by(|x, y| x.1.total_cmp(&y.1))
+        .filter(|(_, share)| share.is_finite() && *share > 0.0)
+}
+
 /// What the stages of a stretch have in common: the cuts around them, or their own ends, if they stand
 /// alone.
 type Key = (usize, usize, bool);

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     analysis::{
         breakdown::{Breakdown, IterationFigures},
-        compare::document::{Pair, Stretch},
+        compare::{
+            document::{Pair, Stretch},
+            stretch::largest,
+        },
     },
     report::units::time,
 };
@@ -60,28 +63,23 @@ pub struct Blamed {
     pub share: f64,
 }
 
-/// The verdict on two breakdowns; `stretches` are theirs.
-pub(super) fn verdict(a: &Breakdown, b: &Breakdown, stretches: &[Stretch]) -> Verdict {
+/// The verdict on two breakdowns; `stretches` are theirs, `step` is the difference of their means.
+pub(super) fn verdict(a: &Breakdown, b: &Breakdown, stretches: &[Stretch], step: f64) -> Verdict {
     let variances = |side| figures(side, |iteration| iteration.variance_ns2);
     let mean = outcome(&means(a), &means(b));
+    let largest = largest(stretches, step, |part| &part.mean_ns);
     Verdict {
         mean,
         variance: outcome(&variances(a), &variances(b)),
-        blamed: blamed(stretches).filter(|_| mean == Outcome::Apart),
+        blamed: largest
+            .filter(|_| mean == Outcome::Apart)
+            .map(|(stretch, share)| Blamed {
+                from: stretch.from.clone(),
+                to: stretch.to.clone(),
+                added_ns: stretch.part.mean_ns.step(),
+                share,
+            }),
     }
-}
-
-fn blamed(stretches: &[Stretch]) -> Option<Blamed> {
-    let share = |stretch: &Stretch| stretch.part.share_of_difference.unwrap_or(0.0);
-    let largest = stretches
-        .iter()
-        .max_by(|x, y| share(x).total_cmp(&share(y)))?;
-    Some(Blamed {
-        from: largest.from.clone(),
-        to: largest.to.clone(),
-        added_ns: largest.part.mean_ns.step(),
-        share: share(largest),
-    })
 }
 
 fn figures(side: &Breakdown, of: fn(&IterationFigures) -> f64) -> Vec<f64> {

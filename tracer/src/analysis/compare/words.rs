@@ -6,6 +6,7 @@ use crate::{
         compare::{
             document::{Compared, Group, Pair, Part, Side, StageCompared, Stretch},
             points::Points,
+            stretch::largest,
             verdict::{Outcome, of_iterations},
         },
     },
@@ -151,15 +152,10 @@ fn cause(pair: &Pair, outcome: Outcome, step: f64, of: fn(&Part) -> &Compared) -
     if !outcome.has_cause() {
         return String::new();
     }
-    let contribution = |stretch: &Stretch| of(&stretch.part).step() / step;
-    let largest = pair
-        .stretches
-        .iter()
-        .max_by(|x, y| contribution(x).total_cmp(&contribution(y)));
-    let Some(stretch) = largest.filter(|stretch| contribution(stretch) > 0.0) else {
+    let Some((stretch, share)) = largest(&pair.stretches, step, of) else {
         return String::new();
     };
-    let percent = (contribution(stretch) * 100.0).round();
+    let percent = (share * 100.0).round();
     let back = if percent > 100.0 {
         "; other stages make up for some of it"
     } else {
