@@ -15,13 +15,17 @@ pub(crate) const VICTIM: &str = "test-victim";
 /// One test at a time in the shared lab: its domains run at the speed of an emulator.
 pub(crate) static TURN: Mutex<()> = Mutex::new(());
 
-/// Up from its first use to the end of this program.
+/// Up from its first use to the end of this program. A small run boots it and builds the tracer, so that no
+/// test's own waiting has minutes of a build in it.
 static LAB: LazyLock<()> = LazyLock::new(|| {
     // SAFETY: the function takes nothing, and is there until the process ends.
     assert_eq!(unsafe { libc::atexit(down_at_exit) }, 0);
     let output = lab(&["down", "--name", SHARED]);
     assert!(output.status.success(), "{}", text(&output));
-    let output = lab(&["up", "--name", SHARED]);
+    let output = run_small(
+        vec!["run", "--name", SHARED],
+        &scratch("lab-first").join("run"),
+    );
     assert!(output.status.success(), "{}", text(&output));
 });
 
@@ -99,15 +103,15 @@ pub(crate) fn interrupt(child: &std::process::Child) {
     unsafe { libc::kill(child.id().cast_signed(), libc::SIGINT) };
 }
 
-/// Waits, at most ten minutes: the first run builds the tracer.
+/// Waits, at most two minutes.
 pub(crate) fn wait_until(done: impl Fn() -> bool) {
-    for _ in 0..1200 {
+    for _ in 0..240 {
         if done() {
             return;
         }
         std::thread::sleep(std::time::Duration::from_millis(500));
     }
-    panic!("it did not come so far within ten minutes");
+    panic!("it did not come so far within two minutes");
 }
 
 /// The scenario of the README, small.
