@@ -44,8 +44,16 @@ fn assert_close(what: &str, ours: f64, theirs: f64, share: f64, ns: f64) {
     );
 }
 
-/// Each request's time from issue to its last point, in order of length: what fio calls completion
-/// latency, which begins when submission has returned and ends when the waiting task runs.
+/// Between two figures of the other tool, or as close to one of them as [`assert_close`] asks.
+fn assert_between(what: &str, ours: f64, low: f64, high: f64, share: f64, ns: f64) {
+    eprintln!("{what}: the other tool {low:.0} ns to {high:.0} ns");
+    assert!(low <= high);
+    assert_close(what, ours, ours.clamp(low, high), share, ns);
+}
+
+/// Each request's time from issue to its last point, in order of length. fio's completion latency begins
+/// when submission has returned, which is later, and its total latency before submission: the time lies
+/// between these two, which differ by more than a little only where the submitting task is preempted.
 fn completion_latencies(run: &Path, device: u32) -> Vec<u64> {
     let issue = Kind::Disk.index_of(Point::BlkIssue);
     let bytes = std::fs::read(run.join("native-records.bin")).unwrap();
@@ -69,7 +77,7 @@ fn fio_sees_the_same_latency() {
     }
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
-    let workload = "kind = \"command\"\nprogram = \"fio\"\nargs = [\"--name=t\", \"--filename=@disk\", \"--rw=randread\", \"--bs=16k\", \"--direct=1\", \"--ioengine=libaio\", \"--iodepth=1\", \"--number_ios=12000\", \"--norandommap\", \"--io_size=192M\", \"--output-format=json\"]";
+    let workload = "kind = \"command\"\nprogram = \"fio\"\nargs = [\"--name=t\", \"--filename=@disk\", \"--rw=randread\", \"--bs=16k\", \"--direct=1\", \"--ioengine=libaio\", \"--iodepth=1\", \"--number_ios=12000\", \"--norandommap\", \"--io_size=192M\", \"--clat_percentiles=1\", \"--lat_percentiles=1\", \"--output-format=json\"]";
     let report = run(
         folder.path(),
         &disk(workload, "/var/tmp", "[run]\niterations = 1\nwarm_up = 0"),
@@ -77,7 +85,6 @@ fn fio_sees_the_same_latency() {
     assert_conserved(&report);
     let text = report["iterations"][0]["extra"]["stdout"].as_str().unwrap();
     let fio: Value = serde_json::from_str(&text[text.find('{').unwrap()..]).unwrap();
-    let clat = &fio["jobs"][0]["read"]["clat_ns"];
     let start: Value = serde_json::from_slice(
         &std::fs::read(folder.path().join("run/native-start.json")).unwrap(),
     )
@@ -96,21 +103,16 @@ fn fio_sees_the_same_latency() {
         "{seen} requests seen, fio made {theirs}"
     );
     let mean = times.iter().sum::<u64>() as f64 / times.len() as f64;
-    assert_close(
-        "mean",
-        mean,
-        figure(&clat["mean"], "clat mean"),
-        0.05,
-        2_000.0,
-    );
     let p99 = times[times.len() * 99 / 100] as f64;
-    assert_close(
-        "p99",
-        p99,
-        figure(&clat["percentile"]["99.000000"], "clat p99"),
-        0.05,
-        2_000.0,
-    );
+    let read = &fio["jobs"][0]["read"];
+    let theirs = |of: fn(&Value) -> &Value, what: &str| {
+        let figure = |kind: &str| figure(of(&read[kind]), &format!("{kind} {what}"));
+        (figure("clat_ns"), figure("lat_ns"))
+    };
+    let (low, high) = theirs(|kind| &kind["mean"], "mean");
+    assert_between("mean", mean, low, high, 0.05, 2_000.0);
+    let (low, high) = theirs(|kind| &kind["percentile"]["99.000000"], "p99");
+    assert_between("p99", p99, low, high, 0.05, 2_000.0);
     assert_nothing_attached();
 }
 

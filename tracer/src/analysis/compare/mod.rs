@@ -152,7 +152,7 @@ fn pair(a: &Breakdown, b: &Breakdown) -> Pair {
         a: parts::group(a, &stages, Side::A),
         b: parts::group(b, &stages, Side::B),
         findings: Vec::new(),
-        verdict: verdict::verdict(a, b, &stretches, total.mean_ns.step()),
+        verdict: verdict::verdict(a, b, &total, &stretches),
         components: parts::components(&stages),
         total,
         stages,

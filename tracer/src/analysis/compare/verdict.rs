@@ -8,20 +8,26 @@ use crate::{
     analysis::{
         breakdown::{Breakdown, IterationFigures},
         compare::{
-            document::{Pair, Stretch},
+            document::{Compared, Pair, Stretch, Whole},
             stretch::largest,
         },
     },
     report::units::time,
 };
 
+/// Means that differ by less than this share are called the same.
+const SAME_MEAN: f64 = 0.01;
+/// Variances that differ by less than this share are called the same.
+const SAME_VARIANCE: f64 = 0.05;
 /// What chance does more often than once in so many draws is not told from it.
 const FEW_DRAWS: f64 = 20.0;
 
-/// What the iterations of two runs say of a figure.
+/// What two runs and their iterations say of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
+    /// Over all requests they hardly differ: means by less than 1%, variances by less than 5%.
+    Same,
     /// One side's are all above the other's, by more than either side's own spread.
     Apart,
     /// One side's are all above the other's, but either side drifts by as much itself.
@@ -63,14 +69,28 @@ pub struct Blamed {
     pub share: f64,
 }
 
-/// The verdict on two breakdowns; `stretches` are theirs, `step` is the difference of their means.
-pub(super) fn verdict(a: &Breakdown, b: &Breakdown, stretches: &[Stretch], step: f64) -> Verdict {
+/// The verdict on two breakdowns; `total` and `stretches` are theirs.
+pub(super) fn verdict(
+    a: &Breakdown,
+    b: &Breakdown,
+    total: &Whole,
+    stretches: &[Stretch],
+) -> Verdict {
     let variances = |side| figures(side, |iteration| iteration.variance_ns2);
-    let mean = outcome(&means(a), &means(b));
-    let largest = largest(stretches, step, |part| &part.mean_ns);
+    let mean = if differ(&total.mean_ns, SAME_MEAN) {
+        outcome(&means(a), &means(b))
+    } else {
+        Outcome::Same
+    };
+    let variance = if differ(&total.variance_ns2, SAME_VARIANCE) {
+        outcome(&variances(a), &variances(b))
+    } else {
+        Outcome::Same
+    };
+    let largest = largest(stretches, total.mean_ns.step(), |part| &part.mean_ns);
     Verdict {
         mean,
-        variance: outcome(&variances(a), &variances(b)),
+        variance,
         blamed: largest
             .filter(|_| mean == Outcome::Apart)
             .map(|(stretch, share)| Blamed {
@@ -80,6 +100,12 @@ pub(super) fn verdict(a: &Breakdown, b: &Breakdown, stretches: &[Stretch], step:
                 share,
             }),
     }
+}
+
+/// Whether two figures differ by more than a share of the larger one.
+pub(super) fn differ(compared: &Compared, share: f64) -> bool {
+    let size = |value: Option<f64>| value.unwrap_or(0.0).abs();
+    compared.step().abs() > share * size(compared.a).max(size(compared.b))
 }
 
 fn figures(side: &Breakdown, of: fn(&IterationFigures) -> f64) -> Vec<f64> {
@@ -138,6 +164,7 @@ pub(super) fn of_iterations(pair: &Pair, a: &Breakdown, b: &Breakdown) -> Option
         _ => "chance hardly ever does that".into(),
     };
     Some(match pair.verdict.mean {
+        Outcome::Same => return None,
         Outcome::Overlap => format!(
             "The iterations' means overlap ({ranges}): the difference may be chance, and nothing is blamed."
         ),

@@ -7,16 +7,12 @@ use crate::{
             document::{Compared, Group, Pair, Part, Side, StageCompared, Stretch},
             points::Points,
             stretch::largest,
-            verdict::{Outcome, of_iterations},
+            verdict::{Outcome, differ, of_iterations},
         },
     },
     report::units::{bytes, percent, time},
 };
 
-/// Means that differ by less than this share are called the same.
-const SAME_MEAN: f64 = 0.01;
-/// Variances that differ by less than this share are called the same.
-const SAME_VARIANCE: f64 = 0.05;
 /// Fewer requests than this are no ground for a statement on a tail.
 const FEWEST: u64 = 100;
 /// Mean sizes of requests that differ by more than this share are worth a warning.
@@ -30,20 +26,14 @@ impl Pair {
     /// Whether the means differ by more than a percent: else shares of the difference say nothing.
     #[must_use]
     pub fn means_differ(&self) -> bool {
-        differ(&self.total.mean_ns, SAME_MEAN)
+        self.verdict.mean != Outcome::Same
     }
 
     /// Whether the variances differ by more than a twentieth.
     #[must_use]
     pub fn variances_differ(&self) -> bool {
-        differ(&self.total.variance_ns2, SAME_VARIANCE)
+        self.verdict.variance != Outcome::Same
     }
-}
-
-/// Whether two figures differ by more than a share of the larger one.
-fn differ(compared: &Compared, share: f64) -> bool {
-    let size = |value: Option<f64>| value.unwrap_or(0.0).abs();
-    compared.step().abs() > share * size(compared.a).max(size(compared.b))
 }
 
 /// How many times A's figure B's is.
@@ -62,7 +52,7 @@ pub(super) fn findings(pair: &Pair, points: &Points, a: &Breakdown, b: &Breakdow
     let mut findings = vec![of_means(pair)];
     findings.extend(of_common_way(pair, points));
     findings.push(of_variances(pair));
-    findings.extend(of_iterations(pair, a, b).filter(|_| pair.means_differ()));
+    findings.extend(of_iterations(pair, a, b));
     findings
 }
 
