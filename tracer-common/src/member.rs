@@ -96,6 +96,8 @@ members! {
     RingBytes = "xen_blkif_ring"."",
     /// The number of a hardware queue of the block layer.
     HctxQueueNum = "blk_mq_hw_ctx"."queue_num",
+    /// A virtual CPU's time in each of its states, as Xen keeps it.
+    RunstateTime = "vcpu_runstate_info"."time",
 }
 
 impl Member {

@@ -79,11 +79,15 @@ pub enum Point {
     NetifReceive,
     /// The data is in the socket and its reader is told.
     SockReady,
+    /// The hypervisor takes the physical CPU from a virtual one that wants to run, or does not give it one.
+    VcpuOff,
+    /// The virtual CPU runs again.
+    VcpuOn,
 }
 
 impl Point {
     /// Every point, in the order of the discriminants.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 39] = [
         Self::BlkQueue,
         Self::BlkGetrq,
         Self::BlkInsert,
@@ -121,6 +125,8 @@ impl Point {
         Self::NapiGroReceive,
         Self::NetifReceive,
         Self::SockReady,
+        Self::VcpuOff,
+        Self::VcpuOn,
     ];
 
     /// The name in scenarios, reports and recordings.
@@ -164,7 +170,20 @@ impl Point {
             Self::NapiGroReceive => "napi.gro_receive",
             Self::NetifReceive => "netif.receive",
             Self::SockReady => "sock.ready",
+            Self::VcpuOff => "vcpu.off",
+            Self::VcpuOn => "vcpu.on",
         }
+    }
+}
+
+impl Point {
+    /// Whether a request leaves its CPU here, for the device or the other domain.
+    #[must_use]
+    pub const fn leaves(self) -> bool {
+        matches!(
+            self,
+            Self::BlkfrontPush | Self::Dom0Issue | Self::NetXmitDone | Self::NapiPoll
+        )
     }
 }
 
@@ -182,16 +201,19 @@ pub enum Kind {
     Blkback = 4,
     /// A packet that the domain passes on from one device to another, as Dom0's bridge does.
     NetForward = 5,
+    /// No request: a time when a virtual CPU wanted to run and the hypervisor did not let it.
+    Steal = 6,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Disk,
         Self::NetTx,
         Self::NetRx,
         Self::Blkback,
         Self::NetForward,
+        Self::Steal,
     ];
 
     /// The kind with this number, if there is one.
@@ -203,6 +225,7 @@ impl Kind {
             3 => Some(Self::NetRx),
             4 => Some(Self::Blkback),
             5 => Some(Self::NetForward),
+            6 => Some(Self::Steal),
             _ => None,
         }
     }
@@ -217,6 +240,7 @@ impl Kind {
             Self::NetRx => NET_RX,
             Self::Blkback => BLKBACK,
             Self::NetForward => NET_FORWARD,
+            Self::Steal => STEAL,
         }
     }
 
@@ -313,6 +337,8 @@ const NET_FORWARD: &[Point] = &[
     Point::NetbackDequeue,
     Point::NetTxComplete,
 ];
+
+const STEAL: &[Point] = &[Point::VcpuOff, Point::VcpuOn];
 
 #[cfg(test)]
 mod tests {

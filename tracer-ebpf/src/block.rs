@@ -22,6 +22,7 @@ use crate::{
     emit,
     kernel::{Object, Setting, key_of, now, read},
     slots::{self, Handle, Slot, state},
+    steal,
 };
 
 /// `dev_t`s to follow, and how many there are; none: all.
@@ -270,6 +271,7 @@ pub fn blk_issue(ctx: BtfTracePointContext) -> i32 {
         if let Some(cpu) = cpu::this() {
             cpu.issued = handle;
             cpu.issued_at = record.at[ISSUE];
+            steal::look(cpu, record.at[ISSUE]);
         }
     }
     0
@@ -371,6 +373,7 @@ fn complete_rest(request: Object, error: u8, is_last: bool) {
 fn complete(slot: &'static mut Slot, handle: Handle, error: u8) {
     let Some(cpu) = cpu::this() else { return };
     slot.record.at[COMPLETE] = now();
+    steal::look(cpu, slot.record.at[COMPLETE]);
     if error != 0 {
         slot.record.flags |= flag::ERROR;
     }

@@ -69,6 +69,10 @@ pub struct Cpu {
     /// The hardware queue that blkfront was last called for.
     pub queue: u32,
     pub issued_at: u64,
+    /// Where Xen tells what became of this CPU's time; 0: not looked for yet. See [`crate::steal`].
+    pub runstate: u64,
+    /// Time that it had given to others at the last look.
+    pub stolen: u64,
 }
 
 #[map]
@@ -119,8 +123,14 @@ pub fn this() -> Option<&'static mut Cpu> {
 /// Adds one to a counter.
 #[inline(always)]
 pub fn count(counter: Counter) {
+    count_by(counter, 1);
+}
+
+/// Adds to a counter.
+#[inline(always)]
+pub fn count_by(counter: Counter, by: u64) {
     if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
         // SAFETY: a per-CPU value; an interrupt between load and store can lose one count.
-        unsafe { *value += 1 };
+        unsafe { *value += by };
     }
 }

@@ -63,6 +63,12 @@ pub fn blkback(slot: &mut Slot) {
     slots::free(slot);
 }
 
+/// Tells of time that the hypervisor has given to others.
+#[inline(always)]
+pub fn steal(record: &Record) {
+    output::<{ Record::len(Kind::Steal) }>(record);
+}
+
 /// Ends a packet on its way out.
 #[inline(always)]
 pub fn net_tx(slot: &mut Slot) {

@@ -2,12 +2,14 @@
 
 use aya_ebpf::{macros::fentry, programs::FEntryContext};
 
-use crate::{cpu, kernel::now};
+use crate::{cpu, kernel::now, steal};
 
 #[inline(always)]
 fn upcall() -> i32 {
     if let Some(cpu) = cpu::this() {
-        cpu.upcall_at = now();
+        let now = now();
+        cpu.upcall_at = now;
+        steal::look(cpu, now);
     }
     0
 }

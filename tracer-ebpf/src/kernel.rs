@@ -28,8 +28,9 @@ impl Setting {
     }
 }
 
+/// Where a member is in its struct, in bytes.
 #[inline(always)]
-fn offset(member: Member) -> usize {
+pub fn offset(member: Member) -> usize {
     // SAFETY: `Member::ALL` fits the table (asserted beside it); volatile, because the loader
     // replaces the table in the object.
     unsafe {

@@ -23,6 +23,7 @@ mod netback;
 mod netfront;
 mod sched;
 mod slots;
+mod steal;
 
 #[cfg(not(test))]
 #[panic_handler]

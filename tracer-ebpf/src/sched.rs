@@ -15,6 +15,7 @@ use crate::{
     cpu, emit,
     kernel::{self, Object},
     slots::{self, Handle, state},
+    steal,
 };
 
 const WAITERS: u32 = 16_384;
@@ -87,6 +88,9 @@ pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
 
 #[btf_tracepoint(function = "sched_switch")]
 pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
+    if let Some(cpu) = cpu::this() {
+        steal::look(cpu, kernel::now());
+    }
     let next: Object = ctx.arg(2);
     let tid: u32 = kernel::read(next, Member::TaskPid);
     let Some(waiter) = woken(tid) else { return 0 };

@@ -100,6 +100,7 @@ fn span(number: u64) -> Span {
         irq: 50,
         position: number * 256,
         points: points.collect(),
+        stolen: Vec::new(),
     }
 }
 

@@ -58,6 +58,7 @@ fn report() -> Report {
             irq: 36,
             position: number * 256,
             points,
+            stolen: Vec::new(),
         });
     }
     let names = Names {

@@ -189,6 +189,29 @@ pub struct SlowSpan {
     pub flags: Vec<String>,
     /// Points passed: the name, and nanoseconds on the run's timeline.
     pub points: Vec<(String, u64)>,
+    /// Of which stages the hypervisor gave time to others: the place of the point at which the stage begins,
+    /// from 0, and nanoseconds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stolen: Vec<(usize, u64)>,
+}
+
+impl SlowSpan {
+    /// The stages, as [`crate::span::Span::stages`] has them: names of both ends, and nanoseconds.
+    pub fn stages(&self) -> impl Iterator<Item = (&str, &str, u64)> {
+        let of = |index| self.stolen.iter().filter(move |stolen| stolen.0 == index);
+        let stages = self
+            .points
+            .windows(2)
+            .enumerate()
+            .map(move |(index, pair)| {
+                let stolen: u64 = of(index).map(|stolen| stolen.1).sum();
+                let time = pair[1].1.saturating_sub(pair[0].1).saturating_sub(stolen);
+                (pair[0].0.as_str(), pair[1].0.as_str(), time)
+            });
+        let stolen: u64 = self.stolen.iter().map(|stolen| stolen.1).sum();
+        let ends = (Point::VcpuOff.name(), Point::VcpuOn.name());
+        stages.chain((stolen != 0).then_some((ends.0, ends.1, stolen)))
+    }
 }
 
 /// Requests of one datapath, device and operation.

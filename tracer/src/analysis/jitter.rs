@@ -55,10 +55,8 @@ fn slow_stage(total: &Sums, stages: &[StageFigures], slowest: &[SlowSpan]) -> Op
     let p99 = total.histogram.value_at_quantile(0.99);
     let slow: Vec<&SlowSpan> = slowest.iter().filter(|span| span.total_ns >= p99).collect();
     let mut sums: BTreeMap<(&str, &str), f64> = BTreeMap::new();
-    for pair in slow.iter().flat_map(|span| span.points.windows(2)) {
-        *sums
-            .entry((pair[0].0.as_str(), pair[1].0.as_str()))
-            .or_default() += (pair[1].1 - pair[0].1) as f64;
+    for (from, to, time) in slow.iter().flat_map(|span| span.stages()) {
+        *sums.entry((from, to)).or_default() += time as f64;
     }
     let count = slow.len().max(1) as f64;
     let growth = |stage: &StageFigures| {

@@ -37,6 +37,7 @@ fn span() -> impl Strategy<Value = Span> {
                 irq: 0,
                 position: start,
                 points,
+                stolen: Vec::new(),
             })
         })
 }
@@ -83,7 +84,7 @@ proptest! {
                     at += step + if index == stage + 1 { extra } else { 0 };
                     (*point, at)
                 }).collect();
-                Span { datapath: "disk/native", iteration: 0, device: 1, operation: 0, flags: 0, bytes: 0, tid: 0, irq: 0, position: 0, points }
+                Span { datapath: "disk/native", iteration: 0, device: 1, operation: 0, flags: 0, bytes: 0, tid: 0, irq: 0, position: 0, points, ..Span::default() }
             }).collect()
         };
         let (before, after) = (build(&spans(0)), build(&spans(extra)));

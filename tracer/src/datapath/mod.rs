@@ -54,6 +54,8 @@ pub enum Component {
     Dom0BlockLayer,
     /// Dom0's hard interrupt to completion: handler, soft interrupt.
     Dom0Interrupt,
+    /// The hypervisor: a virtual CPU that wanted to run had no physical one.
+    Hypervisor,
 }
 
 impl Component {
@@ -74,6 +76,7 @@ impl Component {
             Self::Dom0Scheduling => "Dom0 scheduling",
             Self::Dom0BlockLayer => "Dom0 block layer",
             Self::Dom0Interrupt => "Dom0 interrupt",
+            Self::Hypervisor => "hypervisor",
         }
     }
 }
@@ -117,6 +120,7 @@ pub const fn meaning(from: Point, to: Point) -> Option<&'static str> {
         (BlkbackComplete, BlkbackResponse) => "blkback unmapping the guest's pages",
         (BlkbackResponse, EvtchnUpcall) => "the answer's notification on its way to the guest",
         (SchedWaking, SchedSwitch) => "the reader waiting for a CPU",
+        (VcpuOff, VcpuOn) => "a virtual CPU waiting for a physical one",
         _ => return None,
     })
 }
@@ -133,6 +137,7 @@ pub fn crosses(from: Point, to: Point) -> bool {
 pub fn stage(from: Point, to: Point) -> (Component, Option<&'static str>) {
     use Point::*;
     match (from, to) {
+        (VcpuOff, _) => (Component::Hypervisor, None),
         (BlkQueue, BlkGetrq) => (Component::BlockLayer, Some("Q2G")),
         (BlkQueue, BlkInsert) => (Component::BlockLayer, Some("Q2I")),
         (BlkQueue, BlkIssue) => (Component::BlockLayer, Some("Q2D")),

@@ -68,6 +68,13 @@ impl Kernel {
         &self.root
     }
 
+    /// Whether it runs in a domain of Xen.
+    #[must_use]
+    pub fn is_xen(&self) -> bool {
+        let file = self.root.join("sys/hypervisor/type");
+        fs::read_to_string(file).is_ok_and(|text| text.trim() == "xen")
+    }
+
     /// The kernel's types.
     #[must_use]
     pub fn types(&self) -> &Types {

@@ -7,5 +7,6 @@ pub mod host;
 pub mod interrupts;
 pub mod kernel;
 pub mod program;
+pub mod symbols;
 
 pub use kernel::Kernel;

@@ -8,13 +8,14 @@ use aya::{
 };
 use serde::{Deserialize, Serialize};
 use tracer_common::{
-    point::Kind,
+    member::Member,
+    point::{Kind, Point},
     settings::{MAX_DEVICES, MAX_PORTS, MAX_SEND_CALLS, mode},
 };
 
 use crate::{
     datapath::{DATAPATHS, Datapath, datapath},
-    platform::Kernel,
+    platform::{Kernel, symbols},
     probe::{OBJECT, Plan, Planned, Unavailable, plan, plan::Choice},
 };
 
@@ -190,6 +191,9 @@ pub fn attach(kernel: &Kernel, request: &Request) -> Result<Attached, AttachErro
     }
     planned.reverse();
     unavailable.reverse();
+    if kernel.is_xen() && runstate(kernel).is_none() {
+        unavailable.push(no_runstate());
+    }
     let attach_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
     Ok(Attached {
         ebpf,
@@ -289,6 +293,7 @@ pub(super) fn load(kernel: &Kernel, request: &Request) -> Result<Ebpf, AttachErr
     };
     let receives = has(&[Kind::NetRx, Kind::NetForward]);
     let forwards = has(&[Kind::NetForward]);
+    let (runstate, per_cpu_offset) = runstate(kernel).unwrap_or((0, 0));
     let mut send_calls = [u32::MAX; MAX_SEND_CALLS];
     for (entry, number) in send_calls.iter_mut().zip(SEND_CALLS) {
         *entry = u32::try_from(*number).unwrap_or(u32::MAX);
@@ -307,12 +312,39 @@ pub(super) fn load(kernel: &Kernel, request: &Request) -> Result<Ebpf, AttachErr
         .override_global("SAMPLE", &sample, false)
         .override_global("RECEIVES", &receives, false)
         .override_global("FORWARDS", &forwards, false)
+        .override_global("RUNSTATE", &runstate, false)
+        .override_global("PER_CPU_OFFSET", &per_cpu_offset, false)
         .override_global("SEND_CALLS", &send_calls[..], false)
         .override_global("SEND_CALL_COUNT", &send_call_count, false)
         .map_max_entries("RECORDS", request.ring_bytes)
         .map_max_entries("SLOTS", request.in_flight)
         .load(OBJECT)
         .map_err(|error| AttachError::Load(chain(&error)))
+}
+
+/// Where a domain of Xen finds what became of its virtual CPUs' time: the addresses of `xen_runstate`
+/// (drivers/xen/time.c) and of the array by which per-CPU variables are found.
+fn runstate(kernel: &Kernel) -> Option<(u64, u64)> {
+    if !kernel.is_xen() || kernel.offset_of(Member::RunstateTime).is_err() {
+        return None;
+    }
+    match symbols::addresses(kernel.root(), ["xen_runstate", "__per_cpu_offset"]) {
+        [Some(runstate), Some(offsets)] => Some((runstate, offsets)),
+        _ => None,
+    }
+}
+
+/// What a reader misses who cannot be told when virtual CPUs did not run.
+fn no_runstate() -> Unavailable {
+    Unavailable {
+        role: "time that Xen gave to others".into(),
+        point: Some(Point::VcpuOn.name().into()),
+        required: false,
+        why: vec![
+            "/proc/kallsyms does not tell where xen_runstate is (kernel.kptr_restrict is 2, or no CONFIG_KALLSYMS_ALL)"
+                .into(),
+        ],
+    }
 }
 
 fn attach_one(ebpf: &mut Ebpf, probe: &Planned, btf: &Btf) -> Result<(), String> {

@@ -357,11 +357,20 @@ fn write_domain(out: &mut String, domain: &DomainReport) -> std::fmt::Result {
     let counted: Vec<String> = domain
         .counters
         .iter()
-        .filter(|(name, count)| **count != 0 && !matches!(name.as_str(), "emitted" | "aggregated"))
+        .filter(|(name, count)| {
+            **count != 0 && !matches!(name.as_str(), "emitted" | "aggregated" | "stolen_ns")
+        })
         .map(|(name, count)| format!("{count} {name}"))
         .collect();
     if !counted.is_empty() {
         writeln!(out, "  counted: {}", counted.join(", "))?;
+    }
+    if let Some(stolen) = domain.counters.get("stolen_ns").filter(|ns| **ns != 0) {
+        writeln!(
+            out,
+            "  hypervisor: during the iterations its virtual CPUs wanted to run and did not for {}",
+            time(*stolen as f64)
+        )?;
     }
     let cost = &domain.cost;
     if domain.bindings.is_empty() && domain.unavailable.is_empty() {

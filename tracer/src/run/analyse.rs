@@ -76,6 +76,7 @@ fn add_domains(
         };
         domains[index].mapping = mapping;
         domains[index].clock = clock;
+        domains[index].thefts = domains[index].thefts(directory)?;
     }
     let fold = Fold::new(scenario, directory, iterations, &domains);
     for domain in &domains {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use tracer_common::{
     counter::Counter,
-    point::Kind,
+    point::{Kind, Point},
     record::{MAX_POINTS, Record},
 };
 
@@ -22,7 +22,11 @@ use crate::{
         recording::Records,
     },
     scenario::Scenario,
-    span::join::{self, Datapaths, Unjoined},
+    span::{
+        Span,
+        join::{self, Datapaths, Unjoined},
+        steal::Thefts,
+    },
 };
 
 /// A domain of a recorded run.
@@ -36,6 +40,8 @@ pub(super) struct Domain<'a> {
     /// From its clock to the run's timeline.
     pub(super) mapping: Mapping,
     pub(super) clock: ClockReport,
+    /// When its virtual CPUs wanted to run and did not; set when its mapping is.
+    pub(super) thefts: Thefts,
 }
 
 impl<'a> Domain<'a> {
@@ -55,6 +61,7 @@ impl<'a> Domain<'a> {
             windows,
             mapping: Mapping::default(),
             clock: ClockReport::default(),
+            thefts: Thefts::default(),
         }
     }
 
@@ -74,6 +81,14 @@ impl<'a> Domain<'a> {
         self.start.domid.is_some() && self.start.request.datapaths.iter().any(goes_on)
     }
 
+    /// One of its own spans, with what was stolen of it.
+    fn without_stolen(&self, span: Span, record: &Record) -> Span {
+        if self.thefts.is_empty() {
+            return span;
+        }
+        span.stolen_by(|point| (&self.thefts, cpu_at(record, point)))
+    }
+
     /// The clock of a domain that is joined with no other.
     pub(super) fn own_clock(&self) -> (Mapping, ClockReport) {
         let report = ClockReport {
@@ -83,6 +98,15 @@ impl<'a> Domain<'a> {
             ..ClockReport::default()
         };
         (Mapping::default(), report)
+    }
+
+    /// What Xen gave to others, by the mapping that is set; without Xen there is nothing to look for.
+    pub(super) fn thefts(&self, directory: &RunDirectory) -> anyhow::Result<Thefts> {
+        if self.start.hello.host.xen_role == "none" {
+            return Ok(Thefts::default());
+        }
+        let records = self.records(directory)?.into_iter().flatten();
+        Ok(Thefts::new(records, &self.mapping))
     }
 
     /// Its records, if it has any.
@@ -138,13 +162,17 @@ impl<'a> Fold<'a> {
     /// What is known of a domain before its records are read.
     pub(super) fn begin(&self, domain: &Domain<'_>) -> (DomainReport, BreakdownBuilder) {
         let start = &domain.start;
+        let mut counters = counters(&domain.windows);
+        if domain.thefts.forgotten != 0 {
+            counters.insert("stolen_not_kept".into(), domain.thefts.forgotten);
+        }
         let report = DomainReport {
             name: start.name.clone(),
             host: start.hello.host.clone(),
             bindings: start.bindings.planned.clone(),
             unavailable: start.bindings.unavailable.clone(),
             in_flight: self.directory.end(&start.name).in_flight,
-            counters: counters(&domain.windows),
+            counters,
             clock: domain.clock.clone(),
             ..DomainReport::default()
         };
@@ -178,6 +206,9 @@ impl<'a> Fold<'a> {
         if let Some(mut records) = domain.records(self.directory)? {
             report.cost.record_bytes = records.bytes();
             for mut record in records.by_ref() {
+                if record.kind == Kind::Steal as u8 {
+                    continue;
+                }
                 domain.mapping.map_all(&mut record.at);
                 let Some(iteration) = self.iteration(first(&record)) else {
                     report.outside += 1;
@@ -188,6 +219,7 @@ impl<'a> Fold<'a> {
                     // Outliers of aggregate mode are in the kernel's histograms already.
                     Ok(Some(_)) if start.request.aggregate && record.op <= 1 => {}
                     Ok(Some(span)) => {
+                        let span = domain.without_stolen(span, &record);
                         report.spans += 1;
                         let kind = Kind::from_u8(record.kind);
                         if kind.is_some_and(|kind| shown.of(kind).is_some()) {
@@ -219,6 +251,18 @@ impl<'a> Fold<'a> {
 
 /// A domain in the report.
 pub(super) type Folded = (DomainReport, Vec<Breakdown>);
+
+/// The CPU on which a request passed a point: of the two that its record names, that of its beginning up to
+/// where it left for the device or the other domain.
+pub(super) fn cpu_at(record: &Record, point: Point) -> u16 {
+    let points = Kind::from_u8(record.kind).map_or(&[][..], Kind::points);
+    let left = points.iter().position(|other| other.leaves());
+    let place = points.iter().position(|other| *other == point);
+    match (place, left) {
+        (Some(place), Some(left)) if place <= left => record.cpu,
+        _ => record.cpu_end,
+    }
+}
 
 /// The first stamp of a record.
 pub(super) fn first(record: &Record) -> u64 {

@@ -13,7 +13,7 @@ use crate::{
     datapath::datapath,
     run::{
         directory::RunDirectory,
-        domain::{Domain, Fold, Folded, finish, first},
+        domain::{Domain, Fold, Folded, cpu_at, finish, first},
     },
     span::{
         across::{self, Backend, Leeway},
@@ -280,13 +280,20 @@ impl Fold<'_> {
                 None => Err(Unjoined::Unseen),
                 Some(found) => found.and_then(|(other, _)| {
                     let error = error.unsigned_abs();
-                    across::join(
+                    let span = across::join(
                         name.unwrap_or("disk/vbd"),
                         iteration,
                         &record,
                         &other,
                         error,
-                    )
+                    )?;
+                    Ok(span.stolen_by(|point| {
+                        if Kind::Blkback.points().contains(&point) {
+                            (&backend.thefts, cpu_at(&other, point))
+                        } else {
+                            (&domain.thefts, cpu_at(&record, point))
+                        }
+                    }))
                 }),
             };
             match span {

@@ -197,6 +197,7 @@ pub fn join(
         irq: guest.irq,
         position: guest.position,
         points,
+        stolen: Vec::new(),
     })
 }
 

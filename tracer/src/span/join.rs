@@ -93,6 +93,7 @@ pub fn local(
         irq: record.irq,
         position: record.position,
         points,
+        stolen: Vec::new(),
     }))
 }
 
@@ -106,6 +107,7 @@ fn ends(kind: Kind, points: &[(Point, u64)]) -> bool {
         Kind::NetRx => passed(Point::SockReady),
         Kind::NetForward => passed(Point::NetXmitDone) || passed(Point::NetTxComplete),
         Kind::Blkback => passed(Point::BlkbackResponse),
+        Kind::Steal => true,
     }
 }
 

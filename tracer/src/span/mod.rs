@@ -2,11 +2,12 @@
 
 pub mod across;
 pub mod join;
+pub mod steal;
 
 use tracer_common::point::Point;
 
 /// The intervals between the points that a request passed, and what is known of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     /// The datapath's name, as in [`crate::datapath`].
     pub datapath: &'static str,
@@ -29,6 +30,9 @@ pub struct Span {
     /// The points passed, in order of time, with the time in nanoseconds on the run's timeline. At
     /// least two.
     pub points: Vec<(Point, u64)>,
+    /// What the hypervisor gave to others meanwhile: the place of the point at which a stage begins, and
+    /// nanoseconds of that stage. See [`steal`].
+    pub stolen: Vec<(usize, u64)>,
 }
 
 impl Span {
@@ -41,10 +45,20 @@ impl Span {
         }
     }
 
-    /// The stages: from point, to point, nanoseconds. They add up to [`Span::total_ns`].
+    /// The stages: from point, to point, nanoseconds. They add up to [`Span::total_ns`]. What was stolen of
+    /// them is one of its own, after all others.
     pub fn stages(&self) -> impl Iterator<Item = (Point, Point, u64)> + '_ {
-        self.points
+        let of = |index| self.stolen.iter().filter(move |stolen| stolen.0 == index);
+        let stages = self
+            .points
             .windows(2)
-            .map(|pair| (pair[0].0, pair[1].0, pair[1].1 - pair[0].1))
+            .enumerate()
+            .map(move |(index, pair)| {
+                let stolen: u64 = of(index).map(|stolen| stolen.1).sum();
+                (pair[0].0, pair[1].0, pair[1].1 - pair[0].1 - stolen)
+            });
+        let stolen: u64 = self.stolen.iter().map(|stolen| stolen.1).sum();
+        let stolen = (stolen != 0).then_some((Point::VcpuOff, Point::VcpuOn, stolen));
+        stages.chain(stolen)
     }
 }

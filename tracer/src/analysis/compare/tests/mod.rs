@@ -31,6 +31,7 @@ fn span(datapath: &'static str, device: u32, steps: &[(Point, u64)]) -> Span {
         irq: 0,
         position: 0,
         points: points.collect(),
+        stolen: Vec::new(),
     }
 }
 

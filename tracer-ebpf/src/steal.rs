@@ -1,0 +1,88 @@
+//! Time that Xen gave a virtual CPU's physical CPU to others while the virtual one wanted to run.
+//!
+//! Xen keeps it for each virtual CPU in a `struct vcpu_runstate_info` that the kernel has registered
+//! (xen/include/public/vcpu.h); Linux itself makes its steal time of it. Nothing tells a domain that it did
+//! not run, so the programs that stamp look whether it grew since the last look on their CPU.
+
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_probe_read_kernel};
+use tracer_common::{
+    counter::Counter,
+    member::Member,
+    point::{Kind, Point},
+    record::Record,
+};
+
+use crate::{
+    cpu::{Cpu, count_by},
+    emit,
+    kernel::{Setting, offset},
+};
+
+/// Address of the per-CPU variable `xen_runstate`; 0: not a domain of Xen, or the kernel does not tell.
+#[unsafe(no_mangle)]
+static RUNSTATE: Setting = Setting::new(0);
+/// Address of the kernel's array of what is added to such an address for each CPU.
+#[unsafe(no_mangle)]
+static PER_CPU_OFFSET: Setting = Setting::new(0);
+
+/// Shorter times are only counted: each wake-up of an idle virtual CPU takes Xen some microseconds.
+const LEAST_NS: u64 = 50_000;
+
+const OFF: usize = Kind::Steal.index_of(Point::VcpuOff);
+const ON: usize = Kind::Steal.index_of(Point::VcpuOn);
+
+#[inline(always)]
+fn number(address: u64) -> Option<u64> {
+    // SAFETY: the helper reads from any address, or fails.
+    unsafe { bpf_probe_read_kernel(address as *const u64) }.ok()
+}
+
+/// Nanoseconds in each of `enum` `RUNSTATE_running`, `_runnable`, `_blocked`, `_offline`.
+#[inline(always)]
+fn times(cpu: &mut Cpu) -> Option<[u64; 4]> {
+    if cpu.runstate == 0 {
+        // SAFETY: the helper has no preconditions.
+        let this = u64::from(unsafe { bpf_get_smp_processor_id() });
+        let base = number(PER_CPU_OFFSET.get() + 8 * this)?;
+        cpu.runstate = base.wrapping_add(RUNSTATE.get());
+    }
+    let address = cpu
+        .runstate
+        .wrapping_add(offset(Member::RunstateTime) as u64);
+    // SAFETY: the helper reads from any address, or fails.
+    unsafe { bpf_probe_read_kernel(address as *const [u64; 4]) }.ok()
+}
+
+/// Looks whether this CPU has just come back; it has run since, up to `now`.
+#[inline(always)]
+pub fn look(cpu: &mut Cpu, now: u64) {
+    if RUNSTATE.get() == 0 {
+        return;
+    }
+    let Some([_, runnable, _, offline]) = times(cpu) else {
+        return;
+    };
+    let stolen = runnable.wrapping_add(offline);
+    let before = cpu.stolen;
+    cpu.stolen = stolen;
+    let grown = stolen.wrapping_sub(before);
+    if before == 0 || grown == 0 || grown > now {
+        return;
+    }
+    count_by(Counter::StolenNs, grown);
+    if grown >= LEAST_NS {
+        report(now, grown);
+    }
+}
+
+#[inline(always)]
+fn report(now: u64, grown: u64) {
+    let mut record = Record::EMPTY;
+    record.kind = Kind::Steal as u8;
+    // SAFETY: the helper has no preconditions.
+    record.cpu = unsafe { bpf_get_smp_processor_id() } as u16;
+    record.cpu_end = record.cpu;
+    record.at[OFF] = now - grown;
+    record.at[ON] = now;
+    emit::steal(&record);
+}
