@@ -28,30 +28,6 @@ fn passed(breakdown: &Value, point: &str) -> u64 {
     ending.map(|stage| stage["count"].as_u64().unwrap()).sum()
 }
 
-fn assert_adds_up(breakdown: &Value) {
-    let total = breakdown["total"]["sum_ns"].as_u64().unwrap();
-    for parts in ["stages", "components"] {
-        let parts = breakdown[parts].as_array().unwrap().iter();
-        let sum: u64 = parts.map(|part| part["sum_ns"].as_u64().unwrap()).sum();
-        assert_eq!(sum, total, "to the nanosecond");
-    }
-}
-
-/// The tables 2 and 3 of the paper: the handler of a device, how often and how long.
-fn assert_interrupts(report: &Value, domain: &str, name: &str) {
-    let mut all = report["interrupts"].as_array().unwrap().iter();
-    let of_name =
-        |irq: &&Value| irq["domain"] == domain && irq["name"].as_str().unwrap().starts_with(name);
-    // A domain may have more than one of a name: that of the disk is the busiest.
-    let busiest = all
-        .by_ref()
-        .filter(of_name)
-        .max_by_key(|irq| irq["count"].as_u64());
-    let irq = busiest.unwrap_or_else(|| panic!("{domain}: {name}"));
-    assert!(irq["per_iteration"].as_f64().unwrap() > 100.0, "{irq:#}");
-    assert!(irq["handler_mean_ns"].as_f64().unwrap() > 0.0, "{irq:#}");
-}
-
 #[test]
 fn virtual_disk_is_followed_through_both_kernels() {
     let _turn = shared();

@@ -7,7 +7,24 @@ use std::sync::PoisonError;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::support::*;
+
+/// The paper's disk without Xen, with the interrupts of its tables 2 and 3.
+fn assert_paper_s_native_case() {
+    let out = scratch("lab-native-paper").join("run");
+    let scenario = "scenarios/paper/disk-native.toml";
+    let mut args = vec!["native", "--name", VICTIM, scenario, "--out"];
+    args.extend([out.to_str().unwrap(), "--", "--json", "--profile=quick"]);
+    args.push("--set=workload.count=300");
+    let output = lab(&args);
+    assert!(output.status.success(), "{}", text(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["breakdowns"][0]["total"]["count"], 900, "{report:#}");
+    assert_adds_up(&report["breakdowns"][0]);
+    assert_interrupts(&report, "native", "ahci");
+}
 
 #[test]
 fn same_kernel_without_xen_gives_a_breakdown_and_a_killed_qemu_leaves_nothing() {
@@ -15,6 +32,7 @@ fn same_kernel_without_xen_gives_a_breakdown_and_a_killed_qemu_leaves_nothing() 
     let out = scratch("lab-native").join("run");
     let output = run_small(vec!["native", "--name", VICTIM], &out);
     assert_breakdown(&output, "6.1.");
+    assert_paper_s_native_case();
     let name = format!("{VICTIM}-native");
     let pid = status_of(&name).unwrap()["qemu"].as_i64().unwrap();
     assert!(!left_overs(&name).is_empty());

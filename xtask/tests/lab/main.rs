@@ -6,8 +6,10 @@
 )]
 
 mod across;
+mod agreement;
 mod domains;
 mod failures;
+mod paper;
 mod planted;
 mod scenarios;
 mod support;

@@ -1,5 +1,5 @@
-//! A known delay, planted below blkback: the tool must name the stage, and how much was added; with
-//! nothing planted it must blame nothing. `TRACER_PLANTED_ROUNDS` says how often (once).
+//! Known delays, planted one at a time: the tool must name the stage, and how much was added; with nothing
+//! planted it must blame nothing. `TRACER_PLANTED_ROUNDS` says how often (once).
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,8 +8,18 @@ use serde_json::Value;
 
 use crate::support::*;
 
-/// The delay of each read, in milliseconds. Long against what an emulated machine adds by itself.
-const DELAY_MS: f64 = 100.0;
+/// Long against what an emulated machine adds by itself.
+const DISK_DELAY_MS: f64 = 100.0;
+/// Dom0's CPU is taken for so long at a time, and left alone in between: each time adds all but the way of one
+/// request to one request.
+const HOG_MS: u32 = 100;
+const NO_HOG_MS: u32 = 25;
+/// How much of a physical CPU the guest may use, in percent of each 10 ms.
+const CAP_PERCENT: u32 = 15;
+/// Reads an iteration.
+const READS: u32 = 100;
+/// How far the time found may be from what was planted.
+const TOLERANCE: f64 = 0.1;
 
 /// A disk of Dom0 whose delay can be changed, as another disk of a guest.
 struct SlowDisk;
@@ -41,7 +51,7 @@ impl SlowDisk {
     }
 
     fn set_slow(&self) {
-        self.set(&format!("delay /dev/lab/measured 0 {DELAY_MS}"));
+        self.set(&format!("delay /dev/lab/measured 0 {DISK_DELAY_MS}"));
     }
 }
 
@@ -51,26 +61,96 @@ impl Drop for SlowDisk {
     }
 }
 
-fn run(folder: &Path, name: &str) -> PathBuf {
-    let out = folder.join(name);
-    let scenario = "scenarios/disk-vbd.toml";
-    let mut args = vec!["run", "--name", SHARED, scenario, "--out"];
-    args.extend([out.to_str().unwrap(), "--", "--json", "--iterations=5"]);
-    args.extend(["--set=workload.count=40", "--set=run.warm_up=1"]);
-    args.push("--set=workload.target=/dev/xvdb");
-    let output = lab(&args);
-    assert!(output.status.success(), "{}", text(&output));
-    out
+/// fio reads one block after the other in the guest, and takes the times itself.
+fn scenario(folder: &Path, reads: u32, background: &str) -> PathBuf {
+    let file = folder.join("scenario.toml");
+    let text = format!(
+        r#"
+schema = 1
+name = "planted"
+[[domain]]
+name = "dom0"
+[[domain]]
+name = "B"
+agent = "console"
+[workload]
+domain = "B"
+kind = "command"
+program = "fio"
+args = ["--name=t", "--filename=/dev/xvdb", "--readonly", "--rw=read", "--bs=4k", "--direct=1", "--ioengine=psync", "--number_ios={reads}", "--output-format=json"]
+[run]
+iterations = 5
+warm_up = 1
+[probes]
+datapaths = ["disk/vbd"]
+devices = ["/dev/xvdb"]
+{background}
+"#
+    );
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+/// A program of Dom0's that runs while the guest reads.
+fn in_dom0(program: &str, args: &[&str]) -> String {
+    format!(
+        "[[background]]\ndomain = \"dom0\"\nkind = \"command\"\nprogram = {program:?}\nargs = {args:?}\n"
+    )
+}
+
+/// Takes Dom0's CPU from every task, again and again; interrupts go on.
+fn hog() -> String {
+    let script = format!(
+        "import time\nwhile True:\n  until = time.monotonic() + {HOG_MS} / 1e3\n  while time.monotonic() < until: pass\n  time.sleep({NO_HOG_MS} / 1e3)\n"
+    );
+    in_dom0("chrt", &["-f", "50", "python3", "-c", &script])
+}
+
+/// Lets a guest have only some of its physical CPU, while the background runs.
+fn throttle() -> String {
+    let script = format!(
+        "trap 'xl sched-credit2 -d B -c 0; exit' TERM; xl sched-credit2 -d B -c {CAP_PERCENT}; while :; do sleep 0.2; done"
+    );
+    in_dom0("bash", &["-c", &script])
+}
+
+struct Run {
+    folder: PathBuf,
+    report: Value,
+}
+
+impl Run {
+    fn new(parent: &Path, name: &str, reads: u32, background: &str) -> Self {
+        let folder = parent.join(name);
+        let scenario = scenario(parent, reads, background);
+        let mut args = vec!["run", "--name", SHARED, scenario.to_str().unwrap()];
+        args.extend(["--out", folder.to_str().unwrap(), "--", "--json"]);
+        let output = lab(&args);
+        assert!(output.status.success(), "{}", text(&output));
+        let report = serde_json::from_slice(&output.stdout).unwrap();
+        Self { folder, report }
+    }
+
+    /// The mean time of a read as fio has it, over all iterations, in nanoseconds.
+    fn fio_mean_ns(&self) -> f64 {
+        let iterations = self.report["iterations"].as_array().unwrap();
+        let means = iterations.iter().map(|iteration| {
+            let text = iteration["extra"]["stdout"].as_str().unwrap();
+            let fio: Value = serde_json::from_str(&text[text.find('{').unwrap()..]).unwrap();
+            fio["jobs"][0]["read"]["lat_ns"]["mean"].as_f64().unwrap()
+        });
+        means.sum::<f64>() / iterations.len() as f64
+    }
 }
 
 /// What `tracer compare` says of the reads of two runs. The tracer is the one that the lab was given.
-fn compared(a: &Path, b: &Path) -> Value {
+fn compared(a: &Run, b: &Run) -> Value {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let tracer = target.join("x86_64-unknown-linux-gnu/release/tracer");
     let mut command = Command::new(tracer);
     let output = command
         .arg("compare")
-        .args([a, b])
+        .args([&a.folder, &b.folder])
         .args(["--format", "json"]);
     let output = output.output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
@@ -78,35 +158,55 @@ fn compared(a: &Path, b: &Path) -> Value {
     comparison["pairs"][0].clone()
 }
 
+/// The stage that is blamed must be this one, and its time what fio says that a read takes longer.
+fn assert_blamed(what: &str, quick: &Run, slow: &Run, stage: (&str, &str)) {
+    let pair = compared(quick, slow);
+    let blamed = &pair["verdict"]["blamed"];
+    let ends = (blamed["from"].as_str(), blamed["to"].as_str());
+    assert_eq!(ends, (Some(stage.0), Some(stage.1)), "{what}: {pair:#}");
+    let found = blamed["added_ns"].as_f64().unwrap();
+    let planted = slow.fio_mean_ns() - quick.fio_mean_ns();
+    eprintln!(
+        "{what}: fio has {:.2} ms more a read, {}..{} has {:.2} ms",
+        planted / 1e6,
+        stage.0,
+        stage.1,
+        found / 1e6
+    );
+    assert!(
+        (found / planted - 1.0).abs() < TOLERANCE,
+        "{what}: {pair:#}"
+    );
+}
+
 #[test]
-fn a_slow_disk_below_blkback_is_named() {
+fn planted_delays_are_blamed_on_their_stages_and_nothing_is_blamed_without() {
     let _turn = shared();
     let disk = SlowDisk::attach();
     let rounds = std::env::var("TRACER_PLANTED_ROUNDS").map_or(1, |rounds| rounds.parse().unwrap());
     for round in 0..rounds {
+        eprintln!("round {round}");
         let folder = scratch("lab-planted");
+        let run = |name: &str, reads, background: &str| Run::new(&folder, name, reads, background);
         disk.set_quick();
-        let (first, second) = (run(&folder, "first"), run(&folder, "second"));
-        disk.set_slow();
-        let slow = run(&folder, "slow");
+        let (first, second) = (run("first", READS, ""), run("second", READS, ""));
         let nothing = compared(&first, &second);
-        assert_eq!(
-            nothing["verdict"]["blamed"],
-            Value::Null,
-            "{round}: {nothing:#}"
-        );
-        let planted = compared(&first, &slow);
-        let blamed = &planted["verdict"]["blamed"];
-        assert_eq!(
-            (&blamed["from"], &blamed["to"]),
-            (&"blkback.submit".into(), &"dom0.issue".into()),
-            "{round}: {planted:#}"
-        );
+        assert_eq!(nothing["verdict"]["blamed"], Value::Null, "{nothing:#}");
+        let hogged = run("hogged", READS, &hog());
+        let waiting = ("blkback.interrupt", "blkback.run");
+        assert_blamed("a hog on Dom0's CPU", &first, &hogged, waiting);
+        let throttled = run("throttled", READS, &throttle());
+        let stolen = ("vcpu.off", "vcpu.on");
+        assert_blamed("a throttled guest", &first, &throttled, stolen);
+        disk.set_slow();
+        let slow = run("slow", READS / 2, "");
+        let below = ("blkback.submit", "dom0.issue");
+        assert_blamed("a slow disk below blkback", &first, &slow, below);
+        let blamed = &compared(&first, &slow)["verdict"]["blamed"];
         let added_ms = blamed["added_ns"].as_f64().unwrap() / 1e6;
         assert!(
-            (added_ms / DELAY_MS - 1.0).abs() < 0.1,
-            "{round}: {added_ms} ms"
+            (added_ms / DISK_DELAY_MS - 1.0).abs() < TOLERANCE,
+            "{added_ms} ms"
         );
-        eprintln!("round {round}: {DELAY_MS} ms planted, {added_ms:.1} ms found");
     }
 }

@@ -145,6 +145,31 @@ pub(crate) fn assert_breakdown(output: &Output, release: &str) {
     assert!(report.to_string().contains(release), "{report:#}");
 }
 
+/// The stages of a breakdown, and its components, add up to its totals.
+pub(crate) fn assert_adds_up(breakdown: &Value) {
+    let total = breakdown["total"]["sum_ns"].as_u64().unwrap();
+    for parts in ["stages", "components"] {
+        let parts = breakdown[parts].as_array().unwrap().iter();
+        let sum: u64 = parts.map(|part| part["sum_ns"].as_u64().unwrap()).sum();
+        assert_eq!(sum, total, "to the nanosecond");
+    }
+}
+
+/// The tables 2 and 3 of the paper: the handler of a device, how often and how long.
+pub(crate) fn assert_interrupts(report: &Value, domain: &str, name: &str) {
+    let mut all = report["interrupts"].as_array().unwrap().iter();
+    let of_name =
+        |irq: &&Value| irq["domain"] == domain && irq["name"].as_str().unwrap().starts_with(name);
+    // A domain may have more than one of a name: that of the disk is the busiest.
+    let busiest = all
+        .by_ref()
+        .filter(of_name)
+        .max_by_key(|irq| irq["count"].as_u64());
+    let irq = busiest.unwrap_or_else(|| panic!("{domain}: {name}"));
+    assert!(irq["per_iteration"].as_f64().unwrap() > 100.0, "{irq:#}");
+    assert!(irq["handler_mean_ns"].as_f64().unwrap() > 0.0, "{irq:#}");
+}
+
 /// Checks that in a domain where the tracer has run, every trace point of the datapaths that the domain
 /// has is bound to something.
 pub(crate) fn assert_bindings(name: &str, domain: &str) {

@@ -1,0 +1,62 @@
+//! The paper's disk cases: each file with each of its loads. One load a file, unless `TRACER_PAPER_CASES=all`.
+
+use serde_json::Value;
+
+use crate::support::*;
+
+/// Scenario, the handler of its device in the measured domain, its loads: the first in every test run.
+const CASES: [(&str, &str, &str, [&str; 5]); 3] = [
+    (
+        "disk-dom0",
+        "dom0",
+        "ahci",
+        ["cpu-dom0", "", "cpu-domu", "cpu-both", "io"],
+    ),
+    (
+        "disk-passthrough",
+        "B",
+        "ahci",
+        ["cpu-both", "", "cpu-dom0", "cpu-domu", "io"],
+    ),
+    (
+        "disk-vbd",
+        "B",
+        "blkif",
+        ["io", "", "cpu-dom0", "cpu-domu", "cpu-both"],
+    ),
+];
+
+#[test]
+fn disk_cases_of_the_paper_give_breakdowns_and_interrupts() {
+    let _turn = shared();
+    let folder = scratch("lab-paper");
+    let all = std::env::var("TRACER_PAPER_CASES").is_ok_and(|cases| cases == "all");
+    for (name, domain, handler, loads) in CASES {
+        let loads = if all { &loads[..] } else { &loads[..1] };
+        for load in loads {
+            let scenario = format!("scenarios/paper/{name}.toml");
+            let out = folder.join(format!("{name}-{load}"));
+            let mut args = vec!["run", "--name", SHARED, &scenario, "--out"];
+            args.extend([out.to_str().unwrap(), "--", "--json", "--profile=quick"]);
+            let profile = format!("--profile={load}");
+            args.extend((!load.is_empty()).then_some(profile.as_str()));
+            // As many virtual CPUs as the lab gives Dom0.
+            args.extend(["--set=domain.0.vcpus=1", "--set=workload.count=300"]);
+            let output = lab(&args);
+            assert!(output.status.success(), "{name} {load}: {}", text(&output));
+            let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_adds_up(&report["breakdowns"][0]);
+            assert_eq!(
+                report["breakdowns"][0]["total"]["count"], 900,
+                "{name} {load}"
+            );
+            assert_interrupts(&report, domain, handler);
+            let summary = &report["summary"];
+            eprintln!(
+                "{name} {load}: {:.0} ms an iteration, standard deviation {:.0} ms",
+                summary["mean_ns"].as_f64().unwrap() / 1e6,
+                summary["variance_ns2"].as_f64().unwrap().sqrt() / 1e6
+            );
+        }
+    }
+}
