@@ -204,10 +204,12 @@ fn begin(slot: &mut Slot, ring: &mut Ring) {
         if ring.upcall_at <= interrupt_at {
             record.at[UPCALL] = ring.upcall_at;
         }
-        if ring.run_at >= interrupt_at && ring.run_at <= ring.consume_at {
-            record.at[RUN] = ring.run_at;
-        }
         ring.interrupt_at = 0;
+    }
+    // Without an interrupt of its own it may still have waited for the thread to run: whether the thread
+    // ran already when the guest put it on the ring, only the guest knows.
+    if ring.run_at >= record.at[INTERRUPT] && ring.run_at <= ring.consume_at {
+        record.at[RUN] = ring.run_at;
     }
     record.at[CONSUME] = ring.consume_at;
     record.at[SUBMIT] = now();

@@ -113,7 +113,9 @@ pub const fn meaning(from: Point, to: Point) -> Option<&'static str> {
         (BlkInsert, BlkIssue) => "waiting in the I/O scheduler or for the driver",
         (BlkfrontPush, Dom0Upcall) => "the notification on its way to Dom0",
         (BlkfrontPush, BlkbackConsume) => "lying on the ring while blkback is busy",
-        (BlkbackInterrupt, BlkbackRun) => "blkback's thread waiting for a CPU of Dom0",
+        (BlkbackInterrupt | BlkfrontPush, BlkbackRun) => {
+            "blkback's thread waiting for a CPU of Dom0"
+        }
         (BlkbackRun, BlkbackConsume) => "blkback finding the request on the ring",
         (BlkbackConsume, BlkbackSubmit) => "blkback mapping the guest's pages",
         (BlkbackSubmit, Dom0Issue) => "Dom0's block layer on the way down",

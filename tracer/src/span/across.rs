@@ -16,6 +16,8 @@ use crate::span::{Span, join::Unjoined};
 
 const ISSUE: usize = Kind::Disk.index_of(Point::BlkIssue);
 const COMPLETE: usize = Kind::Disk.index_of(Point::BlkComplete);
+const PUSH: usize = Kind::Disk.index_of(Point::BlkfrontPush);
+const INTERRUPT: usize = Kind::Blkback.index_of(Point::BlkbackInterrupt);
 const CONSUME: usize = Kind::Blkback.index_of(Point::BlkbackConsume);
 const RESPONSE: usize = Kind::Blkback.index_of(Point::BlkbackResponse);
 
@@ -161,9 +163,13 @@ pub fn join(
     if issue == 0 || complete == 0 || consume == 0 || response == 0 || complete < issue {
         return Err(Unjoined::Incomplete);
     }
+    let called = backend.at[INTERRUPT] != 0;
+    let pushed = issue.max(guest.at[PUSH]);
     let inner: Vec<(Point, u64)> = stamps(Kind::Blkback, &backend.at)
         // The interrupt of an earlier request, whose thread had already found this one.
         .filter(|(_, at)| at.saturating_add(error) >= issue)
+        // A thread that ran already was not waited for.
+        .filter(|(point, at)| *point != Point::BlkbackRun || called || *at > pushed)
         .map(|(point, at)| (point, at.clamp(issue, complete)))
         .collect();
     let (first, last) = match (inner.first(), inner.last()) {

@@ -7,6 +7,8 @@ use tracer_common::{
 
 use crate::{datapath::DATAPATHS, span::Span};
 
+const INTERRUPT: usize = Kind::Blkback.index_of(Point::BlkbackInterrupt);
+
 /// Why a record is no span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unjoined {
@@ -74,7 +76,11 @@ pub fn local(
         return Ok(None);
     };
     let stamps = kind.points().iter().copied().zip(record.at);
-    let points: Vec<(Point, u64)> = stamps.filter(|(_, at)| *at != 0).collect();
+    // When blkback's thread ran says nothing alone: it may have run for long.
+    let uncalled = kind == Kind::Blkback && record.at[INTERRUPT] == 0;
+    let points: Vec<(Point, u64)> = stamps
+        .filter(|(point, at)| *at != 0 && !(uncalled && *point == Point::BlkbackRun))
+        .collect();
     if points.windows(2).any(|pair| pair[1].1 < pair[0].1) {
         return Err(Unjoined::Disordered);
     }

@@ -8,7 +8,7 @@ use crate::analysis::{
     compare::{
         document::{Compared, ComponentCompared, Group, Part, Side, StageCompared, Whole},
         merge::merge,
-        points::Points,
+        points::{Points, is_aside},
         stretch,
     },
 };
@@ -165,7 +165,8 @@ pub(super) fn group(breakdown: &Breakdown, stages: &[StageCompared], side: Side)
 /// reach the last one than leave it.
 fn ends(stages: &[StageCompared], side: Side) -> (String, String) {
     let mut leaving: BTreeMap<&str, i128> = BTreeMap::new();
-    for stage in stages.iter().filter(|stage| stage.is_in(side)) {
+    let on_the_way = stages.iter().filter(|stage| !is_aside(&stage.from));
+    for stage in on_the_way.filter(|stage| stage.is_in(side)) {
         let count = match side {
             Side::A => stage.count_a,
             Side::B => stage.count_b,

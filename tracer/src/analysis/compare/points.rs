@@ -1,5 +1,7 @@
 //! The points of two breakdowns in one order.
 
+use tracer_common::point::Point;
+
 use crate::analysis::{breakdown::Breakdown, compare::merge::merge};
 
 /// The points that either or both sides pass, in an order that is that of both.
@@ -43,12 +45,23 @@ impl Points {
     }
 }
 
+/// Whether a stage is on no request's way at a place of its own: what the hypervisor took is of many stages.
+pub(super) fn is_aside(from: &str) -> bool {
+    from == Point::VcpuOff.name()
+}
+
 /// The points of one breakdown, in the order of its stages: where these begin, then where only ends
-/// are.
+/// are; then those that are aside.
 fn passed(breakdown: &Breakdown) -> Vec<String> {
     let mut points: Vec<String> = Vec::new();
-    let froms = breakdown.stages.iter().map(|stage| &stage.from);
-    for point in froms.chain(breakdown.stages.iter().map(|stage| &stage.to)) {
+    let (aside, on_the_way): (Vec<_>, Vec<_>) = breakdown
+        .stages
+        .iter()
+        .partition(|stage| is_aside(&stage.from));
+    let froms = on_the_way.iter().map(|stage| &stage.from);
+    let tos = on_the_way.iter().map(|stage| &stage.to);
+    let aside = aside.iter().flat_map(|stage| [&stage.from, &stage.to]);
+    for point in froms.chain(tos).chain(aside) {
         if !points.contains(point) {
             points.push(point.clone());
         }

@@ -4,7 +4,7 @@
 
 use crate::analysis::compare::{
     document::{Compared, Part, Side, StageCompared, Stretch},
-    points::Points,
+    points::{Points, is_aside},
 };
 
 /// A point that more than this share of a side's requests leap over is no place to cut.
@@ -72,7 +72,9 @@ fn gather(placed: &[Placed<'_>], cuts: &[usize], points: &Points) -> Vec<Stretch
     let mut groups: Vec<(Key, Vec<&Placed<'_>>)> = Vec::new();
     for stage in placed {
         // The few that leap over a cut, and what contradicts the order, stand alone.
-        let alone = stage.from >= stage.to || cuts.iter().any(|cut| stage.leaps(*cut));
+        let alone = is_aside(&stage.stage.from)
+            || stage.from >= stage.to
+            || cuts.iter().any(|cut| stage.leaps(*cut));
         let key = if alone {
             (stage.from, stage.to, true)
         } else {

@@ -2,7 +2,7 @@
 
 use tracer_common::point::Point;
 
-use super::{NATIVE, breakdowns, compare, input, native, span, vbd};
+use super::{NATIVE, breakdowns, compare, input, native, pair, span, vbd};
 use crate::{
     analysis::{
         Breakdown,
@@ -182,4 +182,31 @@ fn iterations_and_interrupts_are_compared_without_requests_too() {
         (net.only_in, upcall.only_in),
         (Some(Side::A), Some(Side::B))
     );
+}
+
+#[test]
+fn what_the_hypervisor_took_stands_alone_and_is_blamed() {
+    let side = |stolen: u64| -> Vec<Span> {
+        let spans = (0..500u32).map(|number| {
+            let mut span = span("disk/native", 2, &NATIVE);
+            span.iteration = number / 100;
+            // Of the stage that waits for the device; only its time grows.
+            let last = span.points.len() - 1;
+            for point in &mut span.points[last..] {
+                point.1 += stolen;
+            }
+            span.stolen
+                .extend((stolen != 0).then_some((last - 1, stolen)));
+            span
+        });
+        spans.collect()
+    };
+    let compared = pair(&side(0), &side(1_000_000));
+    let blamed = compared.verdict.blamed.clone().unwrap();
+    assert_eq!(
+        (blamed.from.as_str(), blamed.to.as_str()),
+        ("vcpu.off", "vcpu.on")
+    );
+    assert!((blamed.added_ns - 1e6).abs() < 1.0, "{blamed:?}");
+    assert_eq!(compared.a.last_point, compared.b.last_point);
 }
