@@ -11,6 +11,7 @@ mod blkback;
 mod blkback_discard;
 mod blkfront;
 mod block;
+mod block_merge;
 mod cpu;
 mod emit;
 mod evtchn;
