@@ -41,11 +41,13 @@ pub enum Counter {
     SocketMerged,
     /// Nanoseconds for which virtual CPUs wanted to run and the hypervisor did not let them.
     StolenNs,
+    /// Flushes that the block layer has made one with another, which is on record.
+    FlushesMerged,
 }
 
 impl Counter {
     /// Every counter, in the order of the discriminants.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Emitted,
         Self::RingFull,
         Self::SlotsFull,
@@ -64,6 +66,7 @@ impl Counter {
         Self::Aggregated,
         Self::SocketMerged,
         Self::StolenNs,
+        Self::FlushesMerged,
     ];
 
     /// The name in reports.
@@ -88,6 +91,7 @@ impl Counter {
             Self::Aggregated => "aggregated",
             Self::SocketMerged => "socket_merged",
             Self::StolenNs => "stolen_ns",
+            Self::FlushesMerged => "flushes_merged",
         }
     }
 

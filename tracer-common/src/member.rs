@@ -34,6 +34,14 @@ members! {
     RequestDataLen = "request"."__data_len",
     /// First sector of a request.
     RequestSector = "request"."__sector",
+    /// Operation and flags of a request.
+    RequestCmdFlags = "request"."cmd_flags",
+    /// The queue of a request.
+    RequestQueue = "request"."q",
+    /// The disk of a queue.
+    QueueDisk = "request_queue"."disk",
+    /// The whole of a disk, as a block device.
+    DiskWhole = "gendisk"."part0",
     /// The device of a bio.
     BioBdev = "bio"."bi_bdev",
     /// Operation and flags of a bio.
@@ -50,6 +58,12 @@ members! {
     BioStatus = "bio"."bi_status",
     /// The `dev_t` of a block device.
     BdevDev = "block_device"."bd_dev",
+    /// Where a partition begins on its disk, in sectors; 0 for a whole disk.
+    BdevStart = "block_device"."bd_start_sect",
+    /// What a kernel thread keeps of itself.
+    TaskKthread = "task_struct"."worker_private",
+    /// What a kernel thread was started for.
+    KthreadData = "kthread"."data",
     /// The thread id of a task.
     TaskPid = "task_struct"."pid",
     /// Whether a task is on a CPU.

@@ -5,7 +5,7 @@
 //! with the last bio is taken from that layer's own slot, which is ending just then.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id},
+    helpers::bpf_get_current_pid_tgid,
     macros::{btf_tracepoint, kprobe, map},
     maps::LruHashMap,
     programs::{BtfTracePointContext, ProbeContext},
@@ -14,10 +14,12 @@ use tracer_common::{
     counter::Counter,
     member::Member,
     point::{Kind, Point},
-    record::{ring_id, vbd},
+    record::{Record, ring_id, vbd},
 };
 
 use crate::{
+    blkback_discard,
+    block::{op, operation},
     cpu::{self, count},
     emit,
     kernel::{Object, now, read, read_unknown, size},
@@ -27,13 +29,13 @@ use crate::{
 /// What is known of one of blkback's rings since the last request was taken from it.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Ring {
+pub struct Ring {
     /// The first interrupt since then, and the upcall that brought it; 0: none.
     interrupt_at: u64,
     upcall_at: u64,
     /// The request that was taken and has no bio yet: when, and when its thread had got its CPU.
-    consume_at: u64,
-    run_at: u64,
+    pub consume_at: u64,
+    pub run_at: u64,
     irq: u32,
     pad: u32,
 }
@@ -62,11 +64,8 @@ const fn same(there: Point, here: Point) -> (usize, usize) {
     (Kind::Disk.index_of(there), Kind::Blkback.index_of(here))
 }
 
-/// `REQ_OP_MASK` (include/linux/blk_types.h).
-const REQ_OP_MASK: u32 = 0xff;
-
 #[inline(always)]
-fn ring(address: u64) -> Option<&'static mut Ring> {
+pub fn ring(address: u64) -> Option<&'static mut Ring> {
     // SAFETY: the map outlives the program; the ring's thread and its interrupt handler are the only
     // ones that write, and a lost race costs a stamp.
     RINGS
@@ -179,23 +178,35 @@ pub fn blkback_submit(ctx: BtfTracePointContext) -> i32 {
     slot.first_bytes = address as u32;
     let opf: u32 = read(bio, Member::BioOpf);
     let record = &mut slot.record;
-    record.op = (opf & REQ_OP_MASK) as u8;
+    record.op = operation(opf, bytes);
     let (disk, ring_number) = disk(address);
     record.dev = disk;
     record.key = ring_id::pack(ring_number, id);
-    record.position = read(bio, Member::BioSector);
+    record.position = match record.op {
+        op::FLUSH => 0,
+        _ => guests_sector(bio),
+    };
     record.bytes = bytes;
     record.tid = bpf_get_current_pid_tgid() as u32;
-    // SAFETY: the helper has no preconditions.
-    record.cpu = unsafe { bpf_get_smp_processor_id() } as u16;
+    record.cpu = cpu::number();
     begin(slot, ring);
     0
+}
+
+/// The first sector of a bio as the guest counts them. A bio for a partition has been moved to where that
+/// begins on its disk.
+#[inline(always)]
+fn guests_sector(bio: Object) -> u64 {
+    let bdev: Object = read(bio, Member::BioBdev);
+    let sector: u64 = read(bio, Member::BioSector);
+    let start: u64 = read(bdev, Member::BdevStart);
+    sector.wrapping_sub(start)
 }
 
 /// Stamps what came before the first bio. An interrupt belongs to the first request that was taken
 /// after it: those behind it were found while blkback was busy.
 #[inline(always)]
-fn begin(slot: &mut Slot, ring: &mut Ring) {
+pub fn begin(slot: &mut Slot, ring: &mut Ring) {
     let record = &mut slot.record;
     let interrupt_at = ring.interrupt_at;
     if interrupt_at != 0 && interrupt_at <= ring.consume_at {
@@ -218,7 +229,7 @@ fn begin(slot: &mut Slot, ring: &mut Ring) {
 
 /// The guest and virtual disk of a ring, 0 if the kernel would not say; and which of its rings it is.
 #[inline(always)]
-fn disk(ring: u64) -> (u32, u16) {
+pub fn disk(ring: u64) -> (u32, u16) {
     let Some(blkif) = read_unknown::<u64>(ring, Member::RingBlkif) else {
         return (0, 0);
     };
@@ -255,27 +266,40 @@ pub fn blkback_complete(ctx: ProbeContext) -> u32 {
     if let Some(dom0) = slots::of(ending)
         && dom0.state == state::ENDING
         && dom0.record.kind == Kind::Disk as u8
-        && (dom0.record.at[DOM0[0].0] == 0 || dom0.record.at[DOM0[0].0] >= slot.record.at[SUBMIT])
     {
-        for (there, here) in DOM0 {
-            slot.record.at[here] = dom0.record.at[there];
-        }
-        slot.record.flags |= dom0.record.flags;
+        take_dom0(slot, &dom0.record);
     }
     0
 }
 
-/// `make_response(ring, id, ..)`: the end of a request in this domain.
+/// What Dom0's block layer did with a request that it was given after blkback had taken it.
+#[inline(always)]
+pub fn take_dom0(slot: &mut Slot, dom0: &Record) {
+    let issued = dom0.at[DOM0[0].0];
+    if issued != 0 && issued < slot.record.at[SUBMIT] {
+        return;
+    }
+    for (there, here) in DOM0 {
+        slot.record.at[here] = dom0.at[there];
+    }
+    slot.record.flags |= dom0.flags;
+}
+
+/// `make_response(ring, id, op, ..)`: the end of a request in this domain.
 #[kprobe]
 pub fn blkback_response(ctx: ProbeContext) -> u32 {
     let (Some(address), Some(id)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1)) else {
         return 0;
     };
-    if let Some(slot) = request(address, id) {
+    let slot = match ctx.arg::<u16>(2) {
+        Some(blkback_discard::BLKIF_OP_DISCARD) => blkback_discard::answered(address, id),
+        _ => request(address, id),
+    };
+    if let Some(slot) = slot {
         slot.record.at[RESPONSE] = now();
         emit::blkback(slot);
     } else {
-        // In flight when tracing began; or a discard, or refused, which make no bio.
+        // In flight when tracing began; or refused, before there was a bio.
         count(Counter::NoStart);
         if let Some(ring) = ring(address) {
             ring.consume_at = 0;

@@ -18,8 +18,9 @@ use tracer_common::{
 };
 
 use crate::{
+    blkback_discard,
     cpu::{self, Cpu, Level, count, softirq},
-    emit,
+    emit, flush,
     kernel::{Object, Setting, key_of, now, read},
     slots::{self, Handle, Slot, state},
     steal,
@@ -51,8 +52,23 @@ const COMPLETE: usize = Kind::Disk.index_of(Point::BlkComplete);
 
 /// bios that may stand in front of the one that began a request.
 const FRONT_MERGES: usize = 4;
-/// `REQ_OP_MASK` (include/linux/blk_types.h).
-const REQ_OP_MASK: u32 = 0xff;
+
+/// Operations (`enum req_op` in include/linux/blk_types.h).
+pub mod op {
+    pub const MASK: u32 = 0xff;
+    pub const WRITE: u8 = 1;
+    pub const FLUSH: u8 = 2;
+    pub const DISCARD: u8 = 3;
+}
+
+/// What a bio of these flags and bytes does: a write of nothing is one that flushes.
+#[inline(always)]
+pub const fn operation(opf: u32, bytes: u32) -> u8 {
+    match (opf & op::MASK) as u8 {
+        op::WRITE if bytes == 0 => op::FLUSH,
+        op => op,
+    }
+}
 
 /// The place of a device in the table of followed devices; 0 for every one if none is named.
 #[inline(always)]
@@ -90,9 +106,12 @@ pub fn blk_queue(ctx: BtfTracePointContext) -> i32 {
     let opf: u32 = read(bio, Member::BioOpf);
     slot.first_bytes = bytes;
     let record = &mut slot.record;
-    record.op = (opf & REQ_OP_MASK) as u8;
+    record.op = operation(opf, bytes);
     record.dev = dev;
-    record.position = read(bio, Member::BioSector);
+    record.position = match record.op {
+        op::FLUSH => 0,
+        _ => read(bio, Member::BioSector),
+    };
     record.bytes = bytes;
     record.tid = bpf_get_current_pid_tgid() as u32;
     // SAFETY: the helper has no preconditions.
@@ -101,118 +120,24 @@ pub fn blk_queue(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-#[btf_tracepoint(function = "block_split")]
-pub fn blk_split(ctx: BtfTracePointContext) -> i32 {
-    let bio: Object = ctx.arg(0);
-    let Some(cpu) = cpu::this() else { return 0 };
-    let Some((slot, _)) = slots::find(key_of(bio)) else {
-        return 0;
-    };
-    count(Counter::Split);
-    slot.record.flags |= flag::SPLIT;
-    slot.record.position = read(bio, Member::BioSector);
-    slot.record.bytes = read(bio, Member::BioSize);
-    slot.first_bytes = slot.record.bytes;
-    // The front part is a new bio, which comes next on this CPU, in this task, to `getrq` or to a
-    // merge.
-    cpu.split_key = slot.key;
-    cpu.split_at = slot.record.at[QUEUE];
-    cpu.split_tid = slot.record.tid;
-    0
-}
-
-/// A bio without a slot in front of a split's remainder: the part that was split off.
-#[inline(always)]
-fn adopt_split(bio: Object, cpu: &mut Cpu) -> Option<&'static mut Slot> {
-    let (rest, _) = slots::find(cpu.split_key)?;
-    let bytes: u32 = read(bio, Member::BioSize);
-    let sector: u64 = read(bio, Member::BioSector);
-    if sector + u64::from(bytes >> 9) != rest.record.position {
-        return None;
-    }
-    let (dev, op, tid, from) = (
-        rest.record.dev,
-        rest.record.op,
-        rest.record.tid,
-        rest.record.cpu,
-    );
-    let (slot, _) = slots::claim(key_of(bio), Kind::Disk)?;
-    slot.first_bytes = bytes;
-    let record = &mut slot.record;
-    record.op = op;
-    record.dev = dev;
-    record.tid = tid;
-    record.cpu = from;
-    record.position = sector;
-    record.bytes = bytes;
-    record.flags = flag::SPLIT;
-    record.at[QUEUE] = cpu.split_at;
-    cpu.split_key = 0;
-    Some(slot)
-}
-
 #[btf_tracepoint(function = "block_getrq")]
 pub fn blk_getrq(ctx: BtfTracePointContext) -> i32 {
     let bio: Object = ctx.arg(0);
-    if bio.is_null() {
-        return 0;
-    }
-    if let Some((slot, _)) = slots::find(key_of(bio)) {
-        slot.record.at[GETRQ] = now();
-        return 0;
-    }
-    let Some(cpu) = cpu::this() else { return 0 };
-    if cpu.split_key != 0
-        && let Some(slot) = adopt_split(bio, cpu)
+    if !bio.is_null()
+        && let Some((slot, _)) = slots::find(key_of(bio))
     {
         slot.record.at[GETRQ] = now();
     }
     0
 }
 
-/// A bio joined to a request ends with that request: its own slot is not needed.
-#[inline(always)]
-fn merged(bio: Object, counter: Counter) {
-    if let Some((slot, _)) = slots::find(key_of(bio)) {
-        count(counter);
-        slots::free(slot);
-    }
-}
-
-#[btf_tracepoint(function = "block_bio_backmerge")]
-pub fn blk_backmerge(ctx: BtfTracePointContext) -> i32 {
-    merged(ctx.arg(0), Counter::BackMerged);
-    0
-}
-
-/// The bio becomes the request's first one, so it keeps its slot; see [`slot_of`].
-#[btf_tracepoint(function = "block_bio_frontmerge")]
-pub fn blk_frontmerge(ctx: BtfTracePointContext) -> i32 {
-    let bio: Object = ctx.arg(0);
-    if let Some((slot, _)) = slots::find(key_of(bio)) {
-        count(Counter::FrontMerged);
-        slot.record.flags |= flag::FRONT_MERGED;
-    }
-    0
-}
-
-#[btf_tracepoint(function = "block_rq_merge")]
-pub fn blk_merge(ctx: BtfTracePointContext) -> i32 {
-    let request: Object = ctx.arg(0);
-    let bio: Object = read(request, Member::RequestBio);
-    if !bio.is_null() {
-        merged(bio, Counter::RequestsMerged);
-    }
-    0
-}
-
-/// The slot of a request, by its first bio. Where that bio was merged in front, it takes over what
-/// the bio behind it has passed.
+/// The slot of a request, by its first bio; that of a flush, which has none, by itself. Where the bio was
+/// merged in front, it takes over what the bio behind it has passed.
 #[inline(always)]
 fn slot_of(request: Object) -> Option<(&'static mut Slot, Handle)> {
     let bio: Object = read(request, Member::RequestBio);
     if bio.is_null() {
-        return None;
+        return slots::find(key_of(request));
     }
     let (slot, handle) = slots::find(key_of(bio))?;
     if slot.record.flags & flag::FRONT_MERGED != 0 && slot.record.at[GETRQ] == 0 {
@@ -258,7 +183,7 @@ pub fn blk_insert(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "block_rq_issue")]
 pub fn blk_issue(ctx: BtfTracePointContext) -> i32 {
     let request: Object = ctx.arg(0);
-    if let Some((slot, handle)) = slot_of(request) {
+    if let Some((slot, handle)) = slot_of(request).or_else(|| flush::begin(request)) {
         let bytes: u32 = read(request, Member::RequestDataLen);
         let record = &mut slot.record;
         if bytes > slot.first_bytes {
@@ -334,6 +259,10 @@ pub fn blk_complete(ctx: BtfTracePointContext) -> i32 {
     let bytes: u32 = ctx.arg(2);
     let bio: Object = read(request, Member::RequestBio);
     if bio.is_null() {
+        if let Some((slot, handle)) = slots::find(key_of(request)) {
+            flush::detach(slot);
+            complete(slot, handle, error);
+        }
         return 0;
     }
     let total: u32 = read(request, Member::RequestDataLen);
@@ -344,6 +273,11 @@ pub fn blk_complete(ctx: BtfTracePointContext) -> i32 {
     if bytes < total {
         slot.record.flags |= flag::PARTIAL;
         let _ = PARTIAL.insert(&key_of(request), &handle, 0);
+        return 0;
+    }
+    if flush::waited(slot) && !flush::take_over(slot, request) {
+        count(Counter::FlushesMerged);
+        slots::free(slot);
         return 0;
     }
     complete(slot, handle, error);
@@ -378,6 +312,9 @@ fn complete(slot: &'static mut Slot, handle: Handle, error: u8) {
         slot.record.flags |= flag::ERROR;
     }
     stamp_interrupt(slot, cpu);
+    if slot.record.op == op::DISCARD {
+        blkback_discard::complete(&slot.record);
+    }
     if emit::aggregates() {
         emit::aggregate_disk(slot);
         return;
@@ -386,13 +323,21 @@ fn complete(slot: &'static mut Slot, handle: Handle, error: u8) {
     emit::begin_ending(cpu, slot, handle);
 }
 
-/// All bios of the request have been told: no waiting task was woken, or its switch is awaited.
-#[btf_tracepoint(function = "block_io_done")]
-pub fn blk_done(_ctx: BtfTracePointContext) -> i32 {
-    if let Some(cpu) = cpu::this() {
+/// All bios of the request have been told: no waiting task was woken, or its switch is awaited. Those who
+/// wait for a flush are told after this.
+#[inline(always)]
+fn owners_told() -> i32 {
+    if let Some(cpu) = cpu::this()
+        && flush::ending(cpu).is_none()
+    {
         emit::end_previous(cpu);
     }
     0
+}
+
+#[btf_tracepoint(function = "block_io_done")]
+pub fn blk_done(_ctx: BtfTracePointContext) -> i32 {
+    owners_told()
 }
 
 /// The end of a bio on a device that makes no requests (device mapper, md, zram).
@@ -436,8 +381,5 @@ fn take_from_below(slot: &mut Slot) {
 /// handed to its own end.
 #[fentry(function = "__blk_mq_end_request")]
 pub fn blk_done_fentry(_ctx: FEntryContext) -> i32 {
-    if let Some(cpu) = cpu::this() {
-        emit::end_previous(cpu);
-    }
-    0
+    owners_told()
 }

@@ -1,6 +1,6 @@
 //! What each CPU is doing: which interrupt it serves and which request it is ending.
 
-use aya_ebpf::{macros::map, maps::PerCpuArray};
+use aya_ebpf::{helpers::bpf_get_smp_processor_id, macros::map, maps::PerCpuArray};
 use tracer_common::counter::Counter;
 
 use crate::slots::Handle;
@@ -49,11 +49,6 @@ pub struct Cpu {
     pub gro: Handle,
     /// The packet that leaves the device queue layer (transmit).
     pub sending: Handle,
-    /// The bio whose front part was split off, and when it was queued.
-    pub split_key: u64,
-    pub split_at: u64,
-    pub split_tid: u32,
-    pub split_flags: u32,
     /// Start of the driver's poll function.
     pub poll_at: u64,
     /// Start of netback's work on a guest's ring.
@@ -118,6 +113,13 @@ pub fn this() -> Option<&'static mut Cpu> {
     // SAFETY: per CPU; a program is interrupted only by programs of a higher level, which touch
     // other fields or restore them.
     unsafe { CPUS.get_ptr_mut(0).map(|cpu| &mut *cpu) }
+}
+
+/// This CPU's number.
+#[inline(always)]
+pub fn number() -> u16 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_smp_processor_id() as u16 }
 }
 
 /// Adds one to a counter.

@@ -8,11 +8,14 @@
 
 mod aggregate;
 mod blkback;
+mod blkback_discard;
 mod blkfront;
 mod block;
+mod block_merge;
 mod cpu;
 mod emit;
 mod evtchn;
+mod flush;
 mod irq;
 mod kernel;
 mod net_forward;

@@ -87,14 +87,18 @@ pub(super) const DISK: &[Probe] = &[
         None,
         Intent::Optional,
         true,
-        &[bind!("blk_split", "block_split" / 2, [BioSize, BioSector])],
+        &[bind!(
+            "blk_split",
+            "block_split" / 2,
+            [BioPrivate, BioSize, BioSector]
+        )],
     ),
     tracepoint(
         "request allocated",
         Some(Point::BlkGetrq),
         Intent::Optional,
         false,
-        &[bind!("blk_getrq", "block_getrq" / 1, [BioSize, BioSector])],
+        &[bind!("blk_getrq", "block_getrq" / 1, [])],
     ),
     tracepoint(
         "bio merged behind",
@@ -147,7 +151,16 @@ pub(super) const DISK: &[Probe] = &[
         &[bind!(
             "blk_issue",
             "block_rq_issue" / 1,
-            [RequestBio, RequestDataLen, BioNext]
+            [
+                RequestBio,
+                RequestDataLen,
+                RequestCmdFlags,
+                RequestQueue,
+                QueueDisk,
+                DiskWhole,
+                BdevDev,
+                BioNext
+            ]
         )],
     ),
     tracepoint(
@@ -158,7 +171,7 @@ pub(super) const DISK: &[Probe] = &[
         &[bind!(
             "blk_complete",
             "block_rq_complete" / 3,
-            [RequestBio, RequestDataLen]
+            [RequestBio, RequestDataLen, RequestQueue]
         )],
     ),
     tracepoint(

@@ -125,8 +125,29 @@ const BLKBACK: &[Probe] = &[
                 BioSize,
                 BioOpf,
                 BioSector,
+                BioBdev,
+                BdevStart,
                 PendingRing,
                 PendingId,
+                RingBlkif,
+                BlkifDomid,
+                BlkifHandle,
+                BlkifRings,
+                RingBytes
+            ]
+        )],
+    ),
+    tracepoint(
+        "guest's discard handed on",
+        Some(Point::BlkbackSubmit),
+        Intent::Optional,
+        false,
+        &[bind!(
+            "blkback_discard",
+            fentry "blkdev_issue_discard",
+            [
+                TaskKthread,
+                KthreadData,
                 RingBlkif,
                 BlkifDomid,
                 BlkifHandle,

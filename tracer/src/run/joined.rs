@@ -94,8 +94,15 @@ impl<'a> Requests<'a> {
         }))
     }
 
-    /// What causality says of a mapping, over all requests that are found with it.
-    fn survey(&self, directory: &RunDirectory, mapping: &Mapping) -> anyhow::Result<Survey> {
+    /// What causality says of a mapping that is off by at most `error`, over all requests that are found
+    /// with it. They are looked for there first: a request that comes again and again, such as a flush,
+    /// is not to be told apart further off.
+    fn survey(
+        &self,
+        directory: &RunDirectory,
+        mapping: &Mapping,
+        error: i64,
+    ) -> anyhow::Result<Survey> {
         let mut backend = Backend::new(self.of_backend(directory)?);
         let mut survey = Survey::default();
         for record in self.of_guest(directory)? {
@@ -103,7 +110,8 @@ impl<'a> Requests<'a> {
                 continue;
             };
             survey.asked += 1;
-            if let Ok((_, leeway)) = backend.take(&request, WIDE_NS) {
+            let near = backend.take(&request, error);
+            if let Ok((_, leeway)) = near.or_else(|_| backend.take(&request, WIDE_NS)) {
                 survey.add(leeway);
             }
         }
@@ -199,8 +207,8 @@ pub(super) fn clocks(
         (Mapping::new(guest, backend), error)
     });
     if let Some((mapping, error)) = &by_tsc {
-        let survey = requests.survey(directory, mapping)?;
         let bound = error.ceil() as i64;
+        let survey = requests.survey(directory, mapping, bound)?;
         if survey.asked == 0 || survey.supports(bound) {
             let report = ClockReport {
                 method: "TSC".into(),
@@ -215,7 +223,7 @@ pub(super) fn clocks(
     let rate = by_tsc.map_or_else(Mapping::default, |(mapping, _)| mapping);
     let guess = requests.vote(directory, &rate)?;
     let guessed = rate.clone().moved(guess);
-    let survey = requests.survey(directory, &guessed)?;
+    let survey = requests.survey(directory, &guessed, 0)?;
     if survey.leeways.is_empty() {
         return Ok((
             guessed,
@@ -304,7 +312,7 @@ impl Fold<'_> {
                 }
                 Err(why) => {
                     let why = if record.flags & flag::RING_ID == 0 {
-                        "never on a ring (a flush, or not a virtual disk's)"
+                        "never on a ring (not a virtual disk's, or refused by its driver)"
                     } else {
                         why.reason()
                     };

@@ -211,3 +211,109 @@ fn stamps(kind: Kind, at: &[u64; MAX_POINTS]) -> impl Iterator<Item = (Point, u6
     let all = kind.points().iter().copied().zip(*at);
     all.filter(|(_, at)| *at != 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tracer_common::record::ring_id;
+
+    /// Operation, disk, ring, sector; when it is issued; how long it takes to the ring, in the backend and
+    /// back.
+    type Request = (u8, u32, u16, u64, u64, [u64; 3]);
+
+    /// Few disks, rings and sectors, so that requests come again and again, a flush (2) more than others.
+    fn any_request() -> impl Strategy<Value = Request> {
+        let times = prop::array::uniform3(1u64..1000);
+        (0u8..4, 0u32..2, 0u16..2, 0u64..3, 0u64..50_000, times)
+    }
+
+    /// Both records of each request, in the order of their issue. `tid` says whose they are. Ids are taken
+    /// as blkfront takes them: the last one that was given back first.
+    fn records(mut requests: Vec<Request>, tells_id: bool) -> Vec<(Record, Record)> {
+        requests.sort_by_key(|request| request.4);
+        let mut taken: Vec<(u32, u16, u64, u64)> = Vec::new();
+        let records = requests.into_iter().enumerate().map(|(index, request)| {
+            let (op, dev, ring, sector, issue, [there, within, back]) = request;
+            let consume = issue + there;
+            let complete = consume + within + back;
+            taken.retain(|(.., until)| *until >= issue);
+            let is_free = |id: &u64| !taken.iter().any(|t| (t.0, t.1, t.2) == (dev, ring, *id));
+            let id = (0..).find(is_free).unwrap();
+            taken.push((dev, ring, id, complete));
+            let both = Record {
+                kind: Kind::Disk as u8,
+                op,
+                dev,
+                key: ring_id::pack(ring, id),
+                position: if op == 2 { 0 } else { sector },
+                bytes: if op == 2 { 0 } else { 4096 },
+                tid: u32::try_from(index).unwrap(),
+                ..Record::EMPTY
+            };
+            let (mut guest, mut backend) = (both, both);
+            guest.flags = if tells_id { flag::RING_ID } else { 0 };
+            guest.at[ISSUE] = issue;
+            guest.at[COMPLETE] = complete;
+            backend.kind = Kind::Blkback as u8;
+            backend.at[CONSUME] = consume;
+            backend.at[RESPONSE] = consume + within;
+            (guest, backend)
+        });
+        records.collect()
+    }
+
+    fn joined(pairs: &[(Record, Record)]) -> Vec<(u32, Result<u32, Unjoined>)> {
+        let mut guests: Vec<Record> = pairs.iter().map(|pair| pair.0).collect();
+        let mut backends: Vec<Record> = pairs.iter().map(|pair| pair.1).collect();
+        guests.sort_by_key(|record| record.at[COMPLETE]);
+        backends.sort_by_key(|record| record.at[RESPONSE]);
+        let mut backend = Backend::new(backends.into_iter());
+        let found = guests.iter().map(|guest| {
+            let found = backend.take(guest, 0).map(|(record, _)| record.tid);
+            (guest.tid, found)
+        });
+        found.collect()
+    }
+
+    proptest! {
+        #[test]
+        fn every_request_finds_its_own_by_its_place_on_the_ring(
+            requests in prop::collection::vec(any_request(), 1..100),
+        ) {
+            for (guest, found) in joined(&records(requests, true)) {
+                prop_assert_eq!(found, Ok(guest));
+            }
+        }
+
+        #[test]
+        fn without_a_place_on_the_ring_none_is_joined_that_causality_forbids(
+            requests in prop::collection::vec(any_request(), 1..100),
+        ) {
+            let pairs = records(requests, false);
+            for (guest, found) in joined(&pairs) {
+                if let Ok(found) = found {
+                    let (guest, backend) = (&pairs[guest as usize].0, &pairs[found as usize].1);
+                    prop_assert!(Leeway::of(guest, backend).within(0));
+                    prop_assert_eq!((guest.dev, guest.op), (backend.dev, backend.op));
+                }
+            }
+        }
+    }
+
+    /// A flush that comes with a write's data has no queue of its own: its record begins at its issue.
+    #[test]
+    fn a_flush_that_nobody_queued_is_a_whole_span() {
+        let request = (2, 0, 0, 0, 100, [10, 20, 30]);
+        let (guest, backend) = records(vec![request], true)[0];
+        let span = join("disk/vbd", 0, &guest, &backend, 0).unwrap();
+        let points: Vec<Point> = span.points.iter().map(|(point, _)| *point).collect();
+        let whole = [
+            Point::BlkIssue,
+            Point::BlkbackConsume,
+            Point::BlkbackResponse,
+            Point::BlkComplete,
+        ];
+        assert_eq!((&points[..], span.total_ns()), (&whole[..], 60));
+    }
+}
