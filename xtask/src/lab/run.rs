@@ -74,8 +74,13 @@ pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -
         &[(*tracer, "tracer"), (*scenario, "scenario.toml")],
     )?;
     let args: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
+    let offer = if *domain == "dom0" {
+        "/lab/offer-tracer tracer && "
+    } else {
+        ""
+    };
     let script = format!(
-        "cd {WORK} && install -m 755 tracer /usr/local/bin/tracer && \
+        "cd {WORK} && install -m 755 tracer /usr/local/bin/tracer && {offer}\
          exec tracer run scenario.toml --out out {}",
         args.join(" ")
     );
