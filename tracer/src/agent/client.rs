@@ -105,8 +105,9 @@ impl Client {
                     Some(errors) => errors.advice(child.as_mut()).await,
                     None => address.advice(),
                 };
-                let unanswered =
-                    format!("the agent of domain {domain} does not answer over {address}: {advice}");
+                let unanswered = format!(
+                    "the agent of domain {domain} does not answer over {address}: {advice}"
+                );
                 return Err(anyhow::Error::new(error).context(unanswered));
             }
         };
@@ -352,88 +353,4 @@ async fn read(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// What a reader makes of a stream: messages or errors, and bytes of records.
-    fn heard(wire: &[u8]) -> (Vec<anyhow::Result<Message>>, usize) {
-        let bytes = Arc::new(Mutex::new(0));
-        let sum = Arc::clone(&bytes);
-        let sink: Sink = Box::new(move |records| {
-            *sum.lock().unwrap() += records.len();
-            Ok(())
-        });
-        // A message takes more than its header, so that this is room for all.
-        let (sender, mut receiver) = mpsc::channel(wire.len() / 5 + 1);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        runtime.block_on(read(
-            wire,
-            BytesMut::new(),
-            sink,
-            sender,
-            Limits {
-                heard: Arc::default(),
-                most_message_bytes: MOST_MESSAGE_BYTES,
-            },
-        ));
-        let messages = std::iter::from_fn(|| receiver.try_recv().ok()).collect();
-        let bytes = *bytes.lock().unwrap();
-        (messages, bytes)
-    }
-
-    /// Frames of replies and records by turns.
-    fn wire(frames: u64) -> Vec<u8> {
-        let mut wire = Vec::new();
-        for number in 0..frames {
-            let result = Ok(Box::new(Answer::Detached { in_flight: 3 }));
-            let message = serde_json::to_vec(&Message::Reply { number, result }).unwrap();
-            for (frame_type, payload) in [
-                (FrameType::Message, &message[..]),
-                (FrameType::Records, &[7; 96][..]),
-            ] {
-                wire.extend(header(frame_type, payload.len()).unwrap());
-                wire.extend(payload);
-            }
-        }
-        wire
-    }
-
-    #[test]
-    fn what_is_whole_arrives_and_what_is_cut_does_not() {
-        let wire = wire(5);
-        let (messages, bytes) = heard(&wire[..wire.len() - 1]);
-        let numbers: Vec<u64> = messages
-            .iter()
-            .map(|message| match message {
-                Ok(Message::Reply { number, .. }) => *number,
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!((numbers, bytes), (vec![0, 1, 2, 3, 4], 4 * 96));
-    }
-
-    proptest! {
-        #[test]
-        fn a_damaged_stream_ends_at_its_first_error(
-            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
-            keep in any::<prop::sample::Index>(),
-        ) {
-            let mut wire = wire(6);
-            for (at, value) in changes {
-                let at = at.index(wire.len());
-                wire[at] = value;
-            }
-            wire.truncate(keep.index(wire.len()));
-            let (messages, bytes) = heard(&wire);
-            prop_assert!(bytes <= wire.len());
-            let first_error = messages.iter().position(Result::is_err);
-            prop_assert!(first_error.is_none_or(|at| at + 1 == messages.len()), "{:?}", messages);
-        }
-    }
-}
+mod tests;

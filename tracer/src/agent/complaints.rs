@@ -134,14 +134,19 @@ mod tests {
             let address = Address::Ssh("b".into());
             let errors = Errors::listen(child.stderr.take().unwrap(), &address);
             let advice = errors.advice(Some(&mut child)).await;
-            assert!(advice.starts_with("a\u{fffd}[2Jb; tracer is not installed"), "{advice}");
+            assert!(
+                advice.starts_with("a\u{fffd}[2Jb; tracer is not installed"),
+                "{advice}"
+            );
         });
     }
 
     #[test]
     fn lines_are_cut_and_nothing_of_them_is_lost() {
         let last = Arc::new(Mutex::new(String::new()));
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         let text = "x".repeat(LONGEST_LINE) + "rest";
         runtime.block_on(show(text.as_bytes(), String::new(), Arc::clone(&last)));
         assert_eq!(*lock(&last), "rest");

@@ -12,7 +12,8 @@ const LONGEST_ERROR: usize = 8 << 10;
 /// which have none.
 pub(super) fn message(payload: &[u8]) -> anyhow::Result<Message> {
     let wrong = |error: serde_json::Error| {
-        anyhow!("a message that is not one: {}", cut(error.to_string()))
+        let error = line(error.to_string().as_bytes());
+        anyhow!("a message that is not one: {error}")
     };
     let mut text = payload.to_vec();
     defuse(&mut text, true);
@@ -68,9 +69,14 @@ fn defuse(text: &mut [u8], keep_lines: bool) -> bool {
     let mut at = 0;
     while at < text.len() {
         let (length, replacement): (usize, &[u8]) = match &text[at..] {
-            [b'\\', b'u', digits @ ..] if digits.len() >= 4 => {
-                (6, if escaped(&digits[..4], keep_lines) { b"\\ufffd" } else { b"" })
-            }
+            [b'\\', b'u', digits @ ..] if digits.len() >= 4 => (
+                6,
+                if escaped(&digits[..4], keep_lines) {
+                    b"\\ufffd"
+                } else {
+                    b""
+                },
+            ),
             [b'\\', b'b' | b'f' | b'r', ..] if keep_lines => (2, b"\\t"),
             [b'\\', b'b' | b'f' | b'r' | b'n' | b't', ..] if !keep_lines => (2, b"\\/"),
             [b'\\', _, ..] => (2, b""),
@@ -109,7 +115,8 @@ mod tests {
 
     #[test]
     fn a_guest_s_words_do_not_command_a_terminal() {
-        let text = "{\"Failed\":\"\\u001b[2J \\\\u001b \u{9b}\\u009b\\r.\u{7f}\u{202e}\\u2066\\n\"}";
+        let text =
+            "{\"Failed\":\"\\u001b[2J \\\\u001b \u{9b}\\u009b\\r.\u{7f}\u{202e}\\u2066\\n\"}";
         match message(text.as_bytes()).unwrap() {
             Message::Failed(text) => {
                 assert_eq!(
@@ -126,7 +133,10 @@ mod tests {
         let text = serde_json::to_vec(&Message::Failed("ä".repeat(1 << 20))).unwrap();
         match message(&text).unwrap() {
             Message::Failed(text) => {
-                assert!(text.len() < LONGEST_ERROR + 40 && text.ends_with("more)"), "{text}");
+                assert!(
+                    text.len() < LONGEST_ERROR + 40 && text.ends_with("more)"),
+                    "{text}"
+                );
             }
             other => panic!("{other:?}"),
         }
@@ -137,7 +147,10 @@ mod tests {
         let result = Ok(Box::new(Answer::Surveyed(survey)));
         let text = serde_json::to_vec(&Message::Reply { number: 1, result }).unwrap();
         let message = format!("{:?}", message(&text).unwrap());
-        assert!(message.contains("eth0/INFO") && !message.contains('\n'), "{message}");
+        assert!(
+            message.contains("eth0/INFO") && !message.contains('\n'),
+            "{message}"
+        );
     }
 
     proptest! {

@@ -55,28 +55,28 @@ pub async fn connect(
     match address {
         Address::Local => spawn(Command::new(exe).args(["agent", "--stdio"]))
             .with_context(|| format!("cannot start {}", exe.display())),
-        Address::Ssh(host) => spawn(Command::new("ssh").args([
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "ConnectTimeout=20",
-            "-o",
-            "ServerAliveInterval=10",
-            "--",
-            host,
-            "tracer",
-            "agent",
-            "--stdio",
-        ]).stderr(Stdio::piped()))
+        Address::Ssh(host) => spawn(
+            Command::new("ssh")
+                .args([
+                    "-o",
+                    "BatchMode=yes",
+                    "-o",
+                    "ConnectTimeout=20",
+                    "-o",
+                    "ServerAliveInterval=10",
+                    "--",
+                    host,
+                    "tracer",
+                    "agent",
+                    "--stdio",
+                ])
+                .stderr(Stdio::piped()),
+        )
         .map(|way| listen(way, address))
         .context("cannot run ssh; on Debian: apt-get install openssh-client"),
         Address::Unix(path) => {
             let stream = UnixStream::connect(path).await.with_context(|| {
-                format!(
-                    "cannot connect to {}: {}",
-                    path.display(),
-                    address.advice()
-                )
+                format!("cannot connect to {}: {}", path.display(), address.advice())
             })?;
             let (input, output) = stream.into_split();
             Ok(Transport {
@@ -183,4 +183,33 @@ fn make_raw(terminal: &impl AsFd) -> anyhow::Result<()> {
     };
     termios::cfmakeraw(&mut settings);
     Ok(termios::tcsetattr(terminal, SetArg::TCSANOW, &settings)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::pty::openpty;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_terminal_is_one_loader_s_at_a_time() {
+        let pair = openpty(None, None).unwrap();
+        let path = nix::unistd::ttyname(&pair.slave).unwrap();
+        let first = terminal(&path).unwrap();
+        let refused = terminal(&path).err().unwrap().to_string();
+        assert!(refused.contains("another `tracer run` uses"), "{refused}");
+        drop(first);
+        terminal(&path).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_nobody_listens_on_is_told_with_what_to_do() {
+        let address = Address::Unix("/nowhere/agent.sock".into());
+        let refused = connect(&address, Path::new("/"), None).await.err().unwrap();
+        let refused = format!("{refused:#}");
+        assert!(
+            refused.contains("tracer agent --socket /nowhere/agent.sock"),
+            "{refused}"
+        );
+    }
 }

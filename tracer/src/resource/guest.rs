@@ -177,9 +177,8 @@ fn create(
 }
 
 fn set_vcpus(guest: &Guest, count: usize, ledger: &mut Ledger) -> anyhow::Result<()> {
-    let on = || -> anyhow::Result<usize> {
-        Ok(vcpus(guest)?.iter().filter(|vcpu| vcpu.is_on).count())
-    };
+    let on =
+        || -> anyhow::Result<usize> { Ok(vcpus(guest)?.iter().filter(|vcpu| vcpu.is_on).count()) };
     let before = on()?;
     if before == count {
         return Ok(());
@@ -307,7 +306,11 @@ mod tests {
             is_on,
             cpus: cpus.into(),
         };
-        let all = [vcpu(0, true, "0"), vcpu(1, false, "1-3"), vcpu(2, true, "all")];
+        let all = [
+            vcpu(0, true, "0"),
+            vcpu(1, false, "1-3"),
+            vcpu(2, true, "all"),
+        ];
         assert_eq!(parse_vcpus(listed), all);
     }
 }

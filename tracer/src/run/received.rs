@@ -67,12 +67,13 @@ impl Received {
         }
         self.write(&all[..used])?;
         outcome?;
-        self.cut = all.split_off(used);
+        let rest = all.split_off(used);
         // No record is as long.
         ensure!(
-            self.cut.len() < size_of::<Record>(),
+            rest.len() < size_of::<Record>(),
             "its agent has sent what is not a record"
         );
+        self.cut = rest;
         Ok(())
     }
 
@@ -124,7 +125,8 @@ mod tests {
 
     fn received() -> (tempfile::TempDir, Received) {
         let folder = tempfile::tempdir().unwrap();
-        let directory = RunDirectory::create(&folder.path().join("run"), "", String::new()).unwrap();
+        let directory =
+            RunDirectory::create(&folder.path().join("run"), "", String::new()).unwrap();
         let received = Received::new(&directory, "B").unwrap();
         (folder, received)
     }

@@ -6,8 +6,10 @@
 )]
 
 mod across;
+mod agents;
 mod domains;
 mod failures;
+mod guests;
 mod planted;
 mod scenarios;
 mod support;

@@ -27,7 +27,9 @@ pub(super) fn check_domains(scenario: &Scenario) -> Checked {
             return Err(problem(format!("domain.{index}.agent"), error));
         }
         check_guest(index, domain)?;
-        let same = |other: &&Domain| guest_name(other).is_some_and(|name| guest_name(domain) == Some(name));
+        let same = |other: &&Domain| {
+            guest_name(other).is_some_and(|name| guest_name(domain) == Some(name))
+        };
         if let Some(other) = scenario.domain[..index].iter().find(same) {
             return Err(problem(
                 format!("domain.{index}.guest"),
@@ -69,16 +71,24 @@ fn check_guest(index: usize, domain: &Domain) -> Checked {
     if let Some(name) = domain.guest.as_ref().filter(|name| !is_name(name)) {
         return Err(problem(
             field("guest"),
-            format!("is {name:?}; allowed: a name as `xl list` shows it, of plain characters, that is no number, and not Dom0's"),
+            format!(
+                "is {name:?}; allowed: a name as `xl list` shows it, of plain characters, that is no number, and not Dom0's"
+            ),
         ));
     }
     if domain.agent == "local" && domain.guest.is_some() {
         return Err(problem(
             field("guest"),
-            format!("the tracer's own domain is no guest that it knows; a guest needs an agent elsewhere: {ALLOWED}"),
+            format!(
+                "the tracer's own domain is no guest that it knows; a guest needs an agent elsewhere: {ALLOWED}"
+            ),
         ));
     }
-    if let Some(file) = domain.create.as_ref().filter(|file| file.starts_with('-') || file.is_empty()) {
+    if let Some(file) = domain
+        .create
+        .as_ref()
+        .filter(|file| file.starts_with('-') || file.is_empty())
+    {
         return Err(problem(
             field("create"),
             format!("{file:?} is no file; allowed: the path of a configuration of xl's"),
