@@ -7,6 +7,7 @@ if [ -n "$passthrough" ]; then
   use_interface 52:54:00:00:00:02 eth1 "$passthrough"
   wait_for_disks passthrough
 fi
+[ -z "$card" ] || for module in xen-pcifront e1000e; do modprobe $module; done
 mkdir -p /dev/lab
 ln -s /dev/xvda "/dev/lab/$disk"
 # terminal_of NAME: that of a channel. The kernel numbers them in their order, after the console.

@@ -44,6 +44,27 @@ impl FromStr for Address {
     }
 }
 
+impl Address {
+    /// What to do if nobody answers.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        match self {
+            Self::Local => "is this program's own file as it was?".into(),
+            Self::Console(_) | Self::Terminal(_) => {
+                "does the guest run, and `tracer agent --terminal /dev/hvcN` in it, of this version?"
+                    .into()
+            }
+            Self::Unix(path) => format!(
+                "does `tracer agent --socket {}` run at its other end, and is no other run using it?",
+                path.display()
+            ),
+            Self::Ssh(host) => {
+                format!("does `ssh -o BatchMode=yes {host} tracer --version` work here?")
+            }
+        }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -39,6 +39,14 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// What an agent may send in one run: no guest shall fill the disk of its host.
 const MOST_BYTES: u64 = 8 << 30;
+/// What a guest's agent may send besides records: it is read into memory whole for a report.
+const MOST_MESSAGE_BYTES: u64 = 128 << 20;
+/// Messages that wait to be read; an agent that obeys sends one for each command.
+const WAITING: usize = 4;
+/// An agent that is about to answer sends at least so many bytes within the time that it has, and has that
+/// time over again at most so often: a guest that sends a byte now and then must not keep the run for ever.
+const SLOWEST_BYTES: u64 = 16 << 10;
+const MOST_TURNS: u32 = 30;
 
 /// Where an agent's records go. An error ends the run for this domain.
 pub type Sink = Box<dyn FnMut(Bytes) -> anyhow::Result<()> + Send>;
@@ -55,6 +63,8 @@ pub struct Client {
     /// Bytes that it has sent.
     heard: Arc<AtomicU64>,
     number: u64,
+    /// Why it will not answer any more.
+    gone: Option<String>,
 }
 
 impl std::fmt::Debug for Client {
@@ -81,21 +91,37 @@ impl Client {
         let Transport {
             mut input,
             mut output,
-            child,
+            mut child,
+            errors,
             has_end,
         } = connect(address, exe, guest)
             .await
             .with_context(|| format!("cannot reach the agent of domain {domain}"))?;
-        let early = greeting::greet(&mut input, &mut output, nonce(), limit)
-            .await
-            .with_context(|| {
-                format!(
-                    "the agent of domain {domain} does not answer over {address}: is tracer installed there, and does `tracer agent` run?"
-                )
-            })?;
-        let (sender, messages) = mpsc::channel(16);
+        let greeted = greeting::greet(&mut input, &mut output, nonce(), limit).await;
+        let early = match greeted {
+            Ok(early) => early,
+            Err(error) => {
+                let advice = match errors {
+                    Some(errors) => errors.advice(child.as_mut()).await,
+                    None => address.advice(),
+                };
+                let unanswered = format!(
+                    "the agent of domain {domain} does not answer over {address}: {advice}"
+                );
+                return Err(anyhow::Error::new(error).context(unanswered));
+            }
+        };
+        let (sender, messages) = mpsc::channel(WAITING);
         let heard = Arc::new(AtomicU64::new(0));
-        let reader = tokio::spawn(read(input, early, sink, sender, Arc::clone(&heard)));
+        let most_message_bytes = match address {
+            Address::Local => MOST_BYTES,
+            _ => MOST_MESSAGE_BYTES,
+        };
+        let limits = Limits {
+            heard: Arc::clone(&heard),
+            most_message_bytes,
+        };
+        let reader = tokio::spawn(read(input, early, sink, sender, limits));
         let output = Arc::new(Mutex::new(Some(output)));
         let heartbeat = (!has_end).then(|| tokio::spawn(beat(Arc::clone(&output))));
         let mut client = Self {
@@ -107,6 +133,7 @@ impl Client {
             heartbeat,
             heard,
             number: 0,
+            gone: None,
         };
         let hello = client.hello().await?;
         Ok((client, hello))
@@ -134,41 +161,70 @@ impl Client {
     /// Has the agent do something and waits for the answer.
     ///
     /// # Errors
-    /// If the agent could not do it, is gone, or says nothing at all for longer than `limit`.
+    /// If the agent could not do it, is gone, or sends next to nothing for longer than `limit`. An agent
+    /// that did not answer once is not asked again.
     pub async fn ask(&mut self, action: Action, limit: Duration) -> anyhow::Result<Answer> {
+        if let Some(why) = &self.gone {
+            bail!("{why}");
+        }
+        match self.exchange(action, limit).await {
+            Ok(result) => result.map_err(|error| anyhow!("domain {}: {error}", self.domain)),
+            Err(error) => {
+                self.gone = Some(format!("{error:#}"));
+                Err(error)
+            }
+        }
+    }
+
+    /// A command and its reply; an error if there is none to come.
+    async fn exchange(
+        &mut self,
+        action: Action,
+        limit: Duration,
+    ) -> anyhow::Result<Result<Answer, String>> {
+        let number = self.send(action, limit).await?;
+        for _ in 0..MOST_TURNS {
+            let before = self.heard.load(Ordering::Relaxed);
+            if let Ok(answer) = timeout(limit, self.reply(number)).await {
+                return answer;
+            }
+            // A console channel is slow: what is on its way counts.
+            let heard = self.heard.load(Ordering::Relaxed) - before;
+            if heard < SLOWEST_BYTES {
+                break;
+            }
+        }
+        bail!(
+            "the agent of domain {} did not answer in {limit:?}",
+            self.domain
+        )
+    }
+
+    /// Sends a command; returns its number.
+    async fn send(&mut self, action: Action, limit: Duration) -> anyhow::Result<u64> {
         self.number += 1;
         let number = self.number;
         let payload = serde_json::to_vec(&Command { number, action })?;
         let mut bytes = header(FrameType::Message, payload.len())?.to_vec();
         bytes.extend(payload);
-        let written = timeout(limit, write(&self.output, &bytes)).await;
-        if !matches!(written, Ok(Ok(()))) {
-            bail!("the agent of domain {} is gone", self.domain);
-        }
-        loop {
-            let before = self.heard.load(Ordering::Relaxed);
-            match timeout(limit, self.reply(number)).await {
-                Ok(answer) => return answer,
-                // A console channel is slow: what is on its way counts.
-                Err(_) if self.heard.load(Ordering::Relaxed) != before => {}
-                Err(_) => bail!(
-                    "the agent of domain {} did not answer in {limit:?}",
-                    self.domain
-                ),
-            }
+        match timeout(limit, write(&self.output, &bytes)).await {
+            Ok(Ok(())) => Ok(number),
+            Ok(Err(_)) => bail!("the agent of domain {} is gone", self.domain),
+            Err(_) => bail!(
+                "the agent of domain {} took no command in {limit:?}",
+                self.domain
+            ),
         }
     }
 
-    async fn reply(&mut self, wanted: u64) -> anyhow::Result<Answer> {
+    async fn reply(&mut self, wanted: u64) -> anyhow::Result<Result<Answer, String>> {
         let domain = &self.domain;
         loop {
             let message = self.messages.recv().await;
             let message = message.ok_or_else(|| anyhow!("the agent of domain {domain} is gone"))?;
             match message.with_context(|| format!("domain {domain}"))? {
                 Message::Reply { number, result } if number == wanted => {
-                    return result
-                        .map(|answer| *answer)
-                        .map_err(|error| anyhow!("domain {domain}: {error}"));
+                    return Ok(result.map(|answer| *answer));
                 }
                 // The answer to a command that was given up.
                 Message::Reply { .. } => {}
@@ -181,8 +237,12 @@ impl Client {
     /// Closes the agent's input and waits for its end, so that nothing stays attached.
     pub async fn end(mut self) {
         if let Some(heartbeat) = self.heartbeat.take() {
-            // Where the stream has no end, it must be said.
-            let _ = self.ask(Action::End, END_TIMEOUT).await;
+            // Where the stream has no end, it must be said, even to one that does not answer: it may hear.
+            if self.gone.is_some() {
+                let _ = self.send(Action::End, END_TIMEOUT).await;
+            } else {
+                let _ = self.ask(Action::End, END_TIMEOUT).await;
+            }
             heartbeat.abort();
         }
         drop(self.output.lock().await.take());
@@ -229,6 +289,14 @@ async fn beat(output: Arc<Mutex<Option<Output>>>) {
     }
 }
 
+/// How much an agent may say.
+struct Limits {
+    /// Bytes that it has sent, of at most [`MOST_BYTES`].
+    heard: Arc<AtomicU64>,
+    /// Bytes of messages that it may send.
+    most_message_bytes: u64,
+}
+
 /// Reads frames until the stream ends or fails. Agents are not trusted: what is none of the protocol
 /// ends it, and so does too much of it.
 async fn read(
@@ -236,7 +304,7 @@ async fn read(
     early: BytesMut,
     mut sink: Sink,
     sender: mpsc::Sender<anyhow::Result<Message>>,
-    heard: Arc<AtomicU64>,
+    mut limits: Limits,
 ) {
     let mut decoder = Decoder::default();
     *decoder.buffer() = early;
@@ -246,7 +314,7 @@ async fn read(
             Ok(None) => match stream.read_buf(decoder.buffer()).await {
                 Ok(0) | Err(_) => return,
                 Ok(count) => {
-                    let sum = heard.fetch_add(count as u64, Ordering::Relaxed);
+                    let sum = limits.heard.fetch_add(count as u64, Ordering::Relaxed);
                     if sum > MOST_BYTES {
                         let error = anyhow!("its agent has sent more than {MOST_BYTES} bytes");
                         let _ = sender.send(Err(error)).await;
@@ -266,7 +334,16 @@ async fn read(
                 Ok(()) => continue,
                 Err(error) => Err(error),
             },
-            FrameType::Message => message(&frame.payload),
+            FrameType::Message => {
+                let left = limits
+                    .most_message_bytes
+                    .checked_sub(frame.payload.len() as u64);
+                limits.most_message_bytes = left.unwrap_or(0);
+                match left {
+                    Some(_) => message(&frame.payload),
+                    None => Err(anyhow!("its agent says too much besides records")),
+                }
+            }
         };
         let failed = result.is_err();
         if sender.send(result).await.is_err() || failed {
@@ -276,85 +353,4 @@ async fn read(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// What a reader makes of a stream: messages or errors, and bytes of records.
-    fn heard(wire: &[u8]) -> (Vec<anyhow::Result<Message>>, usize) {
-        let bytes = Arc::new(Mutex::new(0));
-        let sum = Arc::clone(&bytes);
-        let sink: Sink = Box::new(move |records| {
-            *sum.lock().unwrap() += records.len();
-            Ok(())
-        });
-        // A message takes more than its header, so that this is room for all.
-        let (sender, mut receiver) = mpsc::channel(wire.len() / 5 + 1);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        runtime.block_on(read(
-            wire,
-            BytesMut::new(),
-            sink,
-            sender,
-            Arc::new(AtomicU64::new(0)),
-        ));
-        let messages = std::iter::from_fn(|| receiver.try_recv().ok()).collect();
-        let bytes = *bytes.lock().unwrap();
-        (messages, bytes)
-    }
-
-    /// Frames of replies and records by turns.
-    fn wire(frames: u64) -> Vec<u8> {
-        let mut wire = Vec::new();
-        for number in 0..frames {
-            let result = Ok(Box::new(Answer::Detached { in_flight: 3 }));
-            let message = serde_json::to_vec(&Message::Reply { number, result }).unwrap();
-            for (frame_type, payload) in [
-                (FrameType::Message, &message[..]),
-                (FrameType::Records, &[7; 96][..]),
-            ] {
-                wire.extend(header(frame_type, payload.len()).unwrap());
-                wire.extend(payload);
-            }
-        }
-        wire
-    }
-
-    #[test]
-    fn what_is_whole_arrives_and_what_is_cut_does_not() {
-        let wire = wire(5);
-        let (messages, bytes) = heard(&wire[..wire.len() - 1]);
-        let numbers: Vec<u64> = messages
-            .iter()
-            .map(|message| match message {
-                Ok(Message::Reply { number, .. }) => *number,
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!((numbers, bytes), (vec![0, 1, 2, 3, 4], 4 * 96));
-    }
-
-    proptest! {
-        #[test]
-        fn a_damaged_stream_ends_at_its_first_error(
-            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
-            keep in any::<prop::sample::Index>(),
-        ) {
-            let mut wire = wire(6);
-            for (at, value) in changes {
-                let at = at.index(wire.len());
-                wire[at] = value;
-            }
-            wire.truncate(keep.index(wire.len()));
-            let (messages, bytes) = heard(&wire);
-            prop_assert!(bytes <= wire.len());
-            let first_error = messages.iter().position(Result::is_err);
-            prop_assert!(first_error.is_none_or(|at| at + 1 == messages.len()), "{:?}", messages);
-        }
-    }
-}
+mod tests;

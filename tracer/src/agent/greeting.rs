@@ -17,7 +17,7 @@ use std::{
 use bytes::{Buf as _, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    time::{Instant, timeout},
+    time::timeout,
 };
 
 /// What comes before the number.
@@ -68,8 +68,8 @@ fn read_line(input: &mut impl Read) -> io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&line).trim_end().into()))
 }
 
-/// The loader's side: greets until the agent has answered, within `limit`. Returns what the agent has
-/// said since.
+/// The loader's side: greets until the agent has answered, within `limit`, whatever else comes, and though
+/// nothing be taken. Returns what the agent has said since.
 ///
 /// # Errors
 /// If the stream ends or fails, or nobody answers.
@@ -79,28 +79,35 @@ pub async fn greet(
     number: u64,
     limit: Duration,
 ) -> io::Result<BytesMut> {
+    let silent = || {
+        let message = format!("no greeting came back within {limit:?}");
+        io::Error::new(io::ErrorKind::TimedOut, message)
+    };
+    timeout(limit, greet_on(input, output, number))
+        .await
+        .map_err(|_| silent())?
+}
+
+async fn greet_on(
+    input: &mut (impl AsyncRead + Unpin),
+    output: &mut (impl AsyncWrite + Unpin),
+    number: u64,
+) -> io::Result<BytesMut> {
     let (hello, begin) = (
         format!("{HELLO}{number:016x}"),
         format!("{BEGIN}{number:016x}"),
     );
     let mut heard = BytesMut::new();
-    let end = Instant::now() + limit;
     loop {
         output.write_all(format!("\n{hello}\n").as_bytes()).await?;
         output.flush().await?;
-        let turn = AGAIN.min(end.saturating_duration_since(Instant::now()));
-        match timeout(turn, expect(input, &mut heard, &hello)).await {
-            Ok(answered) => break answered?,
-            Err(_) if Instant::now() >= end => return Err(io::ErrorKind::TimedOut.into()),
-            Err(_) => {}
+        if let Ok(answered) = timeout(AGAIN, expect(input, &mut heard, &hello)).await {
+            break answered?;
         }
     }
     output.write_all(format!("\n{begin}\n").as_bytes()).await?;
     output.flush().await?;
-    let left = end.saturating_duration_since(Instant::now());
-    timeout(left, expect(input, &mut heard, &begin))
-        .await
-        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    expect(input, &mut heard, &begin).await?;
     Ok(heard)
 }
 
@@ -180,6 +187,25 @@ mod tests {
         let old = b"\ntracer-agent hello 0000000000000001\ntracer-agent begin 0000000000000002\n";
         let older = b"\ntracer-agent begin 0000000000000001\n";
         assert_eq!(meet(old, older.to_vec()), (true, b"frames".to_vec()));
+    }
+
+    #[test]
+    fn one_that_only_makes_noise_or_takes_nothing_is_not_greeted_for_ever() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let short = Duration::from_millis(100);
+            let mut noise = tokio::io::repeat(b'x');
+            let greeted = greet(&mut noise, &mut tokio::io::sink(), 1, short).await;
+            assert_eq!(greeted.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            // Nobody reads at the other end, whose buffer is full.
+            let (mut loader, _agent) = tokio::io::duplex(8);
+            let (mut input, mut output) = tokio::io::split(&mut loader);
+            let greeted = greet(&mut input, &mut output, 1, short).await;
+            assert_eq!(greeted.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        });
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod client;
+mod complaints;
 pub mod frame;
 pub mod greeting;
 pub mod patient;

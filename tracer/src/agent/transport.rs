@@ -1,7 +1,7 @@
 //! Ways to an agent: a stream each way.
 
 use std::{
-    fs::File,
+    fs::{File, TryLockError},
     io,
     os::{
         fd::AsFd,
@@ -19,7 +19,10 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{agent::address::Address, platform::guest::Guest};
+use crate::{
+    agent::{address::Address, complaints::Errors},
+    platform::guest::Guest,
+};
 
 /// The agent's output.
 pub type Input = Box<dyn AsyncRead + Send + Unpin>;
@@ -34,6 +37,8 @@ pub struct Transport {
     pub output: Output,
     /// The process on this side, if there is one; it ends with its input.
     pub child: Option<Child>,
+    /// What that process complains of, if it is not this program itself.
+    pub errors: Option<Errors>,
     /// Whether the stream ends when one side closes it: a console channel does not.
     pub has_end: bool,
 }
@@ -50,27 +55,35 @@ pub async fn connect(
     match address {
         Address::Local => spawn(Command::new(exe).args(["agent", "--stdio"]))
             .with_context(|| format!("cannot start {}", exe.display())),
-        Address::Ssh(host) => spawn(Command::new("ssh").args([
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "ServerAliveInterval=10",
-            "--",
-            host,
-            "tracer",
-            "agent",
-            "--stdio",
-        ]))
+        Address::Ssh(host) => spawn(
+            Command::new("ssh")
+                .args([
+                    "-o",
+                    "BatchMode=yes",
+                    "-o",
+                    "ConnectTimeout=20",
+                    "-o",
+                    "ServerAliveInterval=10",
+                    "--",
+                    host,
+                    "tracer",
+                    "agent",
+                    "--stdio",
+                ])
+                .stderr(Stdio::piped()),
+        )
+        .map(|way| listen(way, address))
         .context("cannot run ssh; on Debian: apt-get install openssh-client"),
         Address::Unix(path) => {
-            let stream = UnixStream::connect(path)
-                .await
-                .with_context(|| format!("cannot connect to {}", path.display()))?;
+            let stream = UnixStream::connect(path).await.with_context(|| {
+                format!("cannot connect to {}: {}", path.display(), address.advice())
+            })?;
             let (input, output) = stream.into_split();
             Ok(Transport {
                 input: Box::new(input),
                 output: Box::new(output),
                 child: None,
+                errors: None,
                 has_end: true,
             })
         }
@@ -95,12 +108,27 @@ fn spawn(command: &mut Command) -> io::Result<Transport> {
         input: Box::new(child.stdout.take().ok_or_else(missing)?),
         output: Box::new(child.stdin.take().ok_or_else(missing)?),
         child: Some(child),
+        errors: None,
         has_end: true,
     })
 }
 
+/// Has the process's complaints heard.
+fn listen(mut way: Transport, address: &Address) -> Transport {
+    let stderr = way.child.as_mut().and_then(|child| child.stderr.take());
+    way.errors = stderr.map(|stderr| Errors::listen(stderr, address));
+    way
+}
+
 fn terminal(path: &Path) -> anyhow::Result<Transport> {
     let file = open_terminal(path)?;
+    // Until it is closed. Two that speak at once would end each other's sessions.
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        bail!(
+            "another `tracer run` uses {}: one at a time can trace a guest",
+            path.display()
+        );
+    }
     let open = || -> io::Result<(pipe::Receiver, pipe::Sender)> {
         // A terminal can be waited for as a pipe can.
         let input = pipe::Receiver::from_file_unchecked(file.try_clone()?)?;
@@ -112,6 +140,7 @@ fn terminal(path: &Path) -> anyhow::Result<Transport> {
         input: Box::new(input),
         output: Box::new(output),
         child: None,
+        errors: None,
         has_end: false,
     })
 }
@@ -154,4 +183,33 @@ fn make_raw(terminal: &impl AsFd) -> anyhow::Result<()> {
     };
     termios::cfmakeraw(&mut settings);
     Ok(termios::tcsetattr(terminal, SetArg::TCSANOW, &settings)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::pty::openpty;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_terminal_is_one_loader_s_at_a_time() {
+        let pair = openpty(None, None).unwrap();
+        let path = nix::unistd::ttyname(&pair.slave).unwrap();
+        let first = terminal(&path).unwrap();
+        let refused = terminal(&path).err().unwrap().to_string();
+        assert!(refused.contains("another `tracer run` uses"), "{refused}");
+        drop(first);
+        terminal(&path).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_nobody_listens_on_is_told_with_what_to_do() {
+        let address = Address::Unix("/nowhere/agent.sock".into());
+        let refused = connect(&address, Path::new("/"), None).await.err().unwrap();
+        let refused = format!("{refused:#}");
+        assert!(
+            refused.contains("tracer agent --socket /nowhere/agent.sock"),
+            "{refused}"
+        );
+    }
 }

@@ -1,34 +1,53 @@
 //! What a run does to guests through the toolstack, `xl`, and how that is put back: guests that it
-//! creates, the CPUs of virtual CPUs, devices that it takes away from Dom0.
+//! creates, the CPUs of virtual CPUs, devices that it takes away from Dom0. Domains are told apart by
+//! their numbers: one of the same name that somebody makes later is not touched.
 
-use std::{thread, time::Duration};
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     platform::guest::{Guest, output},
-    resource::ledger::{Entry, Ledger},
+    resource::{
+        ledger::{Entry, Ledger},
+        pci::{self, Taken},
+    },
     scenario::types::Domain,
 };
 
 /// How long a guest may take to shut down before it is destroyed.
 const SHUTDOWN: Duration = Duration::from_secs(60);
+/// How long a guest's kernel may take to have as many virtual CPUs on as it is told.
+const ON: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(500);
 /// As `xl` calls Dom0.
-const DOM0: &str = "Domain-0";
+pub(super) const DOM0: &str = "Domain-0";
 
 /// Something to put back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Change {
+    /// A guest of this name is about to be created.
+    Creating(String),
     /// A guest was created.
-    Created(String),
+    Created {
+        /// Its name.
+        guest: String,
+        /// Its number.
+        domid: u16,
+    },
     /// A device was taken away from its driver in Dom0.
-    Assignable(String),
+    Taken(Taken),
     /// A virtual CPU was bound to other CPUs.
     Pinned {
         /// The guest.
         guest: String,
+        /// Its number.
+        domid: u16,
         /// The virtual CPU.
         vcpu: u32,
         /// Where it might run before, as `xl` writes it.
@@ -38,29 +57,52 @@ pub(super) enum Change {
     Vcpus {
         /// The guest.
         guest: String,
+        /// Its number.
+        domid: u16,
         /// How many were on.
         count: usize,
     },
 }
 
 impl Change {
+    /// Whether a later change has what this one lacked: the number of a guest that was being created.
+    pub(super) fn is_settled_by(&self, later: &Self) -> bool {
+        match (self, later) {
+            (Self::Creating(name), Self::Created { guest, .. }) => name == guest,
+            _ => false,
+        }
+    }
+
     /// Puts it back.
     pub(super) fn undo(&self) -> anyhow::Result<()> {
+        let there = |guest: &str, domid: &u16| {
+            let guest = Guest {
+                name: guest.into(),
+                domid: *domid,
+            };
+            guest.runs()
+        };
         match self {
-            Self::Created(guest) => end(guest),
-            Self::Assignable(device) => {
-                let listed = output("xl", &["pci-assignable-list"])?;
-                if has_device(&listed, device) {
-                    output("xl", &["pci-assignable-remove", "-r", device])?;
-                }
+            Self::Creating(name) => {
+                let all = Guest::all()?;
+                let found = all.into_iter().find(|guest| guest.name == *name);
+                found.map_or(Ok(()), |guest| end(&guest))
+            }
+            Self::Created { guest, domid } => end(&Guest {
+                name: guest.clone(),
+                domid: *domid,
+            }),
+            Self::Taken(taken) => taken.undo(),
+            Self::Pinned { guest, domid, .. } | Self::Vcpus { guest, domid, .. }
+                if !there(guest, domid)? =>
+            {
                 Ok(())
             }
-            Self::Pinned { guest, .. } | Self::Vcpus { guest, .. } if !exists(guest) => Ok(()),
-            Self::Pinned { guest, vcpu, cpus } => {
-                output("xl", &["vcpu-pin", guest, &vcpu.to_string(), cpus]).map(drop)
-            }
-            Self::Vcpus { guest, count } => {
-                output("xl", &["vcpu-set", guest, &count.to_string()]).map(drop)
+            Self::Pinned {
+                domid, vcpu, cpus, ..
+            } => xl(&["vcpu-pin", &domid.to_string(), &vcpu.to_string(), cpus]),
+            Self::Vcpus { domid, count, .. } => {
+                xl(&["vcpu-set", &domid.to_string(), &count.to_string()])
             }
         }
     }
@@ -71,33 +113,26 @@ impl Change {
 /// # Errors
 /// If the toolstack refuses it; what was done is put back when the ledger is dropped.
 pub(super) fn prepare(domain: &Domain, ledger: &mut Ledger) -> anyhow::Result<()> {
-    let guest = name(domain);
-    for device in &domain.pci {
-        let listed = output("xl", &["pci-assignable-list"])?;
-        if !has_device(&listed, device) {
-            ledger.note(&Entry::Guest(Change::Assignable(device.clone())))?;
-            output("xl", &["pci-assignable-add", device])?;
-        }
+    let wants = domain.create.is_some() || domain.vcpus.is_some();
+    if !wants && domain.pci.is_empty() && domain.vcpu_pin.is_empty() {
+        return Ok(());
     }
+    let name = name(domain);
     if let Some(file) = &domain.create {
-        if exists(guest) {
-            bail!("guest {guest} runs already: end it, or leave `create` out");
-        }
-        ledger.note(&Entry::Guest(Change::Created(guest.into())))?;
-        tracing::info!("creating guest {guest}");
-        output("xl", &["create", "-q", file, &format!("name=\"{guest}\"")])?;
+        check_new(name, file)?;
     }
-    if let Some(count) = domain.vcpus {
-        let before = vcpus(guest)?.len();
-        if before != count as usize {
-            ledger.note(&Entry::Guest(Change::Vcpus {
-                guest: guest.into(),
-                count: before,
-            }))?;
-            output("xl", &["vcpu-set", guest, &count.to_string()])?;
-        }
+    for device in &domain.pci {
+        pci::take(device, ledger)?;
     }
-    pin(guest, &domain.vcpu_pin, ledger)
+    let guest = match &domain.create {
+        Some(file) => create(name, file, domain.vcpus, ledger)?,
+        None if wants || !domain.vcpu_pin.is_empty() => Guest::find(name)?,
+        None => return Ok(()),
+    };
+    if let (None, Some(count)) = (&domain.create, domain.vcpus) {
+        set_vcpus(&guest, count as usize, ledger)?;
+    }
+    pin(&guest, &domain.vcpu_pin, ledger)
 }
 
 /// As `xl` calls a domain.
@@ -109,68 +144,149 @@ fn name(domain: &Domain) -> &str {
     }
 }
 
-fn pin(guest: &str, wanted: &[String], ledger: &mut Ledger) -> anyhow::Result<()> {
-    if wanted.is_empty() {
-        return Ok(());
+/// What can be said before anything is done.
+fn check_new(name: &str, file: &str) -> anyhow::Result<()> {
+    if !Path::new(file).is_file() {
+        bail!("there is no file {file}, which `create` names");
     }
-    let before = vcpus(guest)?;
-    for (vcpu, cpus) in (0u32..).zip(wanted) {
-        let (_, old) = before
-            .iter()
-            .find(|(number, _)| *number == vcpu)
-            .with_context(|| format!("guest {guest} has no virtual CPU {vcpu} to pin"))?;
-        ledger.note(&Entry::Guest(Change::Pinned {
-            guest: guest.into(),
-            vcpu,
-            cpus: old.clone(),
-        }))?;
-        output("xl", &["vcpu-pin", guest, &vcpu.to_string(), cpus])?;
+    if Guest::all()?.iter().any(|guest| guest.name == name) {
+        bail!("guest {name} runs already: end it, or leave `create` out");
     }
     Ok(())
 }
 
-fn exists(guest: &str) -> bool {
-    guest == DOM0 || Guest::find(guest).is_ok()
+fn create(
+    name: &str,
+    file: &str,
+    vcpus: Option<u32>,
+    ledger: &mut Ledger,
+) -> anyhow::Result<Guest> {
+    ledger.note(&Entry::Guest(Change::Creating(name.into())))?;
+    tracing::info!("creating guest {name}");
+    let name_line = format!("name=\"{name}\"");
+    let vcpus_line = vcpus.map(|count| format!("vcpus={count}"));
+    let mut args = vec!["create", "-q", file, &name_line];
+    args.extend(vcpus_line.as_deref());
+    xl(&args)?;
+    let guest = Guest::find(name)?;
+    ledger.note(&Entry::Guest(Change::Created {
+        guest: name.into(),
+        domid: guest.domid,
+    }))?;
+    Ok(guest)
+}
+
+fn set_vcpus(guest: &Guest, count: usize, ledger: &mut Ledger) -> anyhow::Result<()> {
+    let on =
+        || -> anyhow::Result<usize> { Ok(vcpus(guest)?.iter().filter(|vcpu| vcpu.is_on).count()) };
+    let before = on()?;
+    if before == count {
+        return Ok(());
+    }
+    ledger.note(&Entry::Guest(Change::Vcpus {
+        guest: guest.name.clone(),
+        domid: guest.domid,
+        count: before,
+    }))?;
+    xl(&["vcpu-set", &guest.domid.to_string(), &count.to_string()])?;
+    let start = Instant::now();
+    while on()? != count {
+        if start.elapsed() > ON {
+            bail!(
+                "{} has {} virtual CPUs on, not {count}, {ON:?} after `xl vcpu-set`; its kernel takes them on and off: are there so many, and has it a udev rule for CPUs?",
+                guest.name,
+                on()?
+            );
+        }
+        thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+fn pin(guest: &Guest, wanted: &[String], ledger: &mut Ledger) -> anyhow::Result<()> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let before = vcpus(guest)?;
+    for (number, cpus) in (0u32..).zip(wanted) {
+        let old = before.iter().find(|vcpu| vcpu.number == number);
+        let old = old.with_context(|| {
+            let count = before.len();
+            format!(
+                "`vcpu_pin` has {} entries, and {} has {count} virtual CPUs",
+                wanted.len(),
+                guest.name
+            )
+        })?;
+        ledger.note(&Entry::Guest(Change::Pinned {
+            guest: guest.name.clone(),
+            domid: guest.domid,
+            vcpu: number,
+            cpus: old.cpus.clone(),
+        }))?;
+        xl(&[
+            "vcpu-pin",
+            &guest.domid.to_string(),
+            &number.to_string(),
+            cpus,
+        ])?;
+    }
+    Ok(())
 }
 
 /// Shuts a guest down; one that does not go is destroyed.
-fn end(guest: &str) -> anyhow::Result<()> {
-    if !exists(guest) {
+fn end(guest: &Guest) -> anyhow::Result<()> {
+    if !guest.runs()? {
         return Ok(());
     }
-    if output("xl", &["shutdown", guest]).is_ok() {
-        let turns = SHUTDOWN.as_millis() / POLL.as_millis();
-        for _ in 0..turns {
+    let domid = guest.domid.to_string();
+    tracing::info!("shutting guest {} down", guest.name);
+    if xl(&["shutdown", &domid]).is_ok() {
+        let start = Instant::now();
+        while start.elapsed() < SHUTDOWN {
             thread::sleep(POLL);
-            if !exists(guest) {
+            if !guest.runs()? {
                 return Ok(());
             }
         }
     }
-    output("xl", &["destroy", guest]).map(drop)
+    tracing::warn!("guest {} does not shut down: destroying it", guest.name);
+    xl(&["destroy", &domid])
 }
 
-/// Whether `xl pci-assignable-list` names a device, with or without its domain of 0000.
-fn has_device(listed: &str, device: &str) -> bool {
-    let short = |text: &str| text.trim().trim_start_matches("0000:").to_ascii_lowercase();
-    listed.lines().any(|line| short(line) == short(device))
+fn xl(args: &[&str]) -> anyhow::Result<()> {
+    output("xl", args).map(drop)
 }
 
-/// The virtual CPUs of a guest that are on, and where each may run.
-fn vcpus(guest: &str) -> anyhow::Result<Vec<(u32, String)>> {
-    Ok(parse_vcpus(&output("xl", &["vcpu-list", guest])?))
+/// A virtual CPU.
+#[derive(Debug, PartialEq, Eq)]
+struct Vcpu {
+    number: u32,
+    is_on: bool,
+    /// Where it may run, as `xl` writes it.
+    cpus: String,
+}
+
+/// The virtual CPUs of a guest.
+fn vcpus(guest: &Guest) -> anyhow::Result<Vec<Vcpu>> {
+    let domid = guest.domid.to_string();
+    Ok(parse_vcpus(&output("xl", &["vcpu-list", &domid])?))
 }
 
 /// Lines such as `B   2   0   2   -b-   52.2  2 / all`: name, id, number, CPU, state, time, affinity.
-fn parse_vcpus(listed: &str) -> Vec<(u32, String)> {
+fn parse_vcpus(listed: &str) -> Vec<Vcpu> {
     let lines = listed.lines().skip(1);
     let vcpus = lines.filter_map(|line| {
         // A name may have spaces: counted from the slash.
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let slash = fields.iter().position(|field| *field == "/")?;
-        let hard = fields.get(slash.checked_sub(1)?)?;
+        let slash = fields.iter().rposition(|field| *field == "/")?;
+        let cpus = fields.get(slash.checked_sub(1)?)?;
         let (number, cpu) = (fields.get(slash.checked_sub(5)?)?, fields.get(slash - 4)?);
-        (*cpu != "-").then_some((number.parse().ok()?, (*hard).to_owned()))
+        Some(Vcpu {
+            number: number.parse().ok()?,
+            is_on: *cpu != "-",
+            cpus: (*cpus).to_owned(),
+        })
     });
     vcpus.collect()
 }
@@ -184,15 +300,17 @@ mod tests {
         let listed = "Name                                ID  VCPU   CPU State   Time(s) Affinity (Hard / Soft)\n\
             Domain-0                             0     0    0   r--     102.4  0 / all\n\
             Domain-0                             0     1    -   --p       0.4  1-3 / all\n\
-            a guest                              7     2    1   -b-      75.0  all / 2\n";
-        let all = [(0, "0".to_owned()), (2, "all".to_owned())];
+            a / guest                            7     2    1   -b-      75.0  all / 2\n";
+        let vcpu = |number, is_on, cpus: &str| Vcpu {
+            number,
+            is_on,
+            cpus: cpus.into(),
+        };
+        let all = [
+            vcpu(0, true, "0"),
+            vcpu(1, false, "1-3"),
+            vcpu(2, true, "all"),
+        ];
         assert_eq!(parse_vcpus(listed), all);
-    }
-
-    #[test]
-    fn devices_are_the_same_with_and_without_their_domain() {
-        let listed = "0000:00:05.0\n0000:00:1f.2 \n";
-        assert!(has_device(listed, "00:1F.2") && has_device(listed, "0000:00:05.0"));
-        assert!(!has_device(listed, "00:06.0"));
     }
 }

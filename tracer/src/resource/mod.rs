@@ -9,6 +9,7 @@ pub mod block_device;
 mod guest;
 mod ledger;
 mod loop_device;
+mod pci;
 mod veth;
 
 use std::{

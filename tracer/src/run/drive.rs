@@ -271,9 +271,10 @@ impl<'a> Session<'a> {
             }
             self.iterate(measured).await?;
         }
-        match self.lost.first() {
-            Some(lost) => Err(anyhow!(lost.clone())),
-            None => Ok(()),
+        if self.lost.is_empty() {
+            Ok(())
+        } else {
+            Err(anyhow!(self.lost.join("; ")))
         }
     }
 

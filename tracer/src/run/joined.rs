@@ -32,6 +32,8 @@ const WIDE_NS: i64 = 20_000_000;
 const MOST_VIOLATIONS: f64 = 0.01;
 /// Requests by which the distance of two unrelated clocks is guessed, and the grain of the guess.
 const VOTERS: usize = 4096;
+/// Votes in all: a guest that reads one sector over and over has each of its requests vote for each of them.
+const MOST_VOTES: usize = 1 << 18;
 const GRAIN_NS: i128 = 10_000_000;
 
 /// A guest's requests to the virtual disks of its backend.
@@ -126,12 +128,14 @@ impl<'a> Requests<'a> {
             consumed.entry(key).or_default().push(record.at[CONSUME]);
         }
         let mut votes: BTreeMap<i128, (u64, i128)> = BTreeMap::new();
+        let mut left = MOST_VOTES;
         for record in self.of_guest(directory)?.take(VOTERS) {
             let (_, Some(request)) = self.looked_for(record, mapping) else {
                 continue;
             };
             let key = (request.dev, request.position, request.op, request.bytes);
-            for at in consumed.get(&key).into_iter().flatten() {
+            for at in consumed.get(&key).into_iter().flatten().take(left) {
+                left -= 1;
                 let distance = i128::from(*at) - i128::from(request.at[ISSUE]);
                 let vote = votes
                     .entry(distance.div_euclid(GRAIN_NS))

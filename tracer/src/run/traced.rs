@@ -1,8 +1,8 @@
 //! A domain of a run: its agent, what is traced there, and the loads that run there.
 
-use std::{io::Write as _, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 
 use crate::{
     agent::{
@@ -15,7 +15,8 @@ use crate::{
     probe::snapshot::Snapshot,
     resource::Resources,
     run::{
-        directory::{DomainEnd, DomainStart, RunDirectory, records_name},
+        directory::{DomainEnd, DomainStart, RunDirectory},
+        received::Received,
         request,
     },
     scenario::{Scenario, types::Domain},
@@ -210,12 +211,8 @@ impl Traced {
     }
 }
 
-/// Writes records as they come, from an agent that does not reach the run directory itself.
+/// Keeps records as they come, from an agent that does not reach the run directory itself.
 fn sink(directory: &RunDirectory, domain: &str) -> anyhow::Result<Sink> {
-    let mut file = directory.append(&records_name(domain))?;
-    let path = directory.path().to_owned();
-    Ok(Box::new(move |bytes| {
-        file.write_all(&bytes)
-            .with_context(|| format!("cannot write records into {}", path.display()))
-    }))
+    let mut received = Received::new(directory, domain)?;
+    Ok(Box::new(move |bytes| received.keep(&bytes)))
 }

@@ -120,3 +120,39 @@ fn shipped_scenarios_are_good_with_each_profile() {
     }
     assert!(seen >= 17, "{seen}: the paper's cases");
 }
+
+#[test]
+fn what_is_handed_to_the_toolstack_is_neither_an_option_nor_a_number_nor_twice() {
+    let guest = |lines: &str| {
+        let domain = format!("[[domain]]\nname = \"A\"\nagent = \"console\"\n{lines}\n[workload]");
+        let text = BASE.replacen("[workload]", &domain, 1);
+        Scenario::parse(&text, "t.toml", Changes::default()).map_err(|error| error.to_string())
+    };
+    for lines in [
+        "",
+        "guest = \"web server 2\"",
+        "create = \"/etc/xen/a.cfg\"\npci = [\"00:1f.2\"]\nvcpu_pin = [\"0-1,^1\"]\nvcpus = 1",
+    ] {
+        guest(lines).unwrap();
+    }
+    for (lines, why) in [
+        ("guest = \"7\"", "that is no number"),
+        ("guest = \"-a\"", "allowed: a name"),
+        ("guest = \"a\\\"\\nmemory=1\"", "allowed: a name"),
+        ("guest = \"Domain-0\"", "not Dom0's"),
+        ("create = \"-F\"", "is no file"),
+        ("pci = [\"00:1f\"]", "is no PCI address"),
+        ("vcpu_pin = [\"--help\"]", "is no list of CPUs"),
+        ("vcpus = 0", "at least 1"),
+        (
+            "[[domain]]\nname = \"other\"\nagent = \"ssh:a\"\nguest = \"A\"",
+            "same guest",
+        ),
+    ] {
+        let error = guest(lines).unwrap_err();
+        assert!(
+            error.contains(why) && error.contains("domain."),
+            "{lines}: {error}"
+        );
+    }
+}

@@ -1,5 +1,6 @@
-//! The two guests, as in the paper: A takes the load, B is measured and has what is passed through.
-use super::machine::{CLOCK, PASSED_THROUGH};
+//! The two guests, as in the paper: A takes the load, B is measured and has what is passed through. And one
+//! that is not up before a run creates it.
+use super::machine::{CLOCK, PASSED_THROUGH, SPARE};
 use super::network;
 
 /// A paravirtual guest.
@@ -14,6 +15,8 @@ pub(super) struct Guest {
     disk: &'static str,
     /// Dom0's disk for exchanging files with it, which is the guest's `xvdx`.
     pub(super) exchange: &'static str,
+    /// Devices that are passed through.
+    pci: &'static [&'static str],
     /// The passed-through card's address, for the guest that has PCI devices.
     passthrough: Option<&'static str>,
 }
@@ -26,6 +29,7 @@ pub(super) const GUESTS: [Guest; 2] = [
         address: network::GUEST_A,
         disk: "load",
         exchange: "/dev/vdb",
+        pci: &[],
         passthrough: None,
     },
     Guest {
@@ -35,9 +39,35 @@ pub(super) const GUESTS: [Guest; 2] = [
         address: network::GUEST_B,
         disk: "measured",
         exchange: "/dev/vdc",
+        pci: &PASSED_THROUGH,
         passthrough: Some(network::PASSTHROUGH),
     },
 ];
+
+/// The one for scenarios with `create`. It finds the tracer on a disk, and shares A's, which it only reads.
+const CREATED: Guest = Guest {
+    name: "C",
+    memory_mib: 512,
+    mac: "00:16:3e:00:00:03",
+    address: network::GUEST_C,
+    disk: "load",
+    exchange: TRACER,
+    pci: &[SPARE],
+    passthrough: None,
+};
+
+/// The tracer as a block device of Dom0, once `offer-tracer` has made it.
+const TRACER: &str = "/dev/lab/tracer";
+
+/// The configurations of all guests, with their virtual CPUs on emulated CPUs of their own from `first` of
+/// `cpus` on; that which a run creates may use every one.
+pub(super) fn configs(first: u32, cpus: u32) -> Vec<(&'static str, String)> {
+    let placed = GUESTS.iter().zip(first..);
+    let placed = placed.map(|(guest, cpu)| (guest.name, guest.config(&(cpu % cpus).to_string())));
+    placed
+        .chain([(CREATED.name, CREATED.config("all"))])
+        .collect()
+}
 
 /// The exchange disk in a guest.
 pub(super) const EXCHANGE: &str = "/dev/xvdx";
@@ -48,12 +78,12 @@ pub(super) fn find(name: &str) -> Option<&'static Guest> {
 }
 
 impl Guest {
-    /// Its configuration for `xl create`, with its virtual CPU on the emulated CPU `cpu`.
+    /// Its configuration for `xl create`, with its virtual CPU on the emulated CPUs `cpus`.
     ///
     /// By default a guest's RDTSC traps, which slows every clock read: hence `tsc_mode`. Debian's own
     /// hotplug scripts take ten seconds here: hence `script`. The console takes the first channel's place in
     /// xenstore (seen with libxl 4.17): hence one that nobody uses.
-    pub(super) fn config(&self, cpu: u32) -> String {
+    fn config(&self, cpus: &str) -> String {
         let Self {
             name,
             memory_mib,
@@ -61,18 +91,28 @@ impl Guest {
             address,
             disk,
             exchange,
+            pci,
             passthrough,
         } = self;
         let mut extra = format!(
             "console=hvc0 lab.role=guest lab.name={name} lab.mac={mac} lab.address={address} lab.disk={disk} \
              lab.root=xvdz lab.modules=xen-blkfront {CLOCK} panic=5 quiet"
         );
-        let mut pci = String::new();
         if let Some(address) = passthrough {
             extra += &format!(" lab.passthrough={address} iommu=soft");
-            let [nic, controller] = PASSED_THROUGH;
-            pci = format!("pci = ['{nic}', '{controller}']\n");
+        } else if !pci.is_empty() {
+            extra += " lab.card=yes iommu=soft";
         }
+        let pci = if pci.is_empty() {
+            String::new()
+        } else {
+            format!("pci = ['{}']\n", pci.join("', '"))
+        };
+        let (access, exchange_name) = if *exchange == TRACER {
+            ("r", "xvdt")
+        } else {
+            ("w", "xvdx")
+        };
         let block = |vdev: &str, access: &str, target: &str| {
             format!(
                 "'format=raw,vdev={vdev},access={access},script=/lab/hotplug-block,target={target}'"
@@ -80,13 +120,13 @@ impl Guest {
         };
         let disks = [
             block("xvdz", "r", "/dev/vda"),
-            block("xvda", "w", &format!("/dev/lab/{disk}")),
-            block("xvdx", "w", exchange),
+            block("xvda", access, &format!("/dev/lab/{disk}")),
+            block(exchange_name, access, exchange),
         ]
         .join(", ");
         format!(
             "name = '{name}'\ntype = 'pv'\nkernel = '/lab/guest/vmlinuz'\n\
-             ramdisk = '/lab/guest/initrd.gz'\nmemory = {memory_mib}\nvcpus = 1\ncpus = '{cpu}'\n\
+             ramdisk = '/lab/guest/initrd.gz'\nmemory = {memory_mib}\nvcpus = 1\ncpus = '{cpus}'\n\
              extra = '{extra}'\ndisk = [{disks}]\n\
              vif = ['mac={mac},bridge=xenbr0,script=/lab/hotplug-vif']\n\
              channel = ['name=lost,connection=pty', 'name=lab,connection=pty', 'name=tracer,connection=pty']\n{pci}\
@@ -101,10 +141,20 @@ mod tests {
 
     #[test]
     fn only_the_measured_guest_has_pci_devices() {
-        let [a, b] = GUESTS.map(|guest| guest.config(2));
+        let [a, b] = GUESTS.map(|guest| guest.config("2"));
         assert!(!a.contains("pci =") && !a.contains("iommu=soft"), "{a}");
         assert!(b.contains("pci = ['0000:00:05.0', '0000:00:06.0']"), "{b}");
         assert!(b.contains("iommu=soft"), "{b}");
+    }
+
+    #[test]
+    fn what_a_run_creates_only_reads_and_gets_the_spare_card() {
+        let configs = configs(1, 4);
+        let (name, c) = &configs[2];
+        assert_eq!(*name, "C");
+        assert!(c.contains("pci = ['0000:00:0c.0']"), "{c}");
+        assert!(c.contains("cpus = 'all'") && !c.contains("access=w"), "{c}");
+        assert!(configs[1].1.contains("cpus = '2'"), "{}", configs[1].1);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::guests::{GUESTS, Guest};
+use super::guests::{self, GUESTS, Guest};
 use super::job::{self, Domain};
 use super::machine::{Disks, Machine};
 use super::network::Namespace;
@@ -212,12 +212,11 @@ impl Lab {
             "lab: Dom0 is there after {:.0} s",
             start.elapsed().as_secs_f64()
         );
-        for (index, guest) in (0..).zip(&GUESTS) {
-            let cpu = (config.dom0_vcpus + index) % config.cpus;
-            place::write(
-                &self.folder.join(format!("share/guests/{}.cfg", guest.name)),
-                guest.config(cpu),
-            )?;
+        for (name, text) in guests::configs(config.dom0_vcpus, config.cpus) {
+            let file = format!("share/guests/{name}.cfg");
+            place::write(&self.folder.join(file), text)?;
+        }
+        for guest in &GUESTS {
             let create = format!("xl create -q /share/guests/{}.cfg", guest.name);
             self.domain("dom0").output(&create, BOOT_LIMIT)?;
         }

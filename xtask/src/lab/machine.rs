@@ -21,8 +21,11 @@ pub(super) const CLOCK: &str = "clocksource=tsc tsc=reliable";
 /// PCI addresses of what is passed through.
 const NIC_SLOT: &str = "5.0";
 const DISK_SLOT: &str = "6.0";
+/// A card that Dom0's own driver has until somebody takes it away: it is on no network.
+const SPARE_SLOT: &str = "c.0";
 /// The same, as `xl` names them.
 pub(super) const PASSED_THROUGH: [&str; 2] = ["0000:00:05.0", "0000:00:06.0"];
+pub(super) const SPARE: &str = "0000:00:0c.0";
 
 /// The disks behind the machine's ports.
 #[derive(Clone, Debug)]
@@ -154,6 +157,9 @@ impl Machine<'_> {
                 "-device e1000e,netdev=n{index},mac=52:54:00:00:00:0{mac},addr={slot}"
             ));
         }
+        args.add(&format!(
+            "-device e1000e,mac=52:54:00:00:00:03,addr={SPARE_SLOT}"
+        ));
     }
 
     fn add_consoles(&self, args: &mut Arguments) {

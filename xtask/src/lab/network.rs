@@ -11,6 +11,7 @@ pub(super) const PEER: &str = "10.77.0.1/24";
 pub(super) const DOM0: &str = "10.77.0.10/24";
 pub(super) const GUEST_A: &str = "10.77.0.21/24";
 pub(super) const GUEST_B: &str = "10.77.0.22/24";
+pub(super) const GUEST_C: &str = "10.77.0.23/24";
 /// The passed-through card's, in B: a network of its own, so that the way is never in doubt.
 pub(super) const PASSTHROUGH: &str = "10.78.0.22/24";
 /// The peer's on that network.

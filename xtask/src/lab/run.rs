@@ -74,8 +74,13 @@ pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -
         &[(*tracer, "tracer"), (*scenario, "scenario.toml")],
     )?;
     let args: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
+    let offer = if *domain == "dom0" {
+        "/lab/offer-tracer tracer && "
+    } else {
+        ""
+    };
     let script = format!(
-        "cd {WORK} && install -m 755 tracer /usr/local/bin/tracer && \
+        "cd {WORK} && install -m 755 tracer /usr/local/bin/tracer && {offer}\
          exec tracer run scenario.toml --out out {}",
         args.join(" ")
     );
@@ -94,7 +99,7 @@ pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -
     ended
 }
 
-/// The domains that a scenario, with the profiles that `args` choose, reaches over consoles: their names
+/// The domains that a scenario, with the profiles that `args` choose, has elsewhere than in Dom0: their names
 /// in the lab.
 fn agents(scenario: &Path, args: &[String]) -> Result<BTreeSet<String>> {
     let text = fs::read_to_string(scenario)
@@ -114,12 +119,12 @@ fn agents(scenario: &Path, args: &[String]) -> Result<BTreeSet<String>> {
         .filter_map(|(_, profile)| profile.get("domain"))
         .chain(table.get("domain"))
         .filter_map(toml::Value::as_array);
-    let behind_consoles = domains.flatten().filter_map(|domain| {
+    let elsewhere = domains.flatten().filter_map(|domain| {
         let field = |name: &str| domain.get(name).and_then(toml::Value::as_str);
-        field("agent").filter(|agent| agent.starts_with("console"))?;
+        field("agent").filter(|agent| *agent != "local")?;
         field("guest").or_else(|| field("name"))
     });
-    Ok(behind_consoles.map(str::to_owned).collect())
+    Ok(elsewhere.map(str::to_owned).collect())
 }
 
 /// The tracer's agent on the peer host, while a scenario runs.

@@ -85,8 +85,8 @@ impl fmt::Display for Kernel {
 }
 
 /// What every root file system holds besides Xen's tools: what boots it, what people hold the tracer's
-/// numbers against, and what the planted delays need.
-pub(super) const PACKAGES: [&str; 32] = [
+/// numbers against, what the planted delays need, and a way to agents over ssh.
+pub(super) const PACKAGES: [&str; 34] = [
     "bash",
     "bpftool",
     "bpftrace",
@@ -104,6 +104,8 @@ pub(super) const PACKAGES: [&str; 32] = [
     "kmod",
     "mount",
     "netcat-openbsd",
+    "openssh-client",
+    "openssh-server",
     "pciutils",
     "procps",
     "qemu-system-xen",

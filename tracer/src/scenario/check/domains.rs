@@ -27,6 +27,15 @@ pub(super) fn check_domains(scenario: &Scenario) -> Checked {
             return Err(problem(format!("domain.{index}.agent"), error));
         }
         check_guest(index, domain)?;
+        let same = |other: &&Domain| {
+            guest_name(other).is_some_and(|name| guest_name(domain) == Some(name))
+        };
+        if let Some(other) = scenario.domain[..index].iter().find(same) {
+            return Err(problem(
+                format!("domain.{index}.guest"),
+                format!("is the same guest as that of domain {:?}", other.name),
+            ));
+        }
         if let Some(datapaths) = &domain.datapaths {
             check_datapaths(&format!("domain.{index}.datapaths"), datapaths)?;
         }
@@ -44,9 +53,47 @@ pub(super) fn check_domains(scenario: &Scenario) -> Checked {
     Ok(())
 }
 
-/// What is handed to the toolstack.
+/// As Xen calls a domain, unless it is the loader's own.
+fn guest_name(domain: &Domain) -> Option<&String> {
+    let name = domain.guest.as_ref().unwrap_or(&domain.name);
+    (domain.agent != "local").then_some(name)
+}
+
+/// What is handed to the toolstack: nothing that it would take for an option, for another guest's number, or
+/// for more than one line of a configuration.
 fn check_guest(index: usize, domain: &Domain) -> Checked {
     let field = |name: &str| format!("domain.{index}.{name}");
+    let is_name = |name: &String| {
+        let plain = |c: char| (c.is_ascii_graphic() || c == ' ') && !matches!(c, '"' | '\'' | '\\');
+        let is_number = name.chars().all(|c| c.is_ascii_digit());
+        name.chars().all(plain) && !is_number && !name.starts_with(['-', ' ']) && name != "Domain-0"
+    };
+    if let Some(name) = domain.guest.as_ref().filter(|name| !is_name(name)) {
+        return Err(problem(
+            field("guest"),
+            format!(
+                "is {name:?}; allowed: a name as `xl list` shows it, of plain characters, that is no number, and not Dom0's"
+            ),
+        ));
+    }
+    if domain.agent == "local" && domain.guest.is_some() {
+        return Err(problem(
+            field("guest"),
+            format!(
+                "the tracer's own domain is no guest that it knows; a guest needs an agent elsewhere: {ALLOWED}"
+            ),
+        ));
+    }
+    if let Some(file) = domain
+        .create
+        .as_ref()
+        .filter(|file| file.starts_with('-') || file.is_empty())
+    {
+        return Err(problem(
+            field("create"),
+            format!("{file:?} is no file; allowed: the path of a configuration of xl's"),
+        ));
+    }
     if domain.agent == "local" && domain.create.is_some() {
         return Err(problem(
             field("create"),
