@@ -39,11 +39,13 @@ pub enum Counter {
     /// Packets that entered the stack and did not reach a reader by themselves: TCP joins those that
     /// wait for a busy socket.
     SocketMerged,
+    /// Looks at later fragments of IP packets: they have no ports, and are not followed.
+    Fragment,
 }
 
 impl Counter {
     /// Every counter, in the order of the discriminants.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Emitted,
         Self::RingFull,
         Self::SlotsFull,
@@ -61,6 +63,7 @@ impl Counter {
         Self::IrqTableFull,
         Self::Aggregated,
         Self::SocketMerged,
+        Self::Fragment,
     ];
 
     /// The name in reports.
@@ -84,6 +87,7 @@ impl Counter {
             Self::IrqTableFull => "irq_table_full",
             Self::Aggregated => "aggregated",
             Self::SocketMerged => "socket_merged",
+            Self::Fragment => "fragments",
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod native;
 pub mod table;
+mod vif;
 mod xen;
 
 pub use table::{DATAPATHS, Datapath, datapath};
@@ -54,6 +55,8 @@ pub enum Component {
     Dom0BlockLayer,
     /// Dom0's hard interrupt to completion: handler, soft interrupt.
     Dom0Interrupt,
+    /// Dom0's protocol stack: its bridge and the queueing disciplines of its devices.
+    Dom0NetworkStack,
 }
 
 impl Component {
@@ -74,6 +77,7 @@ impl Component {
             Self::Dom0Scheduling => "Dom0 scheduling",
             Self::Dom0BlockLayer => "Dom0 block layer",
             Self::Dom0Interrupt => "Dom0 interrupt",
+            Self::Dom0NetworkStack => "Dom0 network stack",
         }
     }
 }
@@ -117,14 +121,17 @@ pub const fn meaning(from: Point, to: Point) -> Option<&'static str> {
         (BlkbackComplete, BlkbackResponse) => "blkback unmapping the guest's pages",
         (BlkbackResponse, EvtchnUpcall) => "the answer's notification on its way to the guest",
         (SchedWaking, SchedSwitch) => "the reader waiting for a CPU",
-        _ => return None,
+        _ => return vif::meaning(from, to),
     })
 }
 
 /// Whether a stage begins in one domain and ends in another.
 #[must_use]
 pub fn crosses(from: Point, to: Point) -> bool {
-    let is_backends = |point| Kind::Blkback.points().contains(&point);
+    let is_backends = |point| {
+        let mut kinds = [Kind::Blkback, Kind::NetForward].into_iter();
+        kinds.any(|kind| kind.points().contains(&point))
+    };
     is_backends(from) != is_backends(to)
 }
 
@@ -132,6 +139,9 @@ pub fn crosses(from: Point, to: Point) -> bool {
 #[must_use]
 pub fn stage(from: Point, to: Point) -> (Component, Option<&'static str>) {
     use Point::*;
+    if let Some(component) = vif::stage(from, to) {
+        return (component, None);
+    }
     match (from, to) {
         (BlkQueue, BlkGetrq) => (Component::BlockLayer, Some("Q2G")),
         (BlkQueue, BlkInsert) => (Component::BlockLayer, Some("Q2I")),
@@ -170,9 +180,6 @@ pub fn stage(from: Point, to: Point) -> (Component, Option<&'static str>) {
         (SockReady, SchedWaking) => (Component::NetworkStack, None),
         (_, SchedSwitch | SchedWaking) => (Component::Scheduler, None),
         (NetXmit, NetfrontNotify) => (Component::Ring, None),
-        (NetXmitDone, NetbackDequeue) => (Component::Scheduler, None),
-        (NetbackDequeue | NetbackConsume, _) | (_, NetbackConsume) => (Component::Backend, None),
-        (NetifReceive, NetQueue) => (Component::NetworkStack, None),
         (SockSend, NetQueue) => (Component::NetworkStack, None),
         (NetQueue, QdiscDequeue | NetXmit) => (Component::Qdisc, None),
         (QdiscDequeue, NetXmit) => (Component::Qdisc, None),

@@ -100,6 +100,15 @@ fn write_breakdown(out: &mut String, breakdown: &Breakdown) -> std::fmt::Result 
     for sentence in &breakdown.jitter {
         writeln!(out, "  jitter: {sentence}")?;
     }
+    // Where each has one of its own there is nothing to tell.
+    if breakdown.interrupts != 0 && breakdown.interrupts < total.count {
+        writeln!(
+            out,
+            "  by {} interrupts: {:.1} requests each",
+            breakdown.interrupts,
+            total.count as f64 / breakdown.interrupts as f64
+        )?;
+    }
     if !breakdown.flags.is_empty() {
         let flags: Vec<String> = breakdown
             .flags
@@ -306,6 +315,13 @@ fn write_join(out: &mut String, domain: &DomainReport) -> std::fmt::Result {
     for (why, count) in &join.unjoined {
         write!(out, "; {count} {why}")?;
     }
+    if join.only_backend > 0 {
+        write!(
+            out,
+            "; {} more seen by {} only (joined to others by the guest, or dropped)",
+            join.only_backend, join.backend
+        )?;
+    }
     writeln!(
         out,
         "\n  clock: on {}'s within {error}, by {}; {} of {} requests break causality beyond that",
@@ -362,6 +378,13 @@ fn write_domain(out: &mut String, domain: &DomainReport) -> std::fmt::Result {
         .collect();
     if !counted.is_empty() {
         writeln!(out, "  counted: {}", counted.join(", "))?;
+    }
+    if domain.sample > 1 {
+        writeln!(
+            out,
+            "  of the packets one in {} is followed, chosen by its flow and number, the same in every domain",
+            domain.sample
+        )?;
     }
     let cost = &domain.cost;
     if domain.bindings.is_empty() && domain.unavailable.is_empty() {

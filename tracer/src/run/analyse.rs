@@ -76,6 +76,9 @@ fn add_domains(
         };
         domains[index].mapping = mapping;
         domains[index].clock = clock;
+        domains[index].is_tied = backend.is_some_and(|backend| {
+            index == backend || domains[index].is_joined_with(&domains[backend])
+        });
     }
     let fold = Fold::new(scenario, directory, iterations, &domains);
     for domain in &domains {

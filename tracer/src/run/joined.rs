@@ -10,14 +10,15 @@ use tracer_common::{
 use crate::{
     analysis::document::{ClockReport, JoinReport},
     clock::{Mapping, Timeline},
-    datapath::datapath,
     run::{
         directory::RunDirectory,
-        domain::{Domain, Fold, Folded, finish, first},
+        domain::{Domain, Fold, Folded, Whole, finish, first},
+        packets::Packets,
     },
     span::{
         across::{self, Backend, Leeway},
         join::Unjoined,
+        packets,
     },
 };
 
@@ -110,38 +111,46 @@ impl<'a> Requests<'a> {
         Ok(survey)
     }
 
-    /// How far the guest's clock is from the backend's, by the distance that most requests agree on.
-    fn vote(&self, directory: &RunDirectory, mapping: &Mapping) -> anyhow::Result<i64> {
+    /// Distances of the guest's clock from the backend's, by its first requests.
+    fn distances(&self, directory: &RunDirectory, mapping: &Mapping) -> anyhow::Result<Vec<i128>> {
         let mut consumed: HashMap<(u32, u64, u8, u32), Vec<u64>> = HashMap::new();
         for record in self.of_backend(directory)?.take(16 * VOTERS) {
             let key = (record.dev, record.position, record.op, record.bytes);
             consumed.entry(key).or_default().push(record.at[CONSUME]);
         }
-        let mut votes: BTreeMap<i128, (u64, i128)> = BTreeMap::new();
+        let mut distances = Vec::new();
         for record in self.of_guest(directory)?.take(VOTERS) {
             let (_, Some(request)) = self.looked_for(record, mapping) else {
                 continue;
             };
             let key = (request.dev, request.position, request.op, request.bytes);
             for at in consumed.get(&key).into_iter().flatten() {
-                let distance = i128::from(*at) - i128::from(request.at[ISSUE]);
-                let vote = votes
-                    .entry(distance.div_euclid(GRAIN_NS))
-                    .or_insert((0, distance));
-                vote.0 += 1;
-                // The closest: what comes on top of it is the way to the ring.
-                vote.1 = vote.1.min(distance);
+                distances.push(i128::from(*at) - i128::from(request.at[ISSUE]));
             }
         }
-        let most = votes.into_values().max_by_key(|(count, _)| *count);
-        Ok(most.map_or(0, |(_, distance)| i64::try_from(distance).unwrap_or(0)))
+        Ok(distances)
     }
+}
+
+/// The distance of two clocks that most requests agree on.
+fn vote(distances: impl IntoIterator<Item = i128>) -> i64 {
+    let mut votes: BTreeMap<i128, (u64, i128)> = BTreeMap::new();
+    for distance in distances {
+        let vote = votes
+            .entry(distance.div_euclid(GRAIN_NS))
+            .or_insert((0, distance));
+        vote.0 += 1;
+        // The closest: what comes on top of it is the way to the ring.
+        vote.1 = vote.1.min(distance);
+    }
+    let most = votes.into_values().max_by_key(|(count, _)| *count);
+    most.map_or(0, |(_, distance)| i64::try_from(distance).unwrap_or(0))
 }
 
 /// Bounds of what would have to be added to a guest's clock.
 #[derive(Debug)]
-struct Survey {
-    asked: u64,
+pub(super) struct Survey {
+    pub(super) asked: u64,
     leeways: Vec<Leeway>,
     least: i64,
     most: i64,
@@ -159,7 +168,7 @@ impl Default for Survey {
 }
 
 impl Survey {
-    fn add(&mut self, leeway: Leeway) {
+    pub(super) fn add(&mut self, leeway: Leeway) {
         self.least = self.least.max(leeway.least);
         self.most = self.most.min(leeway.most);
         self.leeways.push(leeway);
@@ -169,6 +178,11 @@ impl Survey {
     fn outside(&self, error: i64) -> u64 {
         let outside = self.leeways.iter().filter(|leeway| !leeway.within(error));
         outside.count() as u64
+    }
+
+    /// Whether what was found bounds the clock on both sides.
+    const fn is_bounded(&self) -> bool {
+        self.least != i64::MIN && self.most != i64::MAX
     }
 
     /// Whether what was found speaks for the mapping.
@@ -188,7 +202,12 @@ pub(super) fn clocks(
     guest: &Domain<'_>,
     backend: &Domain<'_>,
 ) -> anyhow::Result<(Mapping, ClockReport)> {
-    let requests = Requests::new(guest, backend);
+    let (requests, packets) = (Requests::new(guest, backend), Packets::new(guest, backend));
+    let survey_of = |mapping: &Mapping| {
+        let mut survey = requests.survey(directory, mapping)?;
+        packets.survey(directory, mapping, WIDE_NS, &mut survey)?;
+        anyhow::Ok(survey)
+    };
     let report = ClockReport {
         ticks_per_ns: guest.timeline.as_ref().map(Timeline::ticks_per_ns),
         ..ClockReport::default()
@@ -199,7 +218,7 @@ pub(super) fn clocks(
         (Mapping::new(guest, backend), error)
     });
     if let Some((mapping, error)) = &by_tsc {
-        let survey = requests.survey(directory, mapping)?;
+        let survey = survey_of(mapping)?;
         let bound = error.ceil() as i64;
         if survey.asked == 0 || survey.supports(bound) {
             let report = ClockReport {
@@ -213,10 +232,12 @@ pub(super) fn clocks(
         }
     }
     let rate = by_tsc.map_or_else(Mapping::default, |(mapping, _)| mapping);
-    let guess = requests.vote(directory, &rate)?;
+    let by_requests = requests.distances(directory, &rate)?;
+    let by_packets = packets.distances(directory, &rate, VOTERS)?;
+    let guess = vote(by_requests.into_iter().chain(by_packets));
     let guessed = rate.clone().moved(guess);
-    let survey = requests.survey(directory, &guessed)?;
-    if survey.leeways.is_empty() {
+    let survey = survey_of(&guessed)?;
+    if !survey.is_bounded() {
         return Ok((
             guessed,
             ClockReport {
@@ -251,44 +272,57 @@ impl Fold<'_> {
         backend: &Domain<'_>,
     ) -> anyhow::Result<Folded> {
         let (mut report, mut builder) = self.begin(domain);
+        let disk = domain.goes_on(Kind::Disk, backend);
         let requests = Requests::new(domain, backend);
-        let name = domain.start.request.datapaths.iter().find_map(|name| {
-            let path = datapath(name)?;
-            path.backend.map(|_| path.name)
-        });
+        let packets = Packets::new(domain, backend);
         let error = domain.clock.error_ns.unwrap_or(0.0).ceil() as i64;
         let mut join = JoinReport {
             backend: backend.start.name.clone(),
             ..JoinReport::default()
         };
         let mut others = Backend::new(requests.of_backend(self.directory)?);
+        let is_measured = |record: &Record| self.iteration(backend, first(record)).is_some();
+        let mut forwarded = packets.forwarded(self.directory, is_measured)?;
         let Some(mut records) = domain.records(self.directory)? else {
             return Ok(finish(report, builder, domain));
         };
         report.cost.record_bytes = records.bytes();
-        for record in records.by_ref() {
-            if record.kind != Kind::Disk as u8 {
-                continue;
-            }
-            let (record, request) = requests.looked_for(record, &domain.mapping);
-            let found = request.map(|request| others.take(&request, error));
-            let Some(iteration) = self.iteration(first(&record)) else {
+        let whole = Whole::new(self, domain);
+        for mut record in records.by_ref() {
+            let is_disk = record.kind == Kind::Disk as u8;
+            let name = if is_disk {
+                disk
+            } else {
+                packets.datapath(record.kind)
+            };
+            let found = if is_disk && name.is_some() {
+                let request;
+                (record, request) = requests.looked_for(record, &domain.mapping);
+                request.map_or(Err(Unjoined::Unseen), |request| {
+                    others.take(&request, error)
+                })
+            } else {
+                domain.mapping.map_all(&mut record.at);
+                if name.is_none() {
+                    whole.fold(&record, &mut report, &mut builder);
+                    continue;
+                }
+                forwarded.take(&record, error)
+            };
+            let Some(iteration) = self.iteration(domain, first(&record)) else {
                 report.outside += 1;
                 continue;
             };
-            let span = match found {
-                None => Err(Unjoined::Unseen),
-                Some(found) => found.and_then(|(other, _)| {
-                    let error = error.unsigned_abs();
-                    across::join(
-                        name.unwrap_or("disk/vbd"),
-                        iteration,
-                        &record,
-                        &other,
-                        error,
-                    )
-                }),
-            };
+            let join_both = if is_disk { across::join } else { packets::join };
+            let span = found.and_then(|(other, _)| {
+                join_both(
+                    name.unwrap_or_default(),
+                    iteration,
+                    &record,
+                    &other,
+                    error.unsigned_abs(),
+                )
+            });
             match span {
                 Ok(span) => {
                     report.spans += 1;
@@ -296,17 +330,25 @@ impl Fold<'_> {
                     builder.add(&span);
                 }
                 Err(why) => {
-                    let why = if record.flags & flag::RING_ID == 0 {
-                        "never on a ring (a flush, or not a virtual disk's)"
-                    } else {
-                        why.reason()
-                    };
-                    *join.unjoined.entry(why.into()).or_default() += 1;
+                    *join
+                        .unjoined
+                        .entry(reason(&record, why).into())
+                        .or_default() += 1
                 }
             }
         }
         self.read_whole(records, domain)?;
+        join.only_backend = forwarded.unasked();
         report.join = Some(join);
         Ok(finish(report, builder, domain))
+    }
+}
+
+/// Why a guest's record was not joined, in words.
+const fn reason(record: &Record, why: Unjoined) -> &'static str {
+    if record.kind == Kind::Disk as u8 && record.flags & flag::RING_ID == 0 {
+        "never on a ring (a flush, or not a virtual disk's)"
+    } else {
+        why.reason()
     }
 }

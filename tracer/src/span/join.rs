@@ -2,7 +2,7 @@
 
 use tracer_common::{
     point::{Kind, Point},
-    record::{Record, flag},
+    record::{MAX_POINTS, Record, flag},
 };
 
 use crate::{datapath::DATAPATHS, span::Span};
@@ -18,6 +18,8 @@ pub enum Unjoined {
     Unseen,
     /// The other domain has more than one record that could be its.
     Ambiguous,
+    /// The other domain's record of it has another size: it was cut into pieces, or joined to others.
+    Resized,
 }
 
 impl Unjoined {
@@ -29,6 +31,7 @@ impl Unjoined {
             Self::Incomplete => "stamps missing",
             Self::Unseen => "not seen by the backend",
             Self::Ambiguous => "more than one request of the backend fits",
+            Self::Resized => "cut into pieces, or joined to others, on the way",
         }
     }
 }
@@ -60,6 +63,12 @@ impl Datapaths {
     }
 }
 
+/// The points that a record has passed.
+pub(super) fn stamps(kind: Kind, at: &[u64; MAX_POINTS]) -> impl Iterator<Item = (Point, u64)> {
+    let all = kind.points().iter().copied().zip(*at);
+    all.filter(|(_, at)| *at != 0)
+}
+
 /// Makes a span of one domain's record; `None` if its datapath was not asked for.
 ///
 /// # Errors
@@ -73,8 +82,7 @@ pub fn local(
     let Some(datapath) = datapaths.of(kind) else {
         return Ok(None);
     };
-    let stamps = kind.points().iter().copied().zip(record.at);
-    let points: Vec<(Point, u64)> = stamps.filter(|(_, at)| *at != 0).collect();
+    let points: Vec<(Point, u64)> = stamps(kind, &record.at).collect();
     if points.windows(2).any(|pair| pair[1].1 < pair[0].1) {
         return Err(Unjoined::Disordered);
     }
@@ -113,7 +121,6 @@ fn ends(kind: Kind, points: &[(Point, u64)]) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use tracer_common::record::MAX_POINTS;
 
     fn all() -> Datapaths {
         Datapaths::among(

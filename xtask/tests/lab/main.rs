@@ -8,6 +8,7 @@
 mod across;
 mod domains;
 mod failures;
+mod network;
 mod planted;
 mod scenarios;
 mod support;

@@ -2,7 +2,6 @@
 //! nothing planted it must blame nothing. `TRACER_PLANTED_ROUNDS` says how often (once).
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
 
@@ -61,21 +60,6 @@ fn run(folder: &Path, name: &str) -> PathBuf {
     let output = lab(&args);
     assert!(output.status.success(), "{}", text(&output));
     out
-}
-
-/// What `tracer compare` says of the reads of two runs. The tracer is the one that the lab was given.
-fn compared(a: &Path, b: &Path) -> Value {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let tracer = target.join("x86_64-unknown-linux-gnu/release/tracer");
-    let mut command = Command::new(tracer);
-    let output = command
-        .arg("compare")
-        .args([a, b])
-        .args(["--format", "json"]);
-    let output = output.output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
-    let comparison: Value = serde_json::from_slice(&output.stdout).unwrap();
-    comparison["pairs"][0].clone()
 }
 
 #[test]
