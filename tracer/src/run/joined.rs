@@ -8,7 +8,10 @@ use tracer_common::{
 };
 
 use crate::{
-    analysis::document::{ClockReport, JoinReport},
+    analysis::{
+        BreakdownBuilder,
+        document::{ClockReport, DomainReport, JoinReport},
+    },
     clock::{Mapping, Timeline},
     run::{
         directory::RunDirectory,
@@ -16,6 +19,7 @@ use crate::{
         packets::Packets,
     },
     span::{
+        Span,
         across::{self, Backend, Leeway},
         join::Unjoined,
         packets,
@@ -264,6 +268,41 @@ pub(super) fn clocks(
     Ok((guessed.moved(middle), report))
 }
 
+/// What becomes of a guest's records.
+struct Joined<'a> {
+    fold: &'a Fold<'a>,
+    domain: &'a Domain<'a>,
+    report: DomainReport,
+    builder: BreakdownBuilder,
+    join: JoinReport,
+}
+
+impl Joined<'_> {
+    /// Adds a record of the run's timeline, given how to make a span of it in an iteration.
+    fn add(&mut self, record: &Record, span: impl FnOnce(u32) -> Result<Span, Unjoined>) {
+        let Some(iteration) = self.fold.iteration(self.domain, first(record)) else {
+            self.report.outside += 1;
+            return;
+        };
+        match span(iteration) {
+            Ok(span) => {
+                self.report.spans += 1;
+                self.join.joined += 1;
+                self.builder.add(&span);
+            }
+            Err(why) => {
+                let is_disk = record.kind == Kind::Disk as u8;
+                let why = if is_disk && record.flags & flag::RING_ID == 0 {
+                    "never on a ring (a flush, or not a virtual disk's)"
+                } else {
+                    why.reason()
+                };
+                *self.join.unjoined.entry(why.into()).or_default() += 1;
+            }
+        }
+    }
+}
+
 impl Fold<'_> {
     /// A guest whose requests go on in the backend.
     pub(super) fn joined(
@@ -271,84 +310,55 @@ impl Fold<'_> {
         domain: &Domain<'_>,
         backend: &Domain<'_>,
     ) -> anyhow::Result<Folded> {
-        let (mut report, mut builder) = self.begin(domain);
-        let disk = domain.goes_on(Kind::Disk, backend);
-        let requests = Requests::new(domain, backend);
-        let packets = Packets::new(domain, backend);
-        let error = domain.clock.error_ns.unwrap_or(0.0).ceil() as i64;
-        let mut join = JoinReport {
+        let (report, builder) = self.begin(domain);
+        let join = JoinReport {
             backend: backend.start.name.clone(),
             ..JoinReport::default()
         };
+        let mut joined = Joined {
+            fold: self,
+            domain,
+            report,
+            builder,
+            join,
+        };
+        let Some(mut records) = domain.records(self.directory)? else {
+            return Ok(finish(joined.report, joined.builder, domain));
+        };
+        joined.report.cost.record_bytes = records.bytes();
+        let disk = domain.goes_on(Kind::Disk, backend);
+        let requests = Requests::new(domain, backend);
         let mut others = Backend::new(requests.of_backend(self.directory)?);
+        let packets = Packets::new(domain, backend);
         let is_measured = |record: &Record| self.iteration(backend, first(record)).is_some();
         let mut forwarded = packets.forwarded(self.directory, is_measured)?;
-        let Some(mut records) = domain.records(self.directory)? else {
-            return Ok(finish(report, builder, domain));
-        };
-        report.cost.record_bytes = records.bytes();
         let whole = Whole::new(self, domain);
+        let error = domain.clock.error_ns.unwrap_or(0.0).ceil() as i64;
+        let bound = error.unsigned_abs();
         for mut record in records.by_ref() {
-            let is_disk = record.kind == Kind::Disk as u8;
-            let name = if is_disk {
-                disk
-            } else {
-                packets.datapath(record.kind)
-            };
-            let found = if is_disk && name.is_some() {
-                let request;
-                (record, request) = requests.looked_for(record, &domain.mapping);
-                request.map_or(Err(Unjoined::Unseen), |request| {
-                    others.take(&request, error)
-                })
-            } else {
-                domain.mapping.map_all(&mut record.at);
-                if name.is_none() {
-                    whole.fold(&record, &mut report, &mut builder);
-                    continue;
-                }
-                forwarded.take(&record, error)
-            };
-            let Some(iteration) = self.iteration(domain, first(&record)) else {
-                report.outside += 1;
+            if let Some(name) = disk.filter(|_| record.kind == Kind::Disk as u8) {
+                let (record, request) = requests.looked_for(record, &domain.mapping);
+                let found = request.map(|request| others.take(&request, error));
+                joined.add(&record, |iteration| {
+                    let (other, _) = found.unwrap_or(Err(Unjoined::Unseen))?;
+                    across::join(name, iteration, &record, &other, bound)
+                });
                 continue;
-            };
-            let join_both = if is_disk { across::join } else { packets::join };
-            let span = found.and_then(|(other, _)| {
-                join_both(
-                    name.unwrap_or_default(),
-                    iteration,
-                    &record,
-                    &other,
-                    error.unsigned_abs(),
-                )
-            });
-            match span {
-                Ok(span) => {
-                    report.spans += 1;
-                    join.joined += 1;
-                    builder.add(&span);
-                }
-                Err(why) => {
-                    *join
-                        .unjoined
-                        .entry(reason(&record, why).into())
-                        .or_default() += 1
-                }
+            }
+            domain.mapping.map_all(&mut record.at);
+            if let Some(name) = packets.datapath(record.kind) {
+                let found = forwarded.take(&record, error);
+                joined.add(&record, |iteration| {
+                    let (other, _) = found?;
+                    packets::join(name, iteration, &record, &other, bound)
+                });
+            } else {
+                whole.fold(&record, &mut joined.report, &mut joined.builder);
             }
         }
         self.read_whole(records, domain)?;
-        join.only_backend = forwarded.unasked();
-        report.join = Some(join);
-        Ok(finish(report, builder, domain))
-    }
-}
-
-/// Why a guest's record was not joined, in words.
-const fn reason(record: &Record, why: Unjoined) -> &'static str {
-    if record.kind == Kind::Disk as u8 && record.flags & flag::RING_ID == 0 {
-        "never on a ring (a flush, or not a virtual disk's)"
-    } else {
-        why.reason()
+        joined.join.only_backend = forwarded.unasked();
+        joined.report.join = Some(joined.join);
+        Ok(finish(joined.report, joined.builder, domain))
     }
 }

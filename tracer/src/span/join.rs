@@ -112,7 +112,7 @@ fn ends(kind: Kind, points: &[(Point, u64)]) -> bool {
         Kind::Disk => passed(Point::BlkComplete),
         Kind::NetTx => passed(Point::NetXmitDone) || passed(Point::NetTxComplete),
         Kind::NetRx => passed(Point::SockReady),
-        Kind::NetForward => passed(Point::NetXmitDone) || passed(Point::NetTxComplete),
+        Kind::NetForward => passed(Point::Dom0XmitDone) || passed(Point::Dom0TxComplete),
         Kind::Blkback => passed(Point::BlkbackResponse),
     }
 }
@@ -166,6 +166,23 @@ mod tests {
         assert_eq!(span.datapath, "disk/passthrough");
         let network = Datapaths::among(&["net-rx/native".to_owned()]);
         assert_eq!(total(&record, &network), Ok(None));
+    }
+
+    #[test]
+    fn a_record_of_any_kind_with_every_stamp_is_whole() {
+        for kind in Kind::ALL {
+            let points = kind.points();
+            let mut record = Record {
+                kind: kind as u8,
+                ..Record::EMPTY
+            };
+            for (stamp, at) in record.at.iter_mut().zip(1..=points.len() as u64) {
+                *stamp = at;
+            }
+            let paths = DATAPATHS.iter().map(|path| path.name.to_owned());
+            let span = local(&record, 0, &Datapaths::among(&paths.collect::<Vec<_>>()));
+            assert!(span.unwrap().is_some(), "{kind:?}");
+        }
     }
 
     fn total(record: &Record, datapaths: &Datapaths) -> Result<Option<u64>, Unjoined> {
