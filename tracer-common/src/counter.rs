@@ -43,11 +43,13 @@ pub enum Counter {
     StolenNs,
     /// Flushes that the block layer has made one with another, which is on record.
     FlushesMerged,
+    /// Looks at later fragments of IP packets: they have no ports, and are not followed.
+    Fragment,
 }
 
 impl Counter {
     /// Every counter, in the order of the discriminants.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Emitted,
         Self::RingFull,
         Self::SlotsFull,
@@ -67,6 +69,7 @@ impl Counter {
         Self::SocketMerged,
         Self::StolenNs,
         Self::FlushesMerged,
+        Self::Fragment,
     ];
 
     /// The name in reports.
@@ -92,6 +95,7 @@ impl Counter {
             Self::SocketMerged => "socket_merged",
             Self::StolenNs => "stolen_ns",
             Self::FlushesMerged => "flushes_merged",
+            Self::Fragment => "fragments",
         }
     }
 

@@ -17,7 +17,7 @@ pub enum Point {
     BlkIssue,
     /// blkfront has put the request on its ring; its backend may have been told.
     BlkfrontPush,
-    /// In the backend's domain: the event channel upcall that brings blkback's interrupt starts.
+    /// In the backend's domain: the event channel upcall that brings the interrupt starts.
     Dom0Upcall,
     /// blkback's interrupt handler starts: its guest has told it of requests on the ring.
     BlkbackInterrupt,
@@ -29,9 +29,9 @@ pub enum Point {
     BlkbackSubmit,
     /// Dom0's block layer gives the last of the request's own requests to the device's driver.
     Dom0Issue,
-    /// In Dom0: the hard interrupt handler that answers it starts.
+    /// In Dom0: the hard interrupt handler starts: of the device that answers, or that brings a packet.
     Dom0Irq,
-    /// In Dom0: the soft interrupt that completes it starts.
+    /// In Dom0: the soft interrupt that completes the request, or polls for the packet, starts.
     Dom0Softirq,
     /// In Dom0's block layer: it is complete.
     Dom0Complete,
@@ -65,6 +65,8 @@ pub enum Point {
     NetXmitDone,
     /// netback's thread takes the packet from its queue, to copy it to the guest.
     NetbackDequeue,
+    /// netback tells the guest of packets that it has copied, this one among them.
+    NetbackNotify,
     /// The driver freed the packet: the device has sent it.
     NetTxComplete,
     /// The packet is put in a CPU's backlog (software devices: veth, loopback).
@@ -83,11 +85,27 @@ pub enum Point {
     VcpuOff,
     /// The virtual CPU runs again.
     VcpuOn,
+    /// In Dom0: the driver's poll function starts, the card's or netback's.
+    Dom0Poll,
+    /// In Dom0: the card's driver hands the packet to GRO.
+    Dom0Gro,
+    /// In Dom0: the packet enters the protocol stack, and by that the bridge.
+    Dom0Receive,
+    /// In Dom0: the bridge has chosen where the packet goes, and queues it on that device.
+    Dom0Queue,
+    /// In Dom0: that device's queueing discipline hands the packet out.
+    Dom0Dequeue,
+    /// In Dom0: the transmit function of that device is called, the card's or netback's.
+    Dom0Xmit,
+    /// In Dom0: the transmit function has returned.
+    Dom0XmitDone,
+    /// In Dom0: the packet's memory is given back: the card has sent it, or netback has copied it.
+    Dom0TxComplete,
 }
 
 impl Point {
     /// Every point, in the order of the discriminants.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 48] = [
         Self::BlkQueue,
         Self::BlkGetrq,
         Self::BlkInsert,
@@ -118,6 +136,7 @@ impl Point {
         Self::NetfrontNotify,
         Self::NetXmitDone,
         Self::NetbackDequeue,
+        Self::NetbackNotify,
         Self::NetTxComplete,
         Self::NetifRx,
         Self::NapiPoll,
@@ -127,6 +146,14 @@ impl Point {
         Self::SockReady,
         Self::VcpuOff,
         Self::VcpuOn,
+        Self::Dom0Poll,
+        Self::Dom0Gro,
+        Self::Dom0Receive,
+        Self::Dom0Queue,
+        Self::Dom0Dequeue,
+        Self::Dom0Xmit,
+        Self::Dom0XmitDone,
+        Self::Dom0TxComplete,
     ];
 
     /// The name in scenarios, reports and recordings.
@@ -163,6 +190,7 @@ impl Point {
             Self::NetfrontNotify => "netfront.notify",
             Self::NetXmitDone => "net.xmit_done",
             Self::NetbackDequeue => "netback.dequeue",
+            Self::NetbackNotify => "netback.notify",
             Self::NetTxComplete => "net.tx_complete",
             Self::NetifRx => "netif.rx",
             Self::NapiPoll => "napi.poll",
@@ -172,6 +200,14 @@ impl Point {
             Self::SockReady => "sock.ready",
             Self::VcpuOff => "vcpu.off",
             Self::VcpuOn => "vcpu.on",
+            Self::Dom0Poll => "dom0.poll",
+            Self::Dom0Gro => "dom0.gro_receive",
+            Self::Dom0Receive => "dom0.receive",
+            Self::Dom0Queue => "dom0.queue",
+            Self::Dom0Dequeue => "dom0.dequeue",
+            Self::Dom0Xmit => "dom0.xmit",
+            Self::Dom0XmitDone => "dom0.xmit_done",
+            Self::Dom0TxComplete => "dom0.tx_complete",
         }
     }
 }
@@ -182,7 +218,7 @@ impl Point {
     pub const fn leaves(self) -> bool {
         matches!(
             self,
-            Self::BlkfrontPush | Self::Dom0Issue | Self::NetXmitDone | Self::NapiPoll
+            Self::BlkfrontPush | Self::Dom0Issue | Self::NetXmitDone | Self::Dom0XmitDone
         )
     }
 }
@@ -323,19 +359,20 @@ const BLKBACK: &[Point] = &[
 
 const NET_FORWARD: &[Point] = &[
     Point::NetifRx,
-    Point::EvtchnUpcall,
-    Point::IrqEntry,
-    Point::SoftirqEntry,
-    Point::NapiPoll,
+    Point::Dom0Upcall,
+    Point::Dom0Irq,
+    Point::Dom0Softirq,
+    Point::Dom0Poll,
     Point::NetbackConsume,
-    Point::NapiGroReceive,
-    Point::NetifReceive,
-    Point::NetQueue,
-    Point::QdiscDequeue,
-    Point::NetXmit,
-    Point::NetXmitDone,
+    Point::Dom0Gro,
+    Point::Dom0Receive,
+    Point::Dom0Queue,
+    Point::Dom0Dequeue,
+    Point::Dom0Xmit,
+    Point::Dom0XmitDone,
     Point::NetbackDequeue,
-    Point::NetTxComplete,
+    Point::NetbackNotify,
+    Point::Dom0TxComplete,
 ];
 
 const STEAL: &[Point] = &[Point::VcpuOff, Point::VcpuOn];

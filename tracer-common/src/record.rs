@@ -21,8 +21,9 @@ pub struct Record {
     /// packet that is passed on, that of the device it came in by.
     /// Blkback: the virtual disk (see [`vbd`]).
     pub dev: u32,
-    /// What identifies the request while it is in flight; unique among the requests in flight only.
+    /// Disk: what identifies the request while it is in flight; unique among the requests in flight only.
     /// Blkback, and disk with [`flag::RING_ID`]: where it is on the ring (see [`ring_id`]).
+    /// Network: between which hosts it goes (see [`addresses`]).
     pub key: u64,
     /// Disk: the first sector, in units of 512 bytes. Network: the flow (see [`flow`]).
     pub position: u64,
@@ -229,6 +230,17 @@ pub mod ring_id {
     #[must_use]
     pub const fn pack(ring: u16, id: u64) -> u64 {
         ((ring as u64) << 48) | (id & 0xffff_ffff_ffff)
+    }
+}
+
+/// The hosts of a packet, in [`Record::key`].
+pub mod addresses {
+    /// Packs source and destination: IPv4 addresses; of IPv6 addresses their four words, folded by
+    /// exclusive or.
+    #[inline(always)]
+    #[must_use]
+    pub const fn pack(source: u32, destination: u32) -> u64 {
+        ((source as u64) << 32) | destination as u64
     }
 }
 

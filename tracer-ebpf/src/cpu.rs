@@ -53,6 +53,11 @@ pub struct Cpu {
     pub poll_at: u64,
     /// Start of netback's work on a guest's ring.
     pub netback_at: u64,
+    /// When the netback thread that copied last told its guest of it; 0: not yet.
+    pub netback_notified_at: u64,
+    /// That thread.
+    pub netback_tid: u32,
+    pub pad: u32,
     /// Start of the last event channel upcall; 0 without Xen.
     pub upcall_at: u64,
     /// See [`crate::kernel::key_of_unknown`].

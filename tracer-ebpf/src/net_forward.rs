@@ -12,7 +12,7 @@ use crate::{
     cpu::{Cpu, count},
     emit,
     kernel::{Object, Setting, key_of, now},
-    net_rx, slots,
+    net_packet, net_rx, netback, slots,
     slots::Slot,
 };
 
@@ -20,31 +20,32 @@ use crate::{
 #[unsafe(no_mangle)]
 static FORWARDS: Setting = Setting::new(0);
 
-const POLL: usize = Kind::NetForward.index_of(Point::NapiPoll);
+const POLL: usize = Kind::NetForward.index_of(Point::Dom0Poll);
 const CONSUME: usize = Kind::NetForward.index_of(Point::NetbackConsume);
-const RECEIVE: usize = Kind::NetForward.index_of(Point::NetifReceive);
-const QUEUE: usize = Kind::NetForward.index_of(Point::NetQueue);
-const DEQUEUE: usize = Kind::NetForward.index_of(Point::QdiscDequeue);
-const XMIT: usize = Kind::NetForward.index_of(Point::NetXmit);
-const XMIT_DONE: usize = Kind::NetForward.index_of(Point::NetXmitDone);
+const RECEIVE: usize = Kind::NetForward.index_of(Point::Dom0Receive);
+const QUEUE: usize = Kind::NetForward.index_of(Point::Dom0Queue);
+const DEQUEUE: usize = Kind::NetForward.index_of(Point::Dom0Dequeue);
+const XMIT: usize = Kind::NetForward.index_of(Point::Dom0Xmit);
+const XMIT_DONE: usize = Kind::NetForward.index_of(Point::Dom0XmitDone);
 const NETBACK: usize = Kind::NetForward.index_of(Point::NetbackDequeue);
-const COMPLETE: usize = Kind::NetForward.index_of(Point::NetTxComplete);
+const NOTIFY: usize = Kind::NetForward.index_of(Point::NetbackNotify);
+const COMPLETE: usize = Kind::NetForward.index_of(Point::Dom0TxComplete);
 
 /// Stamps of the way in: `(in a received packet's record, in this one)`.
 const CAME: [(usize, usize); 7] = [
-    shared(Point::NetifRx),
-    shared(Point::EvtchnUpcall),
-    shared(Point::IrqEntry),
-    shared(Point::SoftirqEntry),
-    shared(Point::NapiPoll),
-    shared(Point::NapiGroReceive),
-    shared(Point::NetifReceive),
+    came(Point::NetifRx, Point::NetifRx),
+    came(Point::EvtchnUpcall, Point::Dom0Upcall),
+    came(Point::IrqEntry, Point::Dom0Irq),
+    came(Point::SoftirqEntry, Point::Dom0Softirq),
+    came(Point::NapiPoll, Point::Dom0Poll),
+    came(Point::NapiGroReceive, Point::Dom0Gro),
+    came(Point::NetifReceive, Point::Dom0Receive),
 ];
 
-const fn shared(point: Point) -> (usize, usize) {
+const fn came(received: Point, passed_on: Point) -> (usize, usize) {
     (
-        Kind::NetRx.index_of(point),
-        Kind::NetForward.index_of(point),
+        Kind::NetRx.index_of(received),
+        Kind::NetForward.index_of(passed_on),
     )
 }
 
@@ -77,10 +78,15 @@ pub fn begin(skb: Object, cpu: &mut Cpu) -> bool {
     record.op = came.record.op;
     record.flags = came.record.flags;
     record.dev = came.record.dev;
+    record.key = came.record.key;
     record.position = came.record.position;
     record.bytes = came.record.bytes;
     record.irq = came.record.irq;
     record.cpu = came.record.cpu;
+    // GRO may have joined others to it since it came.
+    if let Some(whole) = net_packet::outgoing(skb) {
+        whole.resize(record);
+    }
     for (there, here) in CAME {
         record.at[here] = came.record.at[there];
     }
@@ -107,19 +113,26 @@ pub fn dequeued(record: &mut Record) {
     record.at[DEQUEUE] = now();
 }
 
-/// The driver's transmit function is called.
+/// The driver's transmit function is called, for the packet or for a piece that was cut from it.
 #[inline(always)]
-pub fn xmit(record: &mut Record) {
-    record.at[XMIT] = now();
+pub fn xmit(record: &mut Record, is_cut: bool) {
+    if record.at[XMIT] == 0 || !is_cut {
+        record.at[XMIT] = now();
+    }
 }
 
-/// The driver's transmit function has returned.
+/// The driver's transmit function has returned. Of the pieces of one packet, the first counts: what
+/// becomes of the others is not followed.
 #[inline(always)]
-pub fn xmit_done(record: &mut Record, code: i32) {
+pub fn xmit_done(slot: &mut Slot, code: i32, is_cut: bool) {
+    let record = &mut slot.record;
     if code != 0 {
         record.flags |= flag::REQUEUED;
-    } else if record.at[XMIT] != 0 {
+    } else if record.at[XMIT] != 0 && record.at[NETBACK] == 0 {
         record.at[XMIT_DONE] = now();
+        if is_cut {
+            emit::net_forward(slot);
+        }
     }
 }
 
@@ -134,16 +147,23 @@ pub fn to_guest(slot: &mut Slot) {
 /// The packet's memory is given back: the device has sent it, or netback has copied it to its guest
 /// (and drops its own copy, as the kernel sees it).
 #[inline(always)]
-pub fn freed(slot: &mut Slot, flags: u16) {
-    if slot.record.at[XMIT] == 0 && flags == 0 {
-        // Cut into pieces in software, which are not followed.
-        count(Counter::Abandoned);
-        slots::free(slot);
+pub fn freed(slot: &mut Slot, flags: u16, cpu: &Cpu) {
+    let record = &mut slot.record;
+    if record.at[XMIT] == 0 && flags == 0 {
+        // Cut into pieces in software: the pieces go on.
+        if record.flags & flag::SEGMENTED == 0 {
+            count(Counter::Abandoned);
+            slots::free(slot);
+        }
         return;
     }
-    if slot.record.at[NETBACK] == 0 {
-        slot.record.flags |= flags;
+    // Some drivers free what they have sent as if they dropped it.
+    if record.at[XMIT_DONE] == 0 && record.at[NETBACK] == 0 {
+        record.flags |= flags;
     }
-    slot.record.at[COMPLETE] = now();
+    if record.at[NETBACK] != 0 {
+        record.at[NOTIFY] = netback::notified_after(cpu, record.at[NETBACK]);
+    }
+    record.at[COMPLETE] = now();
     emit::net_forward(slot);
 }

@@ -4,7 +4,7 @@ use aya_ebpf::helpers::bpf_probe_read_kernel;
 use tracer_common::{
     counter::Counter,
     member::Member,
-    record::{Record, flag, flow},
+    record::{Record, addresses, flag, flow},
     settings::MAX_PORTS,
 };
 
@@ -32,6 +32,7 @@ pub const UDP: u8 = 17;
 /// A TCP or UDP packet that carries data.
 pub struct Packet {
     protocol: u8,
+    addresses: u64,
     position: u64,
     payload: u32,
     device: u32,
@@ -43,10 +44,17 @@ impl Packet {
     #[inline(always)]
     pub fn describe(&self, record: &mut Record) {
         record.op = self.protocol;
+        record.key = self.addresses;
         record.position = self.position;
-        record.bytes = self.payload;
         record.dev = self.device;
         record.cpu = 0;
+        self.resize(record);
+    }
+
+    /// Says in a record how large it is now.
+    #[inline(always)]
+    pub fn resize(&self, record: &mut Record) {
+        record.bytes = self.payload;
         if self.segmented {
             record.flags |= flag::SEGMENTED;
         }
@@ -82,23 +90,33 @@ fn bytes<const N: usize>(address: u64) -> Option<[u8; N]> {
     unsafe { bpf_probe_read_kernel(address as *const [u8; N]) }.ok()
 }
 
+/// Four bytes of a header, from `at` on.
+#[inline(always)]
+fn word<const N: usize>(header: &[u8; N], at: usize) -> u32 {
+    u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+}
+
 #[inline(always)]
 fn parse(skb: Object, network: u64, len: u32) -> Option<Packet> {
     let ethertype: u16 = read(skb, Member::SkbProtocol);
-    let (protocol, header, id) = if ethertype == IPV4 {
+    let (protocol, addresses, header, id) = if ethertype == IPV4 {
         let ip: [u8; 20] = bytes(network)?;
         // Only the first fragment has ports.
         if u16::from_be_bytes([ip[6], ip[7]]) & 0x1fff != 0 {
+            count(Counter::Fragment);
             return None;
         }
         (
             ip[9],
+            addresses::pack(word(&ip, 12), word(&ip, 16)),
             u32::from(ip[0] & 15) * 4,
             u32::from(u16::from_be_bytes([ip[4], ip[5]])),
         )
     } else if ethertype == IPV6 {
-        let ip: [u8; 8] = bytes(network)?;
-        (ip[6], 40, 0)
+        let ip: [u8; 40] = bytes(network)?;
+        let source = word(&ip, 8) ^ word(&ip, 12) ^ word(&ip, 16) ^ word(&ip, 20);
+        let destination = word(&ip, 24) ^ word(&ip, 28) ^ word(&ip, 32) ^ word(&ip, 36);
+        (ip[6], addresses::pack(source, destination), 40, 0)
     } else {
         return None;
     };
@@ -111,14 +129,14 @@ fn parse(skb: Object, network: u64, len: u32) -> Option<Packet> {
     if !follows(source, destination) {
         return None;
     }
-    let word = u32::from_be_bytes([transport[4], transport[5], transport[6], transport[7]]);
+    let fifth = word(&transport, 4);
     let (sequence, transport_len) = if protocol == TCP {
-        (word, u32::from(transport[12] >> 4) * 4)
+        (fifth, u32::from(transport[12] >> 4) * 4)
     } else if ethertype == IPV4 {
         (id, 8)
     } else {
         // IPv6 has no id: length and checksum tell most packets of a flow apart.
-        (word, 8)
+        (fifth, 8)
     };
     let payload = len.wrapping_sub(header).wrapping_sub(transport_len);
     // A TCP segment without data is an acknowledgement: it belongs to no one's call.
@@ -132,6 +150,7 @@ fn parse(skb: Object, network: u64, len: u32) -> Option<Packet> {
     let net_device: Object = read(skb, Member::SkbDev);
     Some(Packet {
         protocol,
+        addresses,
         position,
         payload,
         device: read(net_device, Member::NetDeviceIfindex),

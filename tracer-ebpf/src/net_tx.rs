@@ -18,7 +18,7 @@ use crate::{
     emit,
     kernel::{Object, Setting, key_of, now},
     net_forward, net_packet,
-    slots::{self, Handle, Slot, state},
+    slots::{self, Slot, state},
 };
 
 const SEND: usize = Kind::NetTx.index_of(Point::SockSend);
@@ -141,6 +141,7 @@ pub fn net_queue(ctx: BtfTracePointContext) -> i32 {
     if net_forward::begin(skb, cpu) {
         return 0;
     }
+    cpu.sending = 0;
     let Some(packet) = net_packet::outgoing(skb) else {
         return 0;
     };
@@ -166,9 +167,11 @@ pub fn net_queue(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "qdisc_dequeue")]
 pub fn qdisc_dequeue(ctx: BtfTracePointContext) -> i32 {
     let skb: Object = ctx.arg(3);
+    let Some(cpu) = cpu::this() else { return 0 };
     if skb.is_null() {
         return 0;
     }
+    cpu.sending = 0;
     if let Some((slot, handle)) = slots::find(key_of(skb)) {
         if net_forward::holds(slot) {
             net_forward::dequeued(&mut slot.record);
@@ -177,39 +180,38 @@ pub fn qdisc_dequeue(ctx: BtfTracePointContext) -> i32 {
         } else {
             return 0;
         }
-        if let Some(cpu) = cpu::this() {
-            cpu.sending = handle;
-        }
+        cpu.sending = handle;
     }
     0
 }
 
 /// The packet's slot, or that of the packet it was cut from (GSO in software).
 #[inline(always)]
-fn sent(skb: Object, cpu: &Cpu) -> Option<(&'static mut Slot, Handle)> {
-    if let Some(found) = slots::find(key_of(skb)) {
-        return Some(found);
+fn sent(skb: Object, cpu: &Cpu) -> Option<&'static mut Slot> {
+    if let Some((slot, _)) = slots::find(key_of(skb)) {
+        return Some(slot);
     }
     let slot = slots::of(cpu.sending)?;
+    let is_sent = slot.record.kind == Kind::NetTx as u8 || net_forward::holds(slot);
     let is_cut = slot.key != 0
-        && slot.record.kind == Kind::NetTx as u8
+        && is_sent
         && slot.record.flags & flag::SEGMENTED != 0
         && slot.state == state::FLIGHT;
-    is_cut.then_some((slot, cpu.sending))
+    is_cut.then_some(slot)
 }
 
 #[btf_tracepoint(function = "net_dev_start_xmit")]
 pub fn net_xmit(ctx: BtfTracePointContext) -> i32 {
     let skb: Object = ctx.arg(0);
     let Some(cpu) = cpu::this() else { return 0 };
-    let Some((slot, _)) = sent(skb, cpu) else {
+    let Some(slot) = sent(skb, cpu) else {
         return 0;
     };
+    let is_cut = slot.key != key_of(skb);
     if net_forward::holds(slot) {
-        net_forward::xmit(&mut slot.record);
+        net_forward::xmit(&mut slot.record, is_cut);
         return 0;
     }
-    let is_cut = slot.key != key_of(skb);
     // Of the pieces of one packet, the first counts.
     if slot.record.at[XMIT] == 0 || !is_cut {
         slot.record.at[XMIT] = now();
@@ -222,17 +224,21 @@ pub fn net_xmit_done(ctx: BtfTracePointContext) -> i32 {
     let skb: Object = ctx.arg(0);
     let code: i32 = ctx.arg(1);
     let Some(cpu) = cpu::this() else { return 0 };
-    let Some((slot, _)) = sent(skb, cpu) else {
+    let Some(slot) = sent(skb, cpu) else {
         return 0;
     };
+    let is_cut = slot.key != key_of(skb);
+    if code == 0 {
+        // What this CPU sends next is no piece of it.
+        cpu.sending = 0;
+    }
     if net_forward::holds(slot) {
-        net_forward::xmit_done(&mut slot.record, code);
+        net_forward::xmit_done(slot, code, is_cut);
         return 0;
     }
     if slot.record.kind != Kind::NetTx as u8 || slot.record.at[XMIT] == 0 {
         return 0;
     }
-    let is_cut = slot.key != key_of(skb);
     // NETDEV_TX_BUSY and the like: the queueing discipline tries again.
     if code != 0 {
         slot.record.flags |= flag::REQUEUED;
@@ -240,7 +246,6 @@ pub fn net_xmit_done(ctx: BtfTracePointContext) -> i32 {
     }
     slot.record.at[XMIT_DONE] = now();
     if slot.state == state::HANDED || is_cut {
-        cpu.sending = 0;
         emit::net_tx(slot);
     }
     0
@@ -265,11 +270,11 @@ fn freed(skb: Object, flags: u16) {
     let Some((slot, _)) = slots::find(key_of(skb)) else {
         return;
     };
+    let Some(cpu) = cpu::this() else { return };
     if net_forward::holds(slot) {
-        net_forward::freed(slot, flags);
+        net_forward::freed(slot, flags, cpu);
         return;
     }
-    let Some(cpu) = cpu::this() else { return };
     let record = &mut slot.record;
     if record.kind != Kind::NetTx as u8 {
         return;

@@ -241,6 +241,9 @@ pub struct Breakdown {
     pub flags: BTreeMap<String, u64>,
     /// Bytes of all requests.
     pub bytes: u64,
+    /// Interrupts that brought them, where it is known: fewer than requests where one brought several.
+    #[serde(default)]
+    pub interrupts: u64,
     /// The slowest requests.
     pub slowest: Vec<SlowSpan>,
     /// Where the jitter comes from, in words.

@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BinaryHeap, VecDeque},
 };
 
 use tracer_common::{
@@ -48,6 +48,27 @@ struct Key {
 type Slow = Reverse<(u64, Vec<(Point, u64)>, u32, SpanHead)>;
 type SpanHead = (u32, u32, u64, u16, Vec<(usize, u64)>);
 
+/// Interrupts, told apart by their moments. What one brought comes close together, so that a few of them are
+/// all that must be kept.
+#[derive(Debug, Default)]
+struct Interrupts {
+    recent: VecDeque<u64>,
+    count: u64,
+}
+
+impl Interrupts {
+    const KEPT: usize = 64;
+
+    fn add(&mut self, at: u64) {
+        if self.recent.contains(&at) {
+            return;
+        }
+        self.count += 1;
+        self.recent.push_front(at);
+        self.recent.truncate(Self::KEPT);
+    }
+}
+
 #[derive(Debug, Default)]
 struct Group {
     total: Sums,
@@ -55,6 +76,7 @@ struct Group {
     iterations: BTreeMap<u32, (Sums, u64)>,
     flags: BTreeMap<&'static str, u64>,
     bytes: u64,
+    interrupts: Interrupts,
     slowest: BinaryHeap<Slow>,
     approximate: bool,
 }
@@ -87,6 +109,10 @@ impl BreakdownBuilder {
         let total = span.total_ns();
         group.total.add(total, total);
         group.bytes += u64::from(span.bytes);
+        let mut points = span.points.iter();
+        if let Some((_, at)) = points.find(|(point, _)| *point == Point::IrqEntry) {
+            group.interrupts.add(*at);
+        }
         let order = points_of(span.datapath);
         let place = |point| {
             order
@@ -255,6 +281,7 @@ impl Group {
                 .map(|(name, count)| (name.into(), count))
                 .collect(),
             bytes: self.bytes,
+            interrupts: self.interrupts.count,
             slowest,
             jitter,
         }

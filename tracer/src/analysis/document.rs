@@ -64,6 +64,9 @@ pub struct DomainReport {
     pub unavailable: Vec<Unavailable>,
     /// The kernel side's counters, over the measured window.
     pub counters: BTreeMap<String, u64>,
+    /// One in so many packets is followed; 1: all are.
+    #[serde(default)]
+    pub sample: u32,
     /// Spans of the measured iterations.
     pub spans: u64,
     /// Spans that began outside every measured iteration: warm-up, pauses.
@@ -147,6 +150,10 @@ pub struct JoinReport {
     pub joined: u64,
     /// Those that did not, by reason.
     pub unjoined: BTreeMap<String, u64>,
+    /// Packets of the guest's flows that only the backend saw: the guest joined them to others (GRO, a
+    /// busy socket), or they were dropped on the way to it.
+    #[serde(default)]
+    pub only_backend: u64,
 }
 
 /// One measured iteration.

@@ -2,6 +2,7 @@
 
 mod native;
 pub mod table;
+mod vif;
 mod xen;
 
 pub use table::{DATAPATHS, Datapath, datapath};
@@ -56,6 +57,8 @@ pub enum Component {
     Dom0Interrupt,
     /// The hypervisor: a virtual CPU that wanted to run had no physical one.
     Hypervisor,
+    /// Dom0's protocol stack: its bridge and the queueing disciplines of its devices.
+    Dom0NetworkStack,
 }
 
 impl Component {
@@ -77,6 +80,7 @@ impl Component {
             Self::Dom0BlockLayer => "Dom0 block layer",
             Self::Dom0Interrupt => "Dom0 interrupt",
             Self::Hypervisor => "hypervisor",
+            Self::Dom0NetworkStack => "Dom0 network stack",
         }
     }
 }
@@ -123,14 +127,20 @@ pub const fn meaning(from: Point, to: Point) -> Option<&'static str> {
         (BlkbackResponse, EvtchnUpcall) => "the answer's notification on its way to the guest",
         (SchedWaking, SchedSwitch) => "the reader waiting for a CPU",
         (VcpuOff, VcpuOn) => "a virtual CPU waiting for a physical one",
-        _ => return None,
+        _ => return vif::meaning(from, to),
     })
+}
+
+/// Whether a point is passed in the domain of a backend.
+#[must_use]
+pub fn is_backends(point: Point) -> bool {
+    let mut kinds = [Kind::Blkback, Kind::NetForward].into_iter();
+    kinds.any(|kind| kind.points().contains(&point))
 }
 
 /// Whether a stage begins in one domain and ends in another.
 #[must_use]
 pub fn crosses(from: Point, to: Point) -> bool {
-    let is_backends = |point| Kind::Blkback.points().contains(&point);
     is_backends(from) != is_backends(to)
 }
 
@@ -138,6 +148,9 @@ pub fn crosses(from: Point, to: Point) -> bool {
 #[must_use]
 pub fn stage(from: Point, to: Point) -> (Component, Option<&'static str>) {
     use Point::*;
+    if let Some(component) = vif::stage(from, to) {
+        return (component, None);
+    }
     match (from, to) {
         (VcpuOff, _) => (Component::Hypervisor, None),
         (BlkQueue, BlkGetrq) => (Component::BlockLayer, Some("Q2G")),
@@ -177,9 +190,6 @@ pub fn stage(from: Point, to: Point) -> (Component, Option<&'static str>) {
         (SockReady, SchedWaking) => (Component::NetworkStack, None),
         (_, SchedSwitch | SchedWaking) => (Component::Scheduler, None),
         (NetXmit, NetfrontNotify) => (Component::Ring, None),
-        (NetXmitDone, NetbackDequeue) => (Component::Scheduler, None),
-        (NetbackDequeue | NetbackConsume, _) | (_, NetbackConsume) => (Component::Backend, None),
-        (NetifReceive, NetQueue) => (Component::NetworkStack, None),
         (SockSend, NetQueue) => (Component::NetworkStack, None),
         (NetQueue, QdiscDequeue | NetXmit) => (Component::Qdisc, None),
         (QdiscDequeue, NetXmit) => (Component::Qdisc, None),

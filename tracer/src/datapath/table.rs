@@ -6,7 +6,7 @@ use tracer_common::{
     point::{Kind, Point},
 };
 
-use crate::datapath::{native, xen};
+use crate::datapath::{native, vif, xen};
 
 /// What a program attaches to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,9 +156,9 @@ pub const DATAPATHS: &[Datapath] = &[
     xen::DISK_VBD,
     xen::DISK_VBD_BACKEND,
     xen::DISK_PASSTHROUGH,
-    xen::NET_TX_VIF,
-    xen::NET_RX_VIF,
-    xen::NET_VIF_BACKEND,
+    vif::NET_TX_VIF,
+    vif::NET_RX_VIF,
+    vif::NET_VIF_BACKEND,
     xen::NET_TX_PASSTHROUGH,
     xen::NET_RX_PASSTHROUGH,
 ];

@@ -11,7 +11,7 @@ use crate::datapath::{
     table::{Attach, Backend, Binding, Datapath, Intent, Probe, bind, tracepoint},
 };
 
-const UPCALL: &[Probe] = &[
+pub(super) const UPCALL: &[Probe] = &[
     tracepoint(
         "upcall, FIFO channels",
         Some(Point::EvtchnUpcall),
@@ -222,56 +222,4 @@ pub(super) const NET_RX_PASSTHROUGH: Datapath = Datapath {
     kind: Some(Kind::NetRx),
     backend: None,
     probes: &[NET_RX, UPCALL],
-};
-
-const NETFRONT: &[Probe] = &[tracepoint(
-    "packet on the ring",
-    Some(Point::NetfrontNotify),
-    Intent::Optional,
-    false,
-    &[bind!("netfront_notify", kprobe "notify_remote_via_irq", [])],
-)];
-
-const NETBACK: &[Probe] = &[
-    tracepoint(
-        "packets taken from the ring",
-        Some(Point::NetbackConsume),
-        Intent::Optional,
-        false,
-        &[bind!("netback_consume", kprobe "xenvif_tx_action", [])],
-    ),
-    tracepoint(
-        "packet to be copied to a guest",
-        Some(Point::NetbackDequeue),
-        Intent::Optional,
-        false,
-        &[bind!("netback_dequeued", kretprobe "xenvif_rx_dequeue")],
-    ),
-];
-
-/// Packets out through a guest's virtual interface.
-pub(super) const NET_TX_VIF: Datapath = Datapath {
-    name: "net-tx/vif",
-    summary: "packets sent by a guest's virtual card: as net-tx/native, with netfront's ring and the event channel upcall",
-    kind: Some(Kind::NetTx),
-    backend: None,
-    probes: &[NET_TX, NETFRONT, UPCALL],
-};
-
-/// Packets in through a guest's virtual interface.
-pub(super) const NET_RX_VIF: Datapath = Datapath {
-    name: "net-rx/vif",
-    summary: "packets received by a guest's virtual card: as net-rx/native, with the event channel upcall",
-    kind: Some(Kind::NetRx),
-    backend: None,
-    probes: &[NET_RX, UPCALL],
-};
-
-/// The same packets, both ways, in the domain of their backend.
-pub(super) const NET_VIF_BACKEND: Datapath = Datapath {
-    name: "net/vif-backend",
-    summary: "packets to and from guests, in Dom0: upcall, poll, netback, bridge, qdisc, driver or netback's thread, completion",
-    kind: Some(Kind::NetForward),
-    backend: None,
-    probes: &[NETBACK, NET_RX, NET_TX, UPCALL],
 };

@@ -77,6 +77,9 @@ fn add_domains(
         domains[index].mapping = mapping;
         domains[index].clock = clock;
         domains[index].thefts = domains[index].thefts(directory)?;
+        domains[index].is_tied = backend.is_some_and(|backend| {
+            index == backend || domains[index].is_joined_with(&domains[backend])
+        });
     }
     let fold = Fold::new(scenario, directory, iterations, &domains);
     for domain in &domains {

@@ -15,7 +15,7 @@ use crate::{
         document::{ClockReport, Cost, DomainReport, ProgramFigures},
     },
     clock::{Mapping, Timeline},
-    datapath::datapath,
+    datapath::{datapath, is_backends},
     run::{
         directory::{DomainStart, IterationRecord, RunDirectory, Window, records_name},
         growth::{grow, kernel_groups},
@@ -42,6 +42,8 @@ pub(super) struct Domain<'a> {
     pub(super) clock: ClockReport,
     /// When its virtual CPUs wanted to run and did not; set when its mapping is.
     pub(super) thefts: Thefts,
+    /// Whether its timeline is the backend's.
+    pub(super) is_tied: bool,
 }
 
 impl<'a> Domain<'a> {
@@ -62,31 +64,54 @@ impl<'a> Domain<'a> {
             mapping: Mapping::default(),
             clock: ClockReport::default(),
             thefts: Thefts::default(),
+            is_tied: false,
         }
+    }
+
+    /// Whether times of both are on one timeline.
+    fn shares_timeline(&self, other: &Self) -> bool {
+        self.start.name == other.start.name || (self.is_tied && other.is_tied)
     }
 
     /// Whether it traces the backend of other domains' devices.
     pub(super) fn is_backend(&self) -> bool {
         let mut traced = self.start.request.datapaths.iter();
-        traced.any(|name| datapath(name).is_some_and(|path| path.kind == Some(Kind::Blkback)))
+        let kinds = [Some(Kind::Blkback), Some(Kind::NetForward)];
+        traced.any(|name| datapath(name).is_some_and(|path| kinds.contains(&path.kind)))
     }
 
-    /// Whether its requests go on in this backend.
-    pub(super) fn is_joined_with(&self, backend: &Self) -> bool {
+    /// The datapath of its requests of this kind, if they go on in this backend.
+    pub(super) fn goes_on(&self, kind: Kind, backend: &Self) -> Option<&'static str> {
         let theirs = &backend.start.request.datapaths;
-        let goes_on = |name: &String| {
-            let other = datapath(name).and_then(|path| path.backend);
-            other.is_some_and(|other| theirs.iter().any(|name| name == other.datapath))
-        };
-        self.start.domid.is_some() && self.start.request.datapaths.iter().any(goes_on)
+        let mut own = self.start.request.datapaths.iter();
+        own.find_map(|name| {
+            let path = datapath(name).filter(|path| path.kind == Some(kind))?;
+            let other = path.backend?.datapath;
+            theirs.iter().any(|name| name == other).then_some(path.name)
+        })
     }
 
-    /// One of its own spans, with what was stolen of it.
-    fn without_stolen(&self, span: Span, record: &Record) -> Span {
-        if self.thefts.is_empty() {
+    /// Whether any of its requests go on in this backend.
+    pub(super) fn is_joined_with(&self, backend: &Self) -> bool {
+        let mut kinds = Kind::ALL.into_iter();
+        self.start.domid.is_some() && kinds.any(|kind| self.goes_on(kind, backend).is_some())
+    }
+
+    /// A span of one of its records, and of the backend's if it goes on there, with what was stolen of it.
+    pub(super) fn without_stolen_of(
+        &self,
+        span: Span,
+        record: &Record,
+        backend: Option<(&Self, &Record)>,
+    ) -> Span {
+        let thefts = backend.map_or(&self.thefts, |(backend, _)| &backend.thefts);
+        if self.thefts.is_empty() && thefts.is_empty() {
             return span;
         }
-        span.stolen_by(|point| (&self.thefts, cpu_at(record, point)))
+        span.stolen_by(|point| match backend {
+            Some((backend, other)) if is_backends(point) => (&backend.thefts, cpu_at(other, point)),
+            _ => (&self.thefts, cpu_at(record, point)),
+        })
     }
 
     /// The clock of a domain that is joined with no other.
@@ -121,9 +146,12 @@ impl<'a> Domain<'a> {
 pub(super) struct Fold<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) directory: &'a RunDirectory,
-    /// Beginning and end of each measured load on the run's timeline, and its iteration.
-    iterations: Vec<(u64, u64, u32)>,
+    /// By domain.
+    iterations: BTreeMap<String, Vec<Measured>>,
 }
+
+/// Beginning and end of an iteration's measured load on a domain's timeline, and its number.
+type Measured = (u64, u64, u32);
 
 impl<'a> Fold<'a> {
     pub(super) fn new(
@@ -132,30 +160,24 @@ impl<'a> Fold<'a> {
         iterations: &[IterationRecord],
         domains: &[Domain<'_>],
     ) -> Self {
-        let here = Mapping::default();
-        let iterations = iterations.iter().map(|iteration| {
-            let domain = domains
+        let measured = domains.iter().map(|domain| {
+            let own = iterations
                 .iter()
-                .find(|domain| domain.start.name == iteration.domain);
-            let mapping = domain.map_or(&here, |domain| &domain.mapping);
-            let load = &iteration.load;
-            (
-                mapping.map(load.start_monotonic_ns),
-                mapping.map(load.end_monotonic_ns),
-                iteration.index,
-            )
+                .map(|iteration| measured(iteration, domain, domains));
+            (domain.start.name.clone(), own.collect())
         });
         Self {
             scenario,
             directory,
-            iterations: iterations.collect(),
+            iterations: measured.collect(),
         }
     }
 
-    /// The iteration in which something that began at this time belongs.
-    pub(super) fn iteration(&self, time: u64) -> Option<u32> {
-        let after = self.iterations.partition_point(|window| window.0 <= time);
-        let (_, end, index) = self.iterations.get(after.checked_sub(1)?)?;
+    /// The iteration in which something of a domain that began at this time belongs.
+    pub(super) fn iteration(&self, domain: &Domain<'_>, time: u64) -> Option<u32> {
+        let iterations = self.iterations.get(&domain.start.name)?;
+        let after = iterations.partition_point(|window| window.0 <= time);
+        let (_, end, index) = iterations.get(after.checked_sub(1)?)?;
         (time <= *end).then_some(*index)
     }
 
@@ -173,6 +195,7 @@ impl<'a> Fold<'a> {
             unavailable: start.bindings.unavailable.clone(),
             in_flight: self.directory.end(&start.name).in_flight,
             counters,
+            sample: start.request.sample,
             clock: domain.clock.clone(),
             ..DomainReport::default()
         };
@@ -180,7 +203,7 @@ impl<'a> Fold<'a> {
     }
 
     /// The datapaths of a domain that the report shows: a backend's own only if it was asked for.
-    fn shown(&self, domain: &Domain<'_>) -> Vec<String> {
+    pub(super) fn shown(&self, domain: &Domain<'_>) -> Vec<String> {
         let own = self
             .scenario
             .domain
@@ -201,38 +224,20 @@ impl<'a> Fold<'a> {
     pub(super) fn local(&self, domain: &Domain<'_>) -> anyhow::Result<Folded> {
         let (mut report, mut builder) = self.begin(domain);
         let start = &domain.start;
-        let traced = Datapaths::among(&start.request.datapaths);
-        let shown = Datapaths::among(&self.shown(domain));
         if let Some(mut records) = domain.records(self.directory)? {
             report.cost.record_bytes = records.bytes();
+            let whole = Whole::new(self, domain);
             for mut record in records.by_ref() {
                 if record.kind == Kind::Steal as u8 {
                     continue;
                 }
                 domain.mapping.map_all(&mut record.at);
-                let Some(iteration) = self.iteration(first(&record)) else {
-                    report.outside += 1;
-                    continue;
-                };
-                match join::local(&record, iteration, &traced) {
-                    Ok(None) => {}
-                    // Outliers of aggregate mode are in the kernel's histograms already.
-                    Ok(Some(_)) if start.request.aggregate && record.op <= 1 => {}
-                    Ok(Some(span)) => {
-                        let span = domain.without_stolen(span, &record);
-                        report.spans += 1;
-                        let kind = Kind::from_u8(record.kind);
-                        if kind.is_some_and(|kind| shown.of(kind).is_some()) {
-                            builder.add(&span);
-                        }
-                    }
-                    Err(Unjoined::Disordered) => report.disordered += 1,
-                    Err(_) => report.incomplete += 1,
-                }
+                whole.fold(&record, &mut report, &mut builder);
             }
             self.read_whole(records, domain)?;
         }
         if start.request.aggregate {
+            let traced = Datapaths::among(&start.request.datapaths);
             let datapath = traced.of(Kind::Disk).unwrap_or("disk/native");
             let counted = add_kernel_groups(&mut builder, datapath, domain);
             report.spans = report.spans.saturating_add(counted);
@@ -247,6 +252,81 @@ impl<'a> Fold<'a> {
             format!("{} is damaged", self.directory.path().join(name).display())
         })
     }
+}
+
+/// Records that are whole spans.
+pub(super) struct Whole<'a> {
+    fold: &'a Fold<'a>,
+    domain: &'a Domain<'a>,
+    traced: Datapaths,
+    shown: Datapaths,
+}
+
+impl<'a> Whole<'a> {
+    pub(super) fn new(fold: &'a Fold<'_>, domain: &'a Domain<'_>) -> Self {
+        Self {
+            fold,
+            domain,
+            traced: Datapaths::among(&domain.start.request.datapaths),
+            shown: Datapaths::among(&fold.shown(domain)),
+        }
+    }
+
+    /// Adds a record whose stamps are on the domain's timeline.
+    pub(super) fn fold(
+        &self,
+        record: &Record,
+        report: &mut DomainReport,
+        builder: &mut BreakdownBuilder,
+    ) {
+        let Some(iteration) = self.fold.iteration(self.domain, first(record)) else {
+            report.outside += 1;
+            return;
+        };
+        let is_aggregate = self.domain.start.request.aggregate;
+        match join::local(record, iteration, &self.traced) {
+            Ok(None) => {}
+            // Outliers of aggregate mode are in the kernel's histograms already.
+            Ok(Some(_)) if is_aggregate && record.op <= 1 => {}
+            Ok(Some(span)) => {
+                let span = self.domain.without_stolen_of(span, record, None);
+                report.spans += 1;
+                let kind = Kind::from_u8(record.kind);
+                if kind.is_some_and(|kind| self.shown.of(kind).is_some()) {
+                    builder.add(&span);
+                }
+            }
+            Err(Unjoined::Disordered) => report.disordered += 1,
+            Err(_) => report.incomplete += 1,
+        }
+    }
+}
+
+/// When an iteration was, on a domain's timeline. Where the load ran in a domain whose clock is tied to that
+/// in no way, it was between the domain's own looks at its counters, which enclose it.
+fn measured(iteration: &IterationRecord, domain: &Domain<'_>, domains: &[Domain<'_>]) -> Measured {
+    let load = &iteration.load;
+    let of_load = |mapping: &Mapping| {
+        let (start, end) = (load.start_monotonic_ns, load.end_monotonic_ns);
+        (mapping.map(start), mapping.map(end), iteration.index)
+    };
+    let ran_in = domains
+        .iter()
+        .find(|other| other.start.name == iteration.domain);
+    let Some(ran_in) = ran_in.filter(|other| !domain.shares_timeline(other)) else {
+        return of_load(ran_in.map_or(&Mapping::default(), |other| &other.mapping));
+    };
+    let window = iteration.windows.get(&domain.start.name);
+    let looks = window.and_then(|window| window.before.clock.zip(window.after.clock));
+    let Some((before, after)) = looks else {
+        return of_load(&ran_in.mapping);
+    };
+    let map = |ns| domain.mapping.map(ns);
+    (
+        map(before.monotonic_ns),
+        map(after.monotonic_ns),
+        iteration.index,
+    )
 }
 
 /// A domain in the report.

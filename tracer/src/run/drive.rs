@@ -154,13 +154,17 @@ struct Session<'a> {
 #[derive(Clone)]
 struct Placed {
     domain: String,
+    /// The domain of its other side, if it has one.
+    server: String,
     specs: Specs,
 }
 
 impl Placed {
     fn new(scenario: &Scenario, load: &Workload, resources: &Resources) -> anyhow::Result<Self> {
+        let domain = workload::domain(scenario, load);
         Ok(Self {
-            domain: workload::domain(scenario, load).into(),
+            domain: domain.into(),
+            server: load.server.as_deref().unwrap_or(domain).into(),
             specs: workload::specs(load, resources)?,
         })
     }
@@ -249,14 +253,20 @@ impl<'a> Session<'a> {
         let mut id = FIRST_OTHER;
         let measured = self.measured.clone();
         if let Some(server) = measured.specs.server {
-            self.domain(&measured.domain)?
+            self.domain(&measured.server)?
                 .start_load(id, server)
                 .await?;
             id += 1;
         }
-        for other in self.others.clone() {
-            for spec in other.specs.server.into_iter().chain([other.specs.load]) {
-                self.domain(&other.domain)?.start_load(id, spec).await?;
+        for Placed {
+            domain,
+            server,
+            specs,
+        } in self.others.clone()
+        {
+            let server = specs.server.map(|spec| (server, spec));
+            for (domain, spec) in server.into_iter().chain([(domain, specs.load)]) {
+                self.domain(&domain)?.start_load(id, spec).await?;
                 id += 1;
             }
         }
@@ -305,7 +315,7 @@ impl<'a> Session<'a> {
                 .await?;
             self.open = Some((index, before));
         }
-        let Placed { domain, specs } = self.measured.clone();
+        let Placed { domain, specs, .. } = self.measured.clone();
         let limit = self.scenario.run.timeout.0;
         let domain = self.domain(&domain)?;
         domain.start_load(MEASURED, specs.load).await?;

@@ -8,16 +8,21 @@ use tracer_common::{
 };
 
 use crate::{
-    analysis::document::{ClockReport, JoinReport},
+    analysis::{
+        BreakdownBuilder,
+        document::{ClockReport, DomainReport, JoinReport},
+    },
     clock::{Mapping, Timeline},
-    datapath::datapath,
     run::{
         directory::RunDirectory,
-        domain::{Domain, Fold, Folded, cpu_at, finish, first},
+        domain::{Domain, Fold, Folded, Whole, finish, first},
+        packets::Packets,
     },
     span::{
+        Span,
         across::{self, Backend, Leeway},
         join::Unjoined,
+        packets,
     },
 };
 
@@ -120,14 +125,14 @@ impl<'a> Requests<'a> {
         Ok(survey)
     }
 
-    /// How far the guest's clock is from the backend's, by the distance that most requests agree on.
-    fn vote(&self, directory: &RunDirectory, mapping: &Mapping) -> anyhow::Result<i64> {
+    /// Distances of the guest's clock from the backend's, by its first requests.
+    fn distances(&self, directory: &RunDirectory, mapping: &Mapping) -> anyhow::Result<Vec<i128>> {
         let mut consumed: HashMap<(u32, u64, u8, u32), Vec<u64>> = HashMap::new();
         for record in self.of_backend(directory)?.take(16 * VOTERS) {
             let key = (record.dev, record.position, record.op, record.bytes);
             consumed.entry(key).or_default().push(record.at[CONSUME]);
         }
-        let mut votes: BTreeMap<i128, (u64, i128)> = BTreeMap::new();
+        let mut distances = Vec::new();
         let mut left = MOST_VOTES;
         for record in self.of_guest(directory)?.take(VOTERS) {
             let (_, Some(request)) = self.looked_for(record, mapping) else {
@@ -136,24 +141,32 @@ impl<'a> Requests<'a> {
             let key = (request.dev, request.position, request.op, request.bytes);
             for at in consumed.get(&key).into_iter().flatten().take(left) {
                 left -= 1;
-                let distance = i128::from(*at) - i128::from(request.at[ISSUE]);
-                let vote = votes
-                    .entry(distance.div_euclid(GRAIN_NS))
-                    .or_insert((0, distance));
-                vote.0 += 1;
-                // The closest: what comes on top of it is the way to the ring.
-                vote.1 = vote.1.min(distance);
+                distances.push(i128::from(*at) - i128::from(request.at[ISSUE]));
             }
         }
-        let most = votes.into_values().max_by_key(|(count, _)| *count);
-        Ok(most.map_or(0, |(_, distance)| i64::try_from(distance).unwrap_or(0)))
+        Ok(distances)
     }
+}
+
+/// The distance of two clocks that most requests agree on.
+fn vote(distances: impl IntoIterator<Item = i128>) -> i64 {
+    let mut votes: BTreeMap<i128, (u64, i128)> = BTreeMap::new();
+    for distance in distances {
+        let vote = votes
+            .entry(distance.div_euclid(GRAIN_NS))
+            .or_insert((0, distance));
+        vote.0 += 1;
+        // The closest: what comes on top of it is the way to the ring.
+        vote.1 = vote.1.min(distance);
+    }
+    let most = votes.into_values().max_by_key(|(count, _)| *count);
+    most.map_or(0, |(_, distance)| i64::try_from(distance).unwrap_or(0))
 }
 
 /// Bounds of what would have to be added to a guest's clock.
 #[derive(Debug)]
-struct Survey {
-    asked: u64,
+pub(super) struct Survey {
+    pub(super) asked: u64,
     leeways: Vec<Leeway>,
     least: i64,
     most: i64,
@@ -171,7 +184,7 @@ impl Default for Survey {
 }
 
 impl Survey {
-    fn add(&mut self, leeway: Leeway) {
+    pub(super) fn add(&mut self, leeway: Leeway) {
         self.least = self.least.max(leeway.least);
         self.most = self.most.min(leeway.most);
         self.leeways.push(leeway);
@@ -181,6 +194,11 @@ impl Survey {
     fn outside(&self, error: i64) -> u64 {
         let outside = self.leeways.iter().filter(|leeway| !leeway.within(error));
         outside.count() as u64
+    }
+
+    /// Whether what was found bounds the clock on both sides.
+    const fn is_bounded(&self) -> bool {
+        self.least != i64::MIN && self.most != i64::MAX
     }
 
     /// Whether what was found speaks for the mapping.
@@ -200,7 +218,12 @@ pub(super) fn clocks(
     guest: &Domain<'_>,
     backend: &Domain<'_>,
 ) -> anyhow::Result<(Mapping, ClockReport)> {
-    let requests = Requests::new(guest, backend);
+    let (requests, packets) = (Requests::new(guest, backend), Packets::new(guest, backend));
+    let survey_of = |mapping: &Mapping, bound| {
+        let mut survey = requests.survey(directory, mapping, bound)?;
+        packets.survey(directory, mapping, WIDE_NS, &mut survey)?;
+        anyhow::Ok(survey)
+    };
     let report = ClockReport {
         ticks_per_ns: guest.timeline.as_ref().map(Timeline::ticks_per_ns),
         ..ClockReport::default()
@@ -212,7 +235,7 @@ pub(super) fn clocks(
     });
     if let Some((mapping, error)) = &by_tsc {
         let bound = error.ceil() as i64;
-        let survey = requests.survey(directory, mapping, bound)?;
+        let survey = survey_of(mapping, bound)?;
         if survey.asked == 0 || survey.supports(bound) {
             let report = ClockReport {
                 method: "TSC".into(),
@@ -225,10 +248,12 @@ pub(super) fn clocks(
         }
     }
     let rate = by_tsc.map_or_else(Mapping::default, |(mapping, _)| mapping);
-    let guess = requests.vote(directory, &rate)?;
+    let by_requests = requests.distances(directory, &rate)?;
+    let by_packets = packets.distances(directory, &rate, VOTERS)?;
+    let guess = vote(by_requests.into_iter().chain(by_packets));
     let guessed = rate.clone().moved(guess);
-    let survey = requests.survey(directory, &guessed, 0)?;
-    if survey.leeways.is_empty() {
+    let survey = survey_of(&guessed, 0)?;
+    if !survey.is_bounded() {
         return Ok((
             guessed,
             ClockReport {
@@ -255,6 +280,41 @@ pub(super) fn clocks(
     Ok((guessed.moved(middle), report))
 }
 
+/// What becomes of a guest's records.
+struct Joined<'a> {
+    fold: &'a Fold<'a>,
+    domain: &'a Domain<'a>,
+    report: DomainReport,
+    builder: BreakdownBuilder,
+    join: JoinReport,
+}
+
+impl Joined<'_> {
+    /// Adds a record of the run's timeline, given how to make a span of it in an iteration.
+    fn add(&mut self, record: &Record, span: impl FnOnce(u32) -> Result<Span, Unjoined>) {
+        let Some(iteration) = self.fold.iteration(self.domain, first(record)) else {
+            self.report.outside += 1;
+            return;
+        };
+        match span(iteration) {
+            Ok(span) => {
+                self.report.spans += 1;
+                self.join.joined += 1;
+                self.builder.add(&span);
+            }
+            Err(why) => {
+                let is_disk = record.kind == Kind::Disk as u8;
+                let why = if is_disk && record.flags & flag::RING_ID == 0 {
+                    "never on a ring (not a virtual disk's, or refused by its driver)"
+                } else {
+                    why.reason()
+                };
+                *self.join.unjoined.entry(why.into()).or_default() += 1;
+            }
+        }
+    }
+}
+
 impl Fold<'_> {
     /// A guest whose requests go on in the backend.
     pub(super) fn joined(
@@ -262,70 +322,60 @@ impl Fold<'_> {
         domain: &Domain<'_>,
         backend: &Domain<'_>,
     ) -> anyhow::Result<Folded> {
-        let (mut report, mut builder) = self.begin(domain);
-        let requests = Requests::new(domain, backend);
-        let name = domain.start.request.datapaths.iter().find_map(|name| {
-            let path = datapath(name)?;
-            path.backend.map(|_| path.name)
-        });
-        let error = domain.clock.error_ns.unwrap_or(0.0).ceil() as i64;
-        let mut join = JoinReport {
+        let (report, builder) = self.begin(domain);
+        let join = JoinReport {
             backend: backend.start.name.clone(),
             ..JoinReport::default()
         };
-        let mut others = Backend::new(requests.of_backend(self.directory)?);
-        let Some(mut records) = domain.records(self.directory)? else {
-            return Ok(finish(report, builder, domain));
+        let mut joined = Joined {
+            fold: self,
+            domain,
+            report,
+            builder,
+            join,
         };
-        report.cost.record_bytes = records.bytes();
-        for record in records.by_ref() {
-            if record.kind != Kind::Disk as u8 {
+        let Some(mut records) = domain.records(self.directory)? else {
+            return Ok(finish(joined.report, joined.builder, domain));
+        };
+        joined.report.cost.record_bytes = records.bytes();
+        let disk = domain.goes_on(Kind::Disk, backend);
+        let requests = Requests::new(domain, backend);
+        let mut others = Backend::new(requests.of_backend(self.directory)?);
+        let packets = Packets::new(domain, backend);
+        let is_measured = |record: &Record| self.iteration(backend, first(record)).is_some();
+        let mut forwarded = packets.forwarded(self.directory, is_measured)?;
+        let whole = Whole::new(self, domain);
+        let error = domain.clock.error_ns.unwrap_or(0.0).ceil() as i64;
+        let bound = error.unsigned_abs();
+        for mut record in records.by_ref() {
+            if record.kind == Kind::Steal as u8 {
                 continue;
             }
-            let (record, request) = requests.looked_for(record, &domain.mapping);
-            let found = request.map(|request| others.take(&request, error));
-            let Some(iteration) = self.iteration(first(&record)) else {
-                report.outside += 1;
+            if let Some(name) = disk.filter(|_| record.kind == Kind::Disk as u8) {
+                let (record, request) = requests.looked_for(record, &domain.mapping);
+                let found = request.map(|request| others.take(&request, error));
+                joined.add(&record, |iteration| {
+                    let (other, _) = found.unwrap_or(Err(Unjoined::Unseen))?;
+                    let span = across::join(name, iteration, &record, &other, bound)?;
+                    Ok(domain.without_stolen_of(span, &record, Some((backend, &other))))
+                });
                 continue;
-            };
-            let span = match found {
-                None => Err(Unjoined::Unseen),
-                Some(found) => found.and_then(|(other, _)| {
-                    let error = error.unsigned_abs();
-                    let span = across::join(
-                        name.unwrap_or("disk/vbd"),
-                        iteration,
-                        &record,
-                        &other,
-                        error,
-                    )?;
-                    Ok(span.stolen_by(|point| {
-                        if Kind::Blkback.points().contains(&point) {
-                            (&backend.thefts, cpu_at(&other, point))
-                        } else {
-                            (&domain.thefts, cpu_at(&record, point))
-                        }
-                    }))
-                }),
-            };
-            match span {
-                Ok(span) => {
-                    report.spans += 1;
-                    join.joined += 1;
-                    builder.add(&span);
-                }
-                Err(why) => {
-                    let why = if record.flags & flag::RING_ID == 0 {
-                        "never on a ring (not a virtual disk's, or refused by its driver)"
-                    } else {
-                        why.reason()
-                    };
-                    *join.unjoined.entry(why.into()).or_default() += 1;
-                }
+            }
+            domain.mapping.map_all(&mut record.at);
+            if let Some(name) = packets.datapath(record.kind) {
+                let found = forwarded.take(&record, error);
+                joined.add(&record, |iteration| {
+                    let (other, _) = found?;
+                    let span = packets::join(name, iteration, &record, &other, bound)?;
+                    Ok(domain.without_stolen_of(span, &record, Some((backend, &other))))
+                });
+            } else {
+                whole.fold(&record, &mut joined.report, &mut joined.builder);
             }
         }
         self.read_whole(records, domain)?;
-        report.join = Some(join);
-        Ok(finish(report, builder, domain))
+        joined.join.only_backend = forwarded.unasked();
+        joined.report.join = Some(joined.join);
+        Ok(finish(joined.report, joined.builder, domain))
     }
 }

@@ -7,6 +7,7 @@ pub mod drive;
 mod growth;
 mod interrupts;
 mod joined;
+mod packets;
 mod received;
 mod recording;
 mod request;

@@ -148,6 +148,8 @@ pub struct Workload {
     pub from: Option<String>,
     /// tcp-*, udp-*: where to: `@resource.left`, `@resource.right`, or an address.
     pub to: Option<String>,
+    /// tcp-*, udp-*: the domain in which the other side runs, at the address `to`.
+    pub server: Option<String>,
     /// tcp-*, udp-*: the port.
     pub port: Option<u16>,
     /// tcp-stream, tcp-rr, udp-flood, cpu: how long.
@@ -360,6 +362,7 @@ impl Workload {
             ("allow_device_write", self.allow_device_write.is_some()),
             ("from", self.from.is_some()),
             ("to", self.to.is_some()),
+            ("server", self.server.is_some()),
             ("port", self.port.is_some()),
             ("duration", self.duration.is_some()),
             ("message_size", self.message_size.is_some()),
@@ -393,13 +396,22 @@ impl WorkloadKind {
             ),
             Self::TcpStream => (
                 1,
-                &["to", "from", "port", "duration", "count", "message_size"],
+                &[
+                    "to",
+                    "from",
+                    "server",
+                    "port",
+                    "duration",
+                    "count",
+                    "message_size",
+                ],
             ),
             Self::TcpRr => (
                 1,
                 &[
                     "to",
                     "from",
+                    "server",
                     "port",
                     "duration",
                     "count",
@@ -409,7 +421,9 @@ impl WorkloadKind {
             ),
             Self::UdpFlood => (
                 2,
-                &["to", "size", "from", "port", "duration", "rate", "threads"],
+                &[
+                    "to", "size", "from", "server", "port", "duration", "rate", "threads",
+                ],
             ),
             Self::Cpu => (0, &["duration"]),
             Self::Command => (1, &["program", "args", "from"]),

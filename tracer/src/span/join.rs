@@ -2,7 +2,7 @@
 
 use tracer_common::{
     point::{Kind, Point},
-    record::{Record, flag},
+    record::{MAX_POINTS, Record, flag},
 };
 
 use crate::{datapath::DATAPATHS, span::Span};
@@ -20,6 +20,8 @@ pub enum Unjoined {
     Unseen,
     /// The other domain has more than one record that could be its.
     Ambiguous,
+    /// The other domain's record of it has another size: it was cut into pieces, or joined to others.
+    Resized,
 }
 
 impl Unjoined {
@@ -31,6 +33,7 @@ impl Unjoined {
             Self::Incomplete => "stamps missing",
             Self::Unseen => "not seen by the backend",
             Self::Ambiguous => "more than one request of the backend fits",
+            Self::Resized => "cut into pieces, or joined to others, on the way",
         }
     }
 }
@@ -62,6 +65,12 @@ impl Datapaths {
     }
 }
 
+/// The points that a record has passed.
+pub(super) fn stamps(kind: Kind, at: &[u64; MAX_POINTS]) -> impl Iterator<Item = (Point, u64)> {
+    let all = kind.points().iter().copied().zip(*at);
+    all.filter(|(_, at)| *at != 0)
+}
+
 /// Makes a span of one domain's record; `None` if its datapath was not asked for.
 ///
 /// # Errors
@@ -75,11 +84,10 @@ pub fn local(
     let Some(datapath) = datapaths.of(kind) else {
         return Ok(None);
     };
-    let stamps = kind.points().iter().copied().zip(record.at);
     // When blkback's thread ran says nothing alone: it may have run for long.
     let uncalled = kind == Kind::Blkback && record.at[INTERRUPT] == 0;
-    let points: Vec<(Point, u64)> = stamps
-        .filter(|(point, at)| *at != 0 && !(uncalled && *point == Point::BlkbackRun))
+    let points: Vec<(Point, u64)> = stamps(kind, &record.at)
+        .filter(|(point, _)| !(uncalled && *point == Point::BlkbackRun))
         .collect();
     if points.windows(2).any(|pair| pair[1].1 < pair[0].1) {
         return Err(Unjoined::Disordered);
@@ -111,7 +119,7 @@ fn ends(kind: Kind, points: &[(Point, u64)]) -> bool {
         Kind::Disk => passed(Point::BlkComplete),
         Kind::NetTx => passed(Point::NetXmitDone) || passed(Point::NetTxComplete),
         Kind::NetRx => passed(Point::SockReady),
-        Kind::NetForward => passed(Point::NetXmitDone) || passed(Point::NetTxComplete),
+        Kind::NetForward => passed(Point::Dom0XmitDone) || passed(Point::Dom0TxComplete),
         Kind::Blkback => passed(Point::BlkbackResponse),
         Kind::Steal => true,
     }
@@ -121,7 +129,6 @@ fn ends(kind: Kind, points: &[(Point, u64)]) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use tracer_common::record::MAX_POINTS;
 
     fn all() -> Datapaths {
         Datapaths::among(
@@ -167,6 +174,24 @@ mod tests {
         assert_eq!(span.datapath, "disk/passthrough");
         let network = Datapaths::among(&["net-rx/native".to_owned()]);
         assert_eq!(total(&record, &network), Ok(None));
+    }
+
+    #[test]
+    fn a_record_of_any_kind_with_every_stamp_is_whole() {
+        // What the hypervisor took is of no request.
+        for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Steal) {
+            let points = kind.points();
+            let mut record = Record {
+                kind: kind as u8,
+                ..Record::EMPTY
+            };
+            for (stamp, at) in record.at.iter_mut().zip(1..=points.len() as u64) {
+                *stamp = at;
+            }
+            let paths = DATAPATHS.iter().map(|path| path.name.to_owned());
+            let span = local(&record, 0, &Datapaths::among(&paths.collect::<Vec<_>>()));
+            assert!(span.unwrap().is_some(), "{kind:?}");
+        }
     }
 
     fn total(record: &Record, datapaths: &Datapaths) -> Result<Option<u64>, Unjoined> {

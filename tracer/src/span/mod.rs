@@ -2,6 +2,7 @@
 
 pub mod across;
 pub mod join;
+pub mod packets;
 pub mod steal;
 
 use tracer_common::point::Point;

@@ -58,9 +58,10 @@ pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -
         bail!("{} is there already; name another --out", out.display());
     }
     let mut _peer = None;
-    if *domain == "dom0" {
+    if matches!(*domain, "dom0" | "native") {
         let agents = agents(scenario, args)?;
-        for guest in agents.iter().filter_map(|name| guests::find(name)) {
+        let names = agents.iter().filter(|_| *domain == "dom0");
+        for guest in names.filter_map(|name| guests::find(name)) {
             install(lab, guest.name, tracer)?;
         }
         if agents.iter().any(|name| name == PEER) {

@@ -6,14 +6,13 @@
 )]
 
 mod across;
+mod agents;
 mod agreement;
 mod domains;
 mod failures;
-mod paper;
-mod agents;
-mod domains;
-mod failures;
 mod guests;
+mod network;
+mod paper;
 mod planted;
 mod scenarios;
 mod support;

@@ -2,7 +2,6 @@
 //! planted it must blame nothing. `TRACER_PLANTED_ROUNDS` says how often (once).
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
 
@@ -149,25 +148,10 @@ impl Run {
     }
 }
 
-/// What `tracer compare` says of the reads of two runs. The tracer is the one that the lab was given.
-fn compared(a: &Run, b: &Run) -> Value {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let tracer = target.join("x86_64-unknown-linux-gnu/release/tracer");
-    let mut command = Command::new(tracer);
-    let output = command
-        .arg("compare")
-        .args([&a.folder, &b.folder])
-        .args(["--format", "json"]);
-    let output = output.output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
-    let comparison: Value = serde_json::from_slice(&output.stdout).unwrap();
-    comparison["pairs"][0].clone()
-}
-
 /// The stage that is blamed must be this one, and its component's time what fio says that a read takes longer
 /// (a wait for blkback's thread begins at its interrupt, or on the ring where there was none).
 fn assert_blamed(what: &str, quick: &Run, slow: &Run, stage: (&str, &str), component: &str) {
-    let pair = compared(quick, slow);
+    let pair = compared(&quick.folder, &slow.folder);
     let blamed = &pair["verdict"]["blamed"];
     let ends = (blamed["from"].as_str(), blamed["to"].as_str());
     assert_eq!(ends, (Some(stage.0), Some(stage.1)), "{what}: {pair:#}");
@@ -203,7 +187,7 @@ fn planted_delays_are_blamed_on_their_stages_and_nothing_is_blamed_without() {
         let run = |name: &str, reads, background: &str| Run::new(&folder, name, reads, background);
         disk.set_quick();
         let (first, second) = (run("first", READS, ""), run("second", READS, ""));
-        let nothing = compared(&first, &second);
+        let nothing = compared(&first.folder, &second.folder);
         assert_eq!(nothing["verdict"]["blamed"], Value::Null, "{nothing:#}");
         let hogged = run("hogged", READS, &hog());
         let waiting = ("blkback.interrupt", "blkback.run");
@@ -233,7 +217,7 @@ fn planted_delays_are_blamed_on_their_stages_and_nothing_is_blamed_without() {
             below,
             "dom0_block_layer",
         );
-        let blamed = &compared(&first, &slow)["verdict"]["blamed"];
+        let blamed = &compared(&first.folder, &slow.folder)["verdict"]["blamed"];
         let added_ms = blamed["added_ns"].as_f64().unwrap() / 1e6;
         assert!(
             (added_ms / DISK_DELAY_MS - 1.0).abs() < TOLERANCE,

@@ -206,6 +206,21 @@ pub(crate) fn run_small<'a>(mut args: Vec<&'a str>, out: &'a Path) -> Output {
     lab(&args)
 }
 
+/// What `tracer compare` says of the first pair of breakdowns of two runs. The tracer is the one that the lab was given.
+pub(crate) fn compared(a: &Path, b: &Path) -> Value {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let tracer = target.join("x86_64-unknown-linux-gnu/release/tracer");
+    let mut command = Command::new(tracer);
+    let output = command
+        .arg("compare")
+        .args([a, b])
+        .args(["--format", "json"]);
+    let output = output.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let comparison: Value = serde_json::from_slice(&output.stdout).unwrap();
+    comparison["pairs"][0].clone()
+}
+
 /// What a lab might leave: its folder, its namespace, processes that name its folder.
 pub(crate) fn left_overs(name: &str) -> Vec<String> {
     let mut left = Vec::new();

@@ -27,16 +27,13 @@ pub(super) fn check_load(
             return Err(problem(format!("{at}.{name}"), "is missing"));
         }
     }
-    if let Some(domain) = &load.domain
-        && !scenario.domain.iter().any(|other| other.name == *domain)
-    {
-        let known: Vec<&str> = scenario.domain.iter().map(|d| d.name.as_str()).collect();
+    for (name, domain) in [("domain", &load.domain), ("server", &load.server)] {
+        check_domain(scenario, &format!("{at}.{name}"), domain.as_deref())?;
+    }
+    if load.server.is_some() && load.to.as_ref().is_some_and(|to| to.starts_with('@')) {
         return Err(problem(
-            format!("{at}.domain"),
-            format!(
-                "there is no domain {domain:?}; allowed: {}",
-                known.join(", ")
-            ),
+            format!("{at}.server"),
+            "goes with an address: at the end of a resource the other side runs anyway",
         ));
     }
     if load.domain.is_none() && scenario.domain.len() > 1 {
@@ -65,6 +62,23 @@ pub(super) fn check_load(
         ));
     }
     Ok(())
+}
+
+fn check_domain(scenario: &Scenario, field: &str, domain: Option<&str>) -> Checked {
+    let names = || scenario.domain.iter().map(|domain| domain.name.as_str());
+    match domain.filter(|domain| !names().any(|name| name == *domain)) {
+        Some(domain) => {
+            let known: Vec<&str> = names().collect();
+            Err(problem(
+                field,
+                format!(
+                    "there is no domain {domain:?}; allowed: {}",
+                    known.join(", ")
+                ),
+            ))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Resources are made where the tracer runs.

@@ -1,0 +1,155 @@
+//! Datapaths of guests' virtual cards: the guest's half, Dom0's, and both as one.
+
+use tracer_common::point::{Kind, Point};
+
+use crate::datapath::{
+    Component,
+    native::{NET_RX, NET_TX},
+    table::{Attach, Backend, Binding, Datapath, Intent, Probe, bind, tracepoint},
+    xen::UPCALL,
+};
+
+const NETFRONT: &[Probe] = &[tracepoint(
+    "packet on the ring",
+    Some(Point::NetfrontNotify),
+    Intent::Optional,
+    false,
+    &[bind!("netfront_notify", kprobe "notify_remote_via_irq", [])],
+)];
+
+const NETBACK: &[Probe] = &[
+    tracepoint(
+        "packets taken from the ring",
+        Some(Point::NetbackConsume),
+        Intent::Optional,
+        false,
+        &[bind!("netback_consume", kprobe "xenvif_tx_action", [])],
+    ),
+    tracepoint(
+        "packet to be copied to a guest",
+        Some(Point::NetbackDequeue),
+        Intent::Optional,
+        false,
+        &[bind!("netback_dequeued", kretprobe "xenvif_rx_dequeue")],
+    ),
+    tracepoint(
+        "guest told of packets",
+        Some(Point::NetbackNotify),
+        Intent::Optional,
+        false,
+        &[bind!("netback_notify", kprobe "notify_remote_via_irq", [])],
+    ),
+];
+
+const TX: &[Point] = Kind::NetTx.points();
+const FORWARD: &[Point] = Kind::NetForward.points();
+/// Of a packet that came over a ring: no software device of the guest has it first.
+const RX: &[Point] = Kind::NetRx.points().split_at(1).1;
+
+/// Three parts of a way, one after the other.
+const fn one_way<const N: usize>(parts: [&[Point]; 3]) -> [Point; N] {
+    let mut all = [Point::SockSend; N];
+    let (mut part, mut at) = (0, 0);
+    while part < parts.len() {
+        let mut index = 0;
+        while index < parts[part].len() {
+            all[at] = parts[part][index];
+            index += 1;
+            at += 1;
+        }
+        part += 1;
+    }
+    all
+}
+
+/// Up to the ring in the guest, through Dom0, and the answer in the guest.
+const TX_ACROSS: [Point; TX.len() + FORWARD.len()] = {
+    let (before, after) = TX.split_at(Kind::NetTx.index_of(Point::NetfrontNotify) + 1);
+    one_way([before, FORWARD, after])
+};
+
+/// Through Dom0, then in the guest from the ring on.
+const RX_ACROSS: [Point; RX.len() + FORWARD.len()] = one_way([FORWARD, RX, &[]]);
+
+/// Packets out through a guest's virtual interface.
+pub(super) const NET_TX_VIF: Datapath = Datapath {
+    name: "net-tx/vif",
+    summary: "packets sent by a guest's virtual card: socket call, stack, netfront's ring, Dom0 (netback, bridge, card; or one stage without it), completion",
+    kind: Some(Kind::NetTx),
+    backend: Some(Backend {
+        datapath: "net/vif-backend",
+        points: &TX_ACROSS,
+    }),
+    probes: &[NET_TX, NETFRONT, UPCALL],
+};
+
+/// Packets in through a guest's virtual interface.
+pub(super) const NET_RX_VIF: Datapath = Datapath {
+    name: "net-rx/vif",
+    summary: "packets received by a guest's virtual card: Dom0 (card, bridge, netback's thread; not without it), upcall, poll, stack, socket, reader wakes",
+    kind: Some(Kind::NetRx),
+    backend: Some(Backend {
+        datapath: "net/vif-backend",
+        points: &RX_ACROSS,
+    }),
+    probes: &[NET_RX, UPCALL],
+};
+
+/// The same packets, both ways, in the domain of their backend.
+pub(super) const NET_VIF_BACKEND: Datapath = Datapath {
+    name: "net/vif-backend",
+    summary: "packets to and from guests, in Dom0: upcall, poll, netback, bridge, qdisc, driver or netback's thread, completion",
+    kind: Some(Kind::NetForward),
+    backend: None,
+    probes: &[NETBACK, NET_RX, NET_TX, UPCALL],
+};
+
+/// Whose time passes between two points of which at least one is Dom0's part of a packet's way; `None`:
+/// another table says it.
+#[must_use]
+pub(super) const fn stage(from: Point, to: Point) -> Option<Component> {
+    use Point::*;
+    Some(match (from, to) {
+        (NetfrontNotify, Dom0Upcall | Dom0Irq | Dom0Softirq | Dom0Poll)
+        | (NetbackNotify | Dom0TxComplete | Dom0XmitDone, EvtchnUpcall)
+        | (NetbackNotify, IrqEntry | SoftirqEntry) => Component::EventChannel,
+        // Nobody had to be told: the other side was at the ring already.
+        (NetXmit, Dom0Upcall | Dom0Irq | Dom0Softirq | Dom0Poll | NetbackConsume | Dom0Receive)
+        | (NetbackNotify, NapiPoll | NapiGroReceive | NetifReceive) => Component::Ring,
+        (NetfrontNotify | Dom0Poll, NetbackConsume)
+        | (NetfrontNotify | NetbackConsume, Dom0Receive)
+        | (NetbackDequeue | NetbackNotify, _) => Component::Backend,
+        (Dom0Xmit | Dom0XmitDone, NetbackDequeue) => Component::Dom0Scheduling,
+        (NetifRx | Dom0Irq | Dom0Softirq, Dom0Irq | Dom0Softirq | Dom0Poll) => {
+            Component::Dom0Interrupt
+        }
+        (Dom0Irq | Dom0Softirq | Dom0Poll, Dom0Gro | Dom0Receive) | (Dom0Xmit, Dom0XmitDone) => {
+            Component::Driver
+        }
+        (Dom0Gro | Dom0Receive | Dom0Queue | Dom0Dequeue, _) => Component::Dom0NetworkStack,
+        (Dom0Xmit | Dom0XmitDone, Dom0TxComplete) => Component::Device,
+        (Dom0Xmit | Dom0XmitDone | Dom0TxComplete, _) => Component::Interrupt,
+        _ => return None,
+    })
+}
+
+/// What passes in such a stage, in words, where its ends do not say it.
+#[must_use]
+pub(super) const fn meaning(from: Point, to: Point) -> Option<&'static str> {
+    use Point::*;
+    Some(match (from, to) {
+        (NetfrontNotify, Dom0Upcall) => "the notification on its way to Dom0",
+        (NetXmit, Dom0Receive) => {
+            "on the ring, where netback finds it by itself, and netback's copy"
+        }
+        (NetbackConsume, Dom0Receive) => "netback copying and mapping what the guest sends",
+        (Dom0Receive, Dom0Queue) => "Dom0's bridge",
+        (Dom0Queue, Dom0Dequeue) => "waiting in the queueing discipline of a device of Dom0",
+        (Dom0XmitDone, NetbackDequeue) => "netback's thread waiting for a CPU of Dom0, or busy",
+        (NetbackDequeue, NetbackNotify) => "netback copying to the guest's pages",
+        (NetbackNotify, EvtchnUpcall) => "the notification on its way to the guest",
+        (Dom0XmitDone, Dom0TxComplete) => "the card of Dom0 sending",
+        (Dom0TxComplete, EvtchnUpcall) => "the answer's notification on its way to the guest",
+        _ => return None,
+    })
+}

@@ -1,0 +1,217 @@
+//! Guests' packets through both kernels, and those of a passed-through card, from a tracer in Dom0.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::support::*;
+
+/// A small run; returns its report.
+fn report(folder: &Path, name: &str, scenario: &str, args: &[&str]) -> (PathBuf, Value) {
+    let out = folder.join(name);
+    let mut all = vec!["run", "--name", SHARED, scenario, "--out"];
+    all.extend([out.to_str().unwrap(), "--", "--json"]);
+    all.extend(args);
+    let output = lab(&all);
+    assert!(output.status.success(), "{}", text(&output));
+    (out, serde_json::from_slice(&output.stdout).unwrap())
+}
+
+const QUICK: [&str; 3] = [
+    "--iterations=1",
+    "--set=run.warm_up=0",
+    "--set=workload.duration=1s",
+];
+
+fn domain<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let mut domains = report["domains"].as_array().unwrap().iter();
+    domains.find(|domain| domain["name"] == name).unwrap()
+}
+
+fn breakdown<'a>(report: &'a Value, domain: &str, datapath: &str) -> &'a Value {
+    let mut breakdowns = report["breakdowns"].as_array().unwrap().iter();
+    let found = breakdowns.find(|b| b["domain"] == domain && b["datapath"] == datapath);
+    found.unwrap_or_else(|| panic!("{domain} has no {datapath}: {report:#}"))
+}
+
+/// Packets that had a stage that ends at this point.
+fn passed(breakdown: &Value, point: &str) -> u64 {
+    let stages = breakdown["stages"].as_array().unwrap().iter();
+    let ending = stages.filter(|stage| stage["to"] == point);
+    ending.map(|stage| stage["count"].as_u64().unwrap()).sum()
+}
+
+fn assert_adds_up(breakdown: &Value) {
+    let total = breakdown["total"]["sum_ns"].as_u64().unwrap();
+    for parts in ["stages", "components"] {
+        let parts = breakdown[parts].as_array().unwrap().iter();
+        let sum: u64 = parts.map(|part| part["sum_ns"].as_u64().unwrap()).sum();
+        assert_eq!(sum, total, "to the nanosecond");
+    }
+}
+
+/// At least 99 of 100 packets were followed through both kernels, and no clock was broken.
+fn assert_joined(report: &Value, name: &str) {
+    let guest = domain(report, name);
+    let joined = guest["join"]["joined"].as_u64().unwrap();
+    let unjoined = guest["join"]["unjoined"].as_object().unwrap().values();
+    let unjoined: u64 = unjoined.map(|count| count.as_u64().unwrap()).sum();
+    assert!(joined >= 100, "{guest:#}");
+    assert!(joined >= 99 * unjoined, "{guest:#}");
+    assert_eq!(guest["clock"]["violations"], 0, "{:#}", guest["clock"]);
+    let error_ns = guest["clock"]["error_ns"].as_f64().unwrap();
+    assert!(error_ns < 50_000.0, "{:#}", guest["clock"]);
+}
+
+/// Nearly all packets passed these points.
+fn assert_passed(breakdown: &Value, points: &[&str]) {
+    let count = breakdown["total"]["count"].as_u64().unwrap();
+    for point in points {
+        let passed = passed(breakdown, point);
+        assert!(
+            passed * 100 >= count * 95,
+            "{point}: {passed} of {count}: {breakdown:#}"
+        );
+    }
+}
+
+const VIF: &str = "scenarios/nic-vif.toml";
+
+#[test]
+fn packets_of_a_virtual_card_are_followed_through_both_kernels_both_ways() {
+    let _turn = shared();
+    let folder = scratch("lab-vif");
+    let args = [&QUICK[..], &["--profile=rr"]].concat();
+    let (_, report) = report(&folder, "rr", VIF, &args);
+    assert_joined(&report, "B");
+    let sent = breakdown(&report, "B", "net-tx/vif");
+    assert_adds_up(sent);
+    assert_passed(
+        sent,
+        &[
+            "net.xmit",
+            "dom0.receive",
+            "dom0.queue",
+            "dom0.xmit",
+            "dom0.tx_complete",
+        ],
+    );
+    let received = breakdown(&report, "B", "net-rx/vif");
+    assert_adds_up(received);
+    assert_passed(
+        received,
+        &[
+            "dom0.receive",
+            "netback.dequeue",
+            "napi.gro_receive",
+            "sock.ready",
+        ],
+    );
+}
+
+#[test]
+fn a_stream_is_followed_each_way() {
+    let _turn = shared();
+    let folder = scratch("lab-vif-stream");
+    for (name, datapath, profile) in [
+        ("send", "net-tx/vif", None),
+        ("receive", "net-rx/vif", Some("--profile=receive")),
+    ] {
+        let args = [&QUICK[..], profile.as_slice()].concat();
+        let (_, report) = report(&folder, name, VIF, &args);
+        assert_joined(&report, "B");
+        assert_adds_up(breakdown(&report, "B", datapath));
+    }
+}
+
+#[test]
+fn packets_from_guest_to_guest_are_followed_in_both() {
+    let _turn = shared();
+    let folder = scratch("lab-guest-to-guest");
+    let args = [&QUICK[..], &["--profile=guest-to-guest", "--profile=rr"]].concat();
+    let (_, report) = report(&folder, "run", VIF, &args);
+    for guest in ["A", "B"] {
+        assert_joined(&report, guest);
+        let sent = breakdown(&report, guest, "net-tx/vif");
+        assert_adds_up(sent);
+        assert_passed(sent, &["dom0.receive", "netback.dequeue"]);
+        let received = breakdown(&report, guest, "net-rx/vif");
+        assert_adds_up(received);
+        assert_passed(received, &["dom0.queue", "netback.dequeue", "sock.ready"]);
+    }
+}
+
+#[test]
+fn packets_of_a_passed_through_card_are_followed_from_dom0() {
+    let _turn = shared();
+    let folder = scratch("lab-nic-passthrough");
+    let args = [&QUICK[..], &["--profile=rr"]].concat();
+    let (_, report) = report(&folder, "run", "scenarios/nic-passthrough.toml", &args);
+    for datapath in ["net-tx/passthrough", "net-rx/passthrough"] {
+        let breakdown = breakdown(&report, "B", datapath);
+        assert!(
+            breakdown["total"]["count"].as_u64().unwrap() >= 50,
+            "{breakdown:#}"
+        );
+        assert_adds_up(breakdown);
+        assert!(passed(breakdown, "evtchn.upcall") > 0, "{breakdown:#}");
+    }
+}
+
+/// The delay of each packet on its way to the guest, in milliseconds.
+const DELAY_MS: f64 = 50.0;
+
+/// The guest's interface in Dom0, whose queue can be slowed.
+struct SlowQueue(String);
+
+impl SlowQueue {
+    fn find() -> Self {
+        Self(printed("dom0", "echo vif$(xl domid B).0"))
+    }
+
+    fn set_slow(&self) {
+        let script = format!(
+            "modprobe sch_netem; tc qdisc replace dev {} root netem delay {DELAY_MS}ms",
+            self.0
+        );
+        printed("dom0", &script);
+    }
+}
+
+impl Drop for SlowQueue {
+    fn drop(&mut self) {
+        exec("dom0", &format!("tc qdisc del dev {} root", self.0));
+    }
+}
+
+#[test]
+fn a_slow_queue_of_dom0_is_named() {
+    let _turn = shared();
+    let folder = scratch("lab-planted-queue");
+    let args = [
+        "--iterations=5",
+        "--profile=udp",
+        "--profile=receive",
+        "--set=workload.rate=100",
+        "--set=workload.duration=1s",
+    ];
+    let (first, _) = report(&folder, "first", VIF, &args);
+    let (second, _) = report(&folder, "second", VIF, &args);
+    let queue = SlowQueue::find();
+    queue.set_slow();
+    let (slow, slow_report) = report(&folder, "slow", VIF, &args);
+    drop(queue);
+    assert_joined(&slow_report, "B");
+    let nothing = compared(&first, &second);
+    assert_eq!(nothing["verdict"]["blamed"], Value::Null, "{nothing:#}");
+    let planted = compared(&first, &slow);
+    let blamed = &planted["verdict"]["blamed"];
+    assert_eq!(
+        (&blamed["from"], &blamed["to"]),
+        (&"dom0.queue".into(), &"dom0.dequeue".into()),
+        "{planted:#}"
+    );
+    let added_ms = blamed["added_ns"].as_f64().unwrap() / 1e6;
+    assert!((added_ms / DELAY_MS - 1.0).abs() < 0.1, "{added_ms} ms");
+    eprintln!("{DELAY_MS} ms planted, {added_ms:.1} ms found");
+}
