@@ -6,6 +6,7 @@
 )]
 
 mod across;
+mod backends;
 mod domains;
 mod failures;
 mod planted;
