@@ -8,6 +8,7 @@
 mod across;
 mod agents;
 mod agreement;
+mod backends;
 mod domains;
 mod failures;
 mod guests;

@@ -182,7 +182,7 @@ fn iterations_say_whether_it_may_be_chance() {
     let text = of_iterations(&[100, 120, 110], &[115, 190]);
     assert!(text.contains("overlap (A 100 ns to 120 ns in 3, B 115 ns to 190 ns in 2): the difference may be chance"), "{text}");
     // 10 over 5 is 252.
-    let text = of_iterations(&[1, 2, 3, 4, 5], &[11, 12, 13, 14, 15]);
+    let text = of_iterations(&[101, 102, 103, 104, 105], &[111, 112, 113, 114, 115]);
     assert!(text.ends_with(": chance does that once in 126."), "{text}");
     let text = of_iterations(&[1, 2], &[11, 12]);
     assert!(

@@ -1,0 +1,237 @@
+//! Guests' disks of every sort: on a file, a partition, device mapper; written, flushed and discarded; of
+//! two guests at once; of one with several rings. Every request is joined, and none with another's.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::*;
+
+/// Disks of Dom0 as further disks of the guests: B has a file's (`xvdb`), a partition's (`xvdc`), and a
+/// linear mapping onto that partition (`xvdd`); A another mapping, onto a whole disk (`xvdb`).
+struct Disks;
+
+const ATTACH: &str = "set -e
+truncate -s 64M /run/backend.img
+losetup /dev/loop5 /run/backend.img
+disk=$(readlink -f /dev/lab/measured)
+addpart $disk 1 1048576 131072
+udevadm settle || true
+[ -b ${disk}1 ] || mknod ${disk}1 b $(tr : ' ' < /sys/class/block/${disk#/dev/}1/dev)
+modprobe dm-mod
+dmsetup create stacked --table \"0 65536 linear ${disk}1 65536\"
+dmsetup create whole --table '0 65536 linear /dev/lab/load 65536'
+dmsetup mknodes
+attach() { xl block-attach $1 format=raw,vdev=$2,access=w,script=/lab/hotplug-block,target=$3; }
+attach B xvdb /dev/loop5
+attach B xvdc ${disk}1
+attach B xvdd /dev/mapper/stacked
+attach A xvdb /dev/mapper/whole";
+
+const DETACH: &str = "for disk in xvdb xvdc xvdd; do xl block-detach B $disk; done
+xl block-detach A xvdb
+sleep 2
+dmsetup remove stacked
+dmsetup remove whole
+delpart $(readlink -f /dev/lab/measured) 1
+losetup -d /dev/loop5
+rm -f /run/backend.img";
+
+impl Disks {
+    fn attach() -> Self {
+        printed("dom0", ATTACH);
+        wait_until(|| exec("B", "test -b /dev/xvdd").status.success());
+        wait_until(|| exec("A", "test -b /dev/xvdb").status.success());
+        Self
+    }
+}
+
+impl Drop for Disks {
+    fn drop(&mut self) {
+        exec("dom0", DETACH);
+    }
+}
+
+/// Direct writes; writes through the page cache and fsync; writes that flush behind themselves; reads
+/// larger than a request.
+const WRITE_AND_READ: &str = "for disk in /dev/xvdb /dev/xvdc /dev/xvdd; do
+dd if=/dev/zero of=$disk bs=16k count=40 oflag=direct
+dd if=/dev/zero of=$disk bs=64k count=16 conv=fsync
+dd if=/dev/zero of=$disk bs=4k count=10 oflag=direct,dsync
+dd if=$disk of=/dev/null bs=1M count=4 iflag=direct
+done
+for at in 8 9 10 11 12; do blkdiscard -o ${at}M -l 1M /dev/xvdb; done";
+
+/// As [`WRITE_AND_READ`], in the other guest, of two disks, until the run ends.
+const MEANWHILE: &str = "while :; do
+dd if=/dev/xvda of=/dev/null bs=64k count=20 iflag=direct
+dd if=/dev/zero of=/dev/xvdb bs=64k count=10 conv=fsync
+done";
+
+fn scenario(folder: &Path, measured: (&str, &str), meanwhile: Option<(&str, &str)>) -> String {
+    let mut text = "schema = 1\nname = \"backends\"\nquestion = \"Is every request joined?\"\n\
+                    [[domain]]\nname = \"dom0\"\n"
+        .to_owned();
+    let load = |(domain, script): (&str, &str)| {
+        format!(
+            "domain = \"{domain}\"\nkind = \"command\"\nprogram = \"bash\"\nargs = [\"-ec\", \"\"\"{script}\"\"\"]\n"
+        )
+    };
+    for (domain, _) in [Some(measured), meanwhile].into_iter().flatten() {
+        text += &format!("[[domain]]\nname = \"{domain}\"\nagent = \"console\"\n");
+    }
+    text += &format!("[workload]\n{}", load(measured));
+    if let Some(meanwhile) = meanwhile {
+        text += &format!("[[background]]\n{}", load(meanwhile));
+    }
+    text += "[run]\niterations = 1\nwarm_up = 0\n[probes]\ndatapaths = [\"disk/vbd\"]\n";
+    let path = folder.join("backends.toml");
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn run(folder: &Path, scenario: &str) -> Value {
+    let out = folder.join("run");
+    let out = out.to_str().unwrap();
+    let output = lab(&[
+        "run", "--name", SHARED, scenario, "--out", out, "--", "--json",
+    ]);
+    assert!(output.status.success(), "{}", text(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// At least 99 of 100 requests of a guest are whole spans.
+fn assert_joined(report: &Value, guest: &str) {
+    let mut domains = report["domains"].as_array().unwrap().iter();
+    let domain = domains.find(|domain| domain["name"] == guest).unwrap();
+    let joined = domain["join"]["joined"].as_u64().unwrap();
+    let unjoined = domain["join"]["unjoined"].as_object().unwrap();
+    let unjoined: u64 = unjoined.values().map(|count| count.as_u64().unwrap()).sum();
+    assert!(joined >= 50 && unjoined * 99 <= joined, "{domain:#}");
+    assert_eq!(domain["clock"]["violations"], 0, "{domain:#}");
+}
+
+/// What a guest's disk did of an operation.
+fn breakdown<'a>(report: &'a Value, guest: &str, disk: &str, operation: &str) -> &'a Value {
+    let all = report["breakdowns"].as_array().unwrap();
+    let is_it = |breakdown: &&Value| {
+        breakdown["domain"] == guest
+            && breakdown["device"] == disk
+            && breakdown["operation"] == operation
+    };
+    all.iter()
+        .find(is_it)
+        .unwrap_or_else(|| panic!("{guest} {disk} {operation}: {report:#}"))
+}
+
+fn count(breakdown: &Value) -> u64 {
+    breakdown["total"]["count"].as_u64().unwrap()
+}
+
+/// Nearly all requests passed this point.
+fn assert_passes(breakdown: &Value, point: &str) {
+    let stages = breakdown["stages"].as_array().unwrap().iter();
+    let ending = stages.filter(|stage| stage["to"] == point);
+    let passed: u64 = ending.map(|stage| stage["count"].as_u64().unwrap()).sum();
+    assert!(
+        passed * 100 >= count(breakdown) * 90,
+        "{point}: {breakdown:#}"
+    );
+}
+
+#[test]
+fn every_request_to_every_sort_of_backend_is_joined() {
+    let _turn = shared();
+    let _disks = Disks::attach();
+    let folder = scratch("lab-backends");
+    let scenario = scenario(&folder, ("B", WRITE_AND_READ), Some(("A", MEANWHILE)));
+    let report = run(&folder, &scenario);
+    for guest in ["A", "B"] {
+        assert_joined(&report, guest);
+    }
+    for disk in ["xvdb", "xvdc", "xvdd"] {
+        let [read, write, flush] =
+            ["read", "write", "flush"].map(|operation| breakdown(&report, "B", disk, operation));
+        // Whoever looks for file systems on a disk that was written reads some of it, too.
+        assert!(read["bytes"].as_u64().unwrap() >= 4 << 20, "{read:#}");
+        assert_eq!(
+            write["bytes"],
+            (40 * 16 + 16 * 64 + 10 * 4) << 10,
+            "{write:#}"
+        );
+        // One for fsync, one behind each synchronous write.
+        assert!(count(flush) >= 11, "{flush:#}");
+        for breakdown in [read, write, flush] {
+            for point in [
+                "blkfront.push",
+                "dom0.issue",
+                "dom0.complete",
+                "blkback.complete",
+            ] {
+                assert_passes(breakdown, point);
+            }
+            if disk != "xvdb" {
+                assert_passes(breakdown, "dom0.irq.entry");
+            }
+        }
+    }
+    let discard = breakdown(&report, "B", "xvdb", "discard");
+    assert_eq!((count(discard), &discard["bytes"]), (5, &(5 << 20).into()));
+    for point in ["blkback.consume", "dom0.issue", "dom0.complete"] {
+        assert_passes(discard, point);
+    }
+    for (disk, operation) in [("xvda", "read"), ("xvdb", "write"), ("xvdb", "flush")] {
+        assert!(count(breakdown(&report, "A", disk, operation)) > 0);
+    }
+}
+
+/// Guest A with two CPUs, and so with two rings to each disk, and with requests of at most 16 pages.
+struct TwoRings;
+
+const TWO_RINGS: &str = "set -e
+cat /sys/module/xen_blkback/parameters/max_queues > /run/max_queues
+echo 2 > /sys/module/xen_blkback/parameters/max_queues
+sed \"s/^vcpus = 1/vcpus = 2/; s/^cpus = .*/cpus = '2-3'/; s/^extra = '/&xen_blkfront.max_indirect_segments=16 /\" \
+    /share/guests/A.cfg > /run/A.cfg
+xl destroy A
+while xl list A >/dev/null 2>&1; do sleep 1; done
+sleep 2
+xl create -q /run/A.cfg 2>/dev/null";
+
+const ONE_RING: &str = "xl destroy A
+while xl list A >/dev/null 2>&1; do sleep 1; done
+sleep 2
+cat /run/max_queues > /sys/module/xen_blkback/parameters/max_queues
+xl create -q /share/guests/A.cfg";
+
+impl TwoRings {
+    fn create() -> Self {
+        printed("dom0", TWO_RINGS);
+        wait_until(|| exec("A", "true").status.success());
+        Self
+    }
+}
+
+impl Drop for TwoRings {
+    fn drop(&mut self) {
+        exec("dom0", ONE_RING);
+        wait_until(|| exec("A", "true").status.success());
+    }
+}
+
+#[test]
+fn rings_of_a_guest_with_two_cpus_are_told_apart() {
+    let _turn = shared();
+    let _guest = TwoRings::create();
+    assert_eq!(printed("A", "ls /sys/block/xvda/mq | wc -l"), "2");
+    let folder = scratch("lab-rings");
+    let load = "taskset -c 0 dd if=/dev/xvda of=/dev/null bs=128k count=60 iflag=direct &
+taskset -c 1 dd if=/dev/xvda of=/dev/null bs=128k count=60 iflag=direct
+wait";
+    let scenario = scenario(&folder, ("A", load), None);
+    let report = run(&folder, &scenario);
+    assert_joined(&report, "A");
+    let read = breakdown(&report, "A", "xvda", "read");
+    // Each read of 128 KiB is two requests.
+    assert_eq!((count(read), &read["bytes"]), (240, &(120 << 17).into()));
+}
