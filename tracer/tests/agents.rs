@@ -147,7 +147,7 @@ fn an_agent_that_turns_hostile_ends_its_own_part_of_the_run() {
         there.join().unwrap();
     });
     let outcome = run_with(folder.path(), &between, || {
-        is_time.store(true, Ordering::Relaxed)
+        is_time.store(true, Ordering::Relaxed);
     });
     middle.join().unwrap();
     assert_gone_on(outcome, "the other side does not speak this protocol");

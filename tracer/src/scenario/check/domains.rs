@@ -100,6 +100,12 @@ fn check_guest(index: usize, domain: &Domain) -> Checked {
             format!("a guest that is created needs an agent elsewhere: {ALLOWED}"),
         ));
     }
+    check_devices_and_cpus(index, domain)
+}
+
+/// The devices that a guest gets, and its virtual CPUs.
+fn check_devices_and_cpus(index: usize, domain: &Domain) -> Checked {
+    let field = |name: &str| format!("domain.{index}.{name}");
     if domain.vcpus == Some(0) {
         return Err(problem(field("vcpus"), "is 0; allowed: at least 1"));
     }

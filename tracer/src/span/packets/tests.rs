@@ -236,10 +236,9 @@ proptest! {
             if outward { passed_on(UDP, *id, *at) } else { handed(UDP, *id, *at) }
         });
         let mut records: Vec<Record> = records.collect();
-        for index in 1..records.len() {
-            if packets[index].2 {
-                records.swap(index - 1, index);
-            }
+        let swapped = packets.iter().enumerate().skip(1).filter(|(_, packet)| packet.2);
+        for (index, _) in swapped {
+            records.swap(index - 1, index);
         }
         let mut forwarded = all_of(records);
         let mut joined = 0;
