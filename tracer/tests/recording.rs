@@ -1,5 +1,5 @@
-//! A real recording of a guest's reads through both kernels (made in the lab), analysed again: as it is,
-//! and with one domain's clock changed.
+//! Real recordings of a guest's reads, and of its packets, through both kernels (made in the lab), analysed
+//! again: as they are, and with one domain's clock changed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,17 +20,16 @@ use tracer_common::record::Record;
 /// The recording's guest.
 const GUEST: &str = "B";
 
-fn recording() -> &'static Path {
-    Path::new(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/recordings/disk-vbd"
-    ))
+/// The report of the recording of the guest's reads after `change`.
+fn report(change: impl FnOnce(&Path)) -> Report {
+    report_of("disk-vbd", change)
 }
 
-/// The report of the recording after `change`.
-fn report(change: impl FnOnce(&Path)) -> Report {
+/// That of a recording of this name.
+fn report_of(name: &str, change: impl FnOnce(&Path)) -> Report {
+    let recordings = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings");
     let folder = TempDir::new().unwrap();
-    for entry in fs::read_dir(recording()).unwrap() {
+    for entry in fs::read_dir(Path::new(recordings).join(name)).unwrap() {
         let entry = entry.unwrap();
         fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
     }
@@ -238,4 +237,64 @@ fn what_the_guest_makes_up_is_not_joined() {
         "{:?}",
         report.warnings
     );
+}
+
+/// The recording of packets: requests of one byte and their responses, from the guest.
+const PACKETS: &str = "nic-vif";
+
+fn assert_packets_are_followed(report: &Report) -> u64 {
+    let join = guest(report).join.as_ref().unwrap();
+    let unjoined: u64 = join.unjoined.values().sum();
+    assert!(join.joined >= 99 * unjoined.max(1), "{join:?}");
+    report.breakdowns.iter().for_each(assert_whole);
+    join.joined
+}
+
+#[test]
+fn packets_are_followed_through_both_kernels_both_ways() {
+    let report = report_of(PACKETS, |_| {});
+    assert_packets_are_followed(&report);
+    let clock = &guest(&report).clock;
+    assert_eq!((clock.method.as_str(), clock.violations), ("TSC", 0));
+    let of = |datapath: &str| {
+        let mut breakdowns = report.breakdowns.iter();
+        breakdowns.find(|b| b.datapath == datapath).unwrap()
+    };
+    for (datapath, points) in [
+        (
+            "net-tx/vif",
+            ["dom0.receive", "dom0.queue", "dom0.xmit_done"],
+        ),
+        (
+            "net-rx/vif",
+            ["dom0.receive", "netback.dequeue", "sock.ready"],
+        ),
+    ] {
+        let breakdown = of(datapath);
+        for point in points {
+            let stages = breakdown.stages.iter().filter(|stage| stage.to == point);
+            let passed: u64 = stages.map(|stage| stage.figures.count).sum();
+            assert_eq!(passed, breakdown.total.count, "{datapath}: {point}");
+        }
+        let crossing = breakdown.stages.iter().filter(|s| s.error_ns.is_some());
+        assert!(crossing.count() >= 1, "{datapath}");
+    }
+}
+
+#[test]
+fn packets_alone_tie_clocks_without_counters() {
+    let joined = assert_packets_are_followed(&report_of(PACKETS, |_| {}));
+    let report = report_of(PACKETS, |folder| change_clock(folder, |_| None, |ns| ns));
+    assert_eq!(guest(&report).clock.method, "causality");
+    assert_eq!(assert_packets_are_followed(&report), joined);
+}
+
+#[test]
+fn packets_of_other_hosts_are_not_joined() {
+    let report = report_of(PACKETS, |folder| {
+        change_records(folder, |record| record.key = record.key.rotate_left(1));
+    });
+    let guest = guest(&report);
+    assert_eq!(guest.join.as_ref().unwrap().joined, 0);
+    assert!((guest.lost_share - 1.0).abs() < 1e-9, "{guest:?}");
 }

@@ -273,7 +273,11 @@ fn outward(guest: &Record, other: &Record, error: u64) -> Result<Vec<(Point, u64
     let told = guest.at[NOTIFY];
     // netback may find the packet before it is told.
     let is_told = told != 0 && told <= taken.saturating_add(error);
-    let sent = if is_told { told.min(taken) } else { xmit };
+    let sent = if is_told {
+        told.min(taken).max(xmit)
+    } else {
+        xmit
+    };
     let mut points: Vec<(Point, u64)> = stamps(Kind::NetTx, &guest.at)
         .take_while(|(point, _)| !matches!(point, Point::NetfrontNotify | Point::NetXmitDone))
         .filter(|(point, _)| !is_answer(*point))

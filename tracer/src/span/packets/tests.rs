@@ -145,6 +145,21 @@ fn packet_that_netback_finds_by_itself_needs_no_notification() {
 }
 
 #[test]
+fn clocks_that_are_off_within_their_error_break_no_span() {
+    let (guest, received) = (sent(TCP, 1, 1000), taken(TCP, 1, 1000));
+    for early in (0..100).step_by(5) {
+        let other = passed_on(TCP, 1, 1000 - early);
+        let span = join("net-tx/vif", 0, &guest, &other, 100).unwrap();
+        assert_eq!(span.points[0], (Point::SockSend, 980), "{early}");
+        let other = handed(TCP, 1, 1000 + early);
+        assert!(
+            join("net-rx/vif", 0, &received, &other, 100).is_ok(),
+            "{early}"
+        );
+    }
+}
+
+#[test]
 fn received_packet_goes_through_dom0_to_its_reader() {
     let (other, mut guest) = (handed(UDP, 1, 1000), taken(UDP, 1, 1000));
     let span = join("net-rx/vif", 0, &guest, &other, 0).unwrap();
