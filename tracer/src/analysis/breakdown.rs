@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     analysis::sums::Sums,
     datapath::{self, Component},
+    span::{own_times, total_stolen},
 };
 use tracer_common::point::Point;
 
@@ -198,19 +199,11 @@ pub struct SlowSpan {
 impl SlowSpan {
     /// The stages, as [`crate::span::Span::stages`] has them: names of both ends, and nanoseconds.
     pub fn stages(&self) -> impl Iterator<Item = (&str, &str, u64)> {
-        let of = |index| self.stolen.iter().filter(move |stolen| stolen.0 == index);
-        let stages = self
-            .points
-            .windows(2)
-            .enumerate()
-            .map(move |(index, pair)| {
-                let stolen: u64 = of(index).map(|stolen| stolen.1).sum();
-                let time = pair[1].1.saturating_sub(pair[0].1).saturating_sub(stolen);
-                (pair[0].0.as_str(), pair[1].0.as_str(), time)
-            });
-        let stolen: u64 = self.stolen.iter().map(|stolen| stolen.1).sum();
         let ends = (Point::VcpuOff.name(), Point::VcpuOn.name());
-        stages.chain((stolen != 0).then_some((ends.0, ends.1, stolen)))
+        let stolen = total_stolen(&self.stolen).map(|stolen| (ends.0, ends.1, stolen));
+        own_times(&self.points, &self.stolen)
+            .map(|(from, to, time)| (from.as_str(), to.as_str(), time))
+            .chain(stolen)
     }
 }
 

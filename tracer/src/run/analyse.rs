@@ -11,7 +11,8 @@ use crate::{
     },
     run::{
         directory::{IterationRecord, RunDirectory, State},
-        domain::{Domain, Fold},
+        domain::Domain,
+        fold::Fold,
         interrupts, joined,
     },
     scenario::Scenario,

@@ -15,7 +15,8 @@ use crate::{
     clock::{Mapping, Timeline},
     run::{
         directory::RunDirectory,
-        domain::{Domain, Fold, Folded, Whole, finish, first},
+        domain::{Domain, first},
+        fold::{Fold, Folded, Whole, finish},
         packets::Packets,
     },
     span::{

@@ -4,6 +4,7 @@ pub mod analyse;
 pub mod directory;
 mod domain;
 pub mod drive;
+mod fold;
 mod growth;
 mod interrupts;
 mod joined;

@@ -49,17 +49,28 @@ impl Span {
     /// The stages: from point, to point, nanoseconds. They add up to [`Span::total_ns`]. What was stolen of
     /// them is one of its own, after all others.
     pub fn stages(&self) -> impl Iterator<Item = (Point, Point, u64)> + '_ {
-        let of = |index| self.stolen.iter().filter(move |stolen| stolen.0 == index);
-        let stages = self
-            .points
-            .windows(2)
-            .enumerate()
-            .map(move |(index, pair)| {
-                let stolen: u64 = of(index).map(|stolen| stolen.1).sum();
-                (pair[0].0, pair[1].0, pair[1].1 - pair[0].1 - stolen)
-            });
-        let stolen: u64 = self.stolen.iter().map(|stolen| stolen.1).sum();
-        let stolen = (stolen != 0).then_some((Point::VcpuOff, Point::VcpuOn, stolen));
-        stages.chain(stolen)
+        let own = own_times(&self.points, &self.stolen);
+        let stolen = total_stolen(&self.stolen);
+        own.map(|(from, to, time)| (*from, *to, time))
+            .chain(stolen.map(|stolen| (Point::VcpuOff, Point::VcpuOn, stolen)))
     }
+}
+
+/// The stages between points, each less what was stolen of it.
+pub(crate) fn own_times<'s, P>(
+    points: &'s [(P, u64)],
+    stolen: &'s [(usize, u64)],
+) -> impl Iterator<Item = (&'s P, &'s P, u64)> {
+    points.windows(2).enumerate().map(move |(index, pair)| {
+        let of_it = stolen.iter().filter(|stolen| stolen.0 == index);
+        let stolen: u64 = of_it.map(|stolen| stolen.1).sum();
+        let time = pair[1].1.saturating_sub(pair[0].1).saturating_sub(stolen);
+        (&pair[0].0, &pair[1].0, time)
+    })
+}
+
+/// What was stolen of all stages, in nanoseconds, if anything was.
+pub(crate) fn total_stolen(stolen: &[(usize, u64)]) -> Option<u64> {
+    let sum = stolen.iter().map(|stolen| stolen.1).sum();
+    (sum != 0).then_some(sum)
 }

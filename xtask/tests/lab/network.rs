@@ -41,15 +41,6 @@ fn passed(breakdown: &Value, point: &str) -> u64 {
     ending.map(|stage| stage["count"].as_u64().unwrap()).sum()
 }
 
-fn assert_adds_up(breakdown: &Value) {
-    let total = breakdown["total"]["sum_ns"].as_u64().unwrap();
-    for parts in ["stages", "components"] {
-        let parts = breakdown[parts].as_array().unwrap().iter();
-        let sum: u64 = parts.map(|part| part["sum_ns"].as_u64().unwrap()).sum();
-        assert_eq!(sum, total, "to the nanosecond");
-    }
-}
-
 /// At least 99 of 100 packets were followed through both kernels, and no clock was broken.
 fn assert_joined(report: &Value, name: &str) {
     let guest = domain(report, name);
