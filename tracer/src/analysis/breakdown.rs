@@ -234,7 +234,10 @@ pub struct Breakdown {
     pub flags: BTreeMap<String, u64>,
     /// Bytes of all requests.
     pub bytes: u64,
-    /// Interrupts that brought them, where it is known: fewer than requests where one brought several.
+    /// Requests of which it is known that an interrupt brought them.
+    #[serde(default)]
+    pub by_interrupt: u64,
+    /// Interrupts that brought these: fewer, where one brought several.
     #[serde(default)]
     pub interrupts: u64,
     /// The slowest requests.

@@ -77,6 +77,7 @@ struct Group {
     flags: BTreeMap<&'static str, u64>,
     bytes: u64,
     interrupts: Interrupts,
+    by_interrupt: u64,
     slowest: BinaryHeap<Slow>,
     approximate: bool,
 }
@@ -109,7 +110,8 @@ impl BreakdownBuilder {
         let total = span.total_ns();
         group.total.add(total, total);
         group.bytes += u64::from(span.bytes);
-        let mut points = span.points.iter();
+        group.by_interrupt += u64::from(span.irq != 0);
+        let mut points = span.points.iter().filter(|_| span.irq != 0);
         if let Some((_, at)) = points.find(|(point, _)| *point == Point::IrqEntry) {
             group.interrupts.add(*at);
         }
@@ -281,6 +283,7 @@ impl Group {
                 .map(|(name, count)| (name.into(), count))
                 .collect(),
             bytes: self.bytes,
+            by_interrupt: self.by_interrupt,
             interrupts: self.interrupts.count,
             slowest,
             jitter,

@@ -103,12 +103,12 @@ fn write_breakdown(out: &mut String, breakdown: &Breakdown) -> std::fmt::Result 
         writeln!(out, "  jitter: {sentence}")?;
     }
     // Where each has one of its own there is nothing to tell.
-    if breakdown.interrupts != 0 && breakdown.interrupts < total.count {
+    let (requests, interrupts) = (breakdown.by_interrupt, breakdown.interrupts);
+    if interrupts != 0 && interrupts < requests {
+        let each = requests as f64 / interrupts as f64;
         writeln!(
             out,
-            "  by {} interrupts: {:.1} requests each",
-            breakdown.interrupts,
-            total.count as f64 / breakdown.interrupts as f64
+            "  {interrupts} interrupts brought {requests} of them: {each:.1} each"
         )?;
     }
     if !breakdown.flags.is_empty() {
