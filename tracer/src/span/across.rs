@@ -228,8 +228,8 @@ mod tests {
         (0u8..4, 0u32..2, 0u16..2, 0u64..3, 0u64..50_000, times)
     }
 
-    /// Both records of each request, in the order of their issue. `tid` says whose they are. Ids are taken
-    /// as blkfront takes them: the last one that was given back first.
+    /// Both records of each request, in the order of their issue. `tid` says whose they are. An id is the
+    /// lowest that is free on the ring, so that ids come again soon.
     fn records(mut requests: Vec<Request>, tells_id: bool) -> Vec<(Record, Record)> {
         requests.sort_by_key(|request| request.4);
         let mut taken: Vec<(u32, u16, u64, u64)> = Vec::new();
