@@ -347,7 +347,10 @@ impl Fold<'_> {
             }
             domain.mapping.map_all(&mut record.at);
             if let Some(name) = packets.datapath(record.kind) {
-                let found = forwarded.take(&record, error);
+                let found = match domain.clock.error_ns {
+                    Some(_) => forwarded.take(&record, error),
+                    None => Err(Unjoined::NoClock),
+                };
                 joined.add(&record, |iteration| {
                     let (other, _) = found?;
                     packets::join(name, iteration, &record, &other, bound)

@@ -251,8 +251,8 @@ proptest! {
             if outward { passed_on(UDP, *id, *at) } else { handed(UDP, *id, *at) }
         });
         let mut records: Vec<Record> = records.collect();
-        for index in 1..records.len() {
-            if packets[index].2 {
+        for (index, packet) in packets.iter().enumerate().skip(1) {
+            if packet.2 {
                 records.swap(index - 1, index);
             }
         }
