@@ -163,15 +163,15 @@ pub fn blkback_submit(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
     let bytes: u32 = read(bio, Member::BioSize);
-    if let Some(slot) = request(address, id) {
-        // A large request is several bios; so is one that must flush first.
-        slot.record.bytes += bytes;
-        return 0;
-    }
     if ring.consume_at == 0 {
-        // Its beginning was not seen.
+        // A large request is several bios; so is one that must flush first. Or its beginning was not seen.
+        if let Some(slot) = request(address, id) {
+            slot.record.bytes += bytes;
+        }
         return 0;
     }
+    // A slot of this ring and id can only be that of a request whose response was not seen: the kernel runs
+    // no program where one is running already.
     let Some((slot, _)) = slots::claim(key(address, id), Kind::Blkback) else {
         return 0;
     };

@@ -3,13 +3,13 @@
 
 use anyhow::anyhow;
 
-use crate::agent::protocol::Message;
+use crate::agent::protocol::{Answer, Message};
 
 /// Of an agent's error no more bytes are shown.
 const LONGEST_ERROR: usize = 8 << 10;
 
-/// A message. Errors keep their lines, cut to a length that can be read; what else an agent says are names,
-/// which have none.
+/// A message. Errors keep their lines, cut to a length that can be read, and so does what a load's program
+/// printed; what else an agent says are names, which have none.
 pub(super) fn message(payload: &[u8]) -> anyhow::Result<Message> {
     let wrong = |error: serde_json::Error| {
         let error = line(error.to_string().as_bytes());
@@ -27,9 +27,17 @@ pub(super) fn message(payload: &[u8]) -> anyhow::Result<Message> {
             number,
             result: Err(cut(error)),
         }),
-        plain if !defuse(&mut text, false) => Ok(plain),
+        plain if has_lines(&plain) || !defuse(&mut text, false) => Ok(plain),
         _ => serde_json::from_slice(&text).map_err(wrong),
     }
+}
+
+/// Whether a message brings what a program printed.
+fn has_lines(message: &Message) -> bool {
+    let Message::Reply { result, .. } = message else {
+        return false;
+    };
+    matches!(result.as_deref(), Ok(Answer::Load(_)))
 }
 
 /// Text that came by another way, such as what ssh passes on: one line, without control characters.
@@ -111,7 +119,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::agent::protocol::{Answer, Survey};
+    use crate::{agent::protocol::Survey, load::LoadResult};
 
     #[test]
     fn a_guest_s_words_do_not_command_a_terminal() {
@@ -151,6 +159,25 @@ mod tests {
             message.contains("eth0/INFO") && !message.contains('\n'),
             "{message}"
         );
+    }
+
+    #[test]
+    fn what_a_program_printed_keeps_its_lines() {
+        let mut load = LoadResult::default();
+        load.extra
+            .insert("stdout".into(), "{\n\t\"jobs\": []\n}\u{1b}".into());
+        let result = Ok(Box::new(Answer::Load(load)));
+        let text = serde_json::to_vec(&Message::Reply { number: 1, result }).unwrap();
+        let Message::Reply {
+            result: Ok(answer), ..
+        } = message(&text).unwrap()
+        else {
+            panic!("no answer");
+        };
+        let Answer::Load(load) = *answer else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(load.extra["stdout"], "{\n\t\"jobs\": []\n}\u{fffd}");
     }
 
     proptest! {

@@ -29,7 +29,8 @@ impl Guest {
     /// # Errors
     /// If there is none of this name, or this is not Dom0.
     pub fn find(name: &str) -> anyhow::Result<Self> {
-        let all = Self::all().with_context(|| format!("cannot look for guest {name:?}"))?;
+        let all = Self::all()
+            .with_context(|| format!("cannot look for guest {name:?}; is this Dom0?"))?;
         let names: Vec<String> = all.iter().map(|guest| guest.name.clone()).collect();
         all.into_iter()
             .find(|guest| guest.name == name)
@@ -121,7 +122,7 @@ pub fn output(program: &str, args: &[&str]) -> anyhow::Result<String> {
     program::output(
         program,
         args,
-        "guests are reached, created and pinned from Dom0, with Xen's tools; is this Dom0?",
+        "guests are reached, created and pinned from Dom0, with Xen's tools",
     )
 }
 

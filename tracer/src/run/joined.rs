@@ -34,6 +34,8 @@ const RESPONSE: usize = Kind::Blkback.index_of(Point::BlkbackResponse);
 
 /// Requests are looked for as far as this beside where causality wants them, to find a clock that is off.
 const WIDE_NS: i64 = 20_000_000;
+/// Requests that are looked for in this way, at most.
+const MOST_LATE: usize = 1 << 20;
 /// With more requests than this outside of the error bound, the TSC is not what both domains share.
 const MOST_VIOLATIONS: f64 = 0.01;
 /// Requests by which the distance of two unrelated clocks is guessed, and the grain of the guess.
@@ -113,13 +115,23 @@ impl<'a> Requests<'a> {
     ) -> anyhow::Result<Survey> {
         let mut backend = Backend::new(self.of_backend(directory)?);
         let mut survey = Survey::default();
+        let mut late = Vec::new();
         for record in self.of_guest(directory)? {
             let (_, Some(request)) = self.looked_for(record, mapping) else {
                 continue;
             };
             survey.asked += 1;
-            let near = backend.take(&request, error);
-            if let Ok((_, leeway)) = near.or_else(|_| backend.take(&request, WIDE_NS)) {
+            match backend.take(&request, error) {
+                Ok((_, leeway)) => survey.add(leeway),
+                Err(_) if late.len() < MOST_LATE => late.push(request),
+                Err(_) => {}
+            }
+        }
+        // Farther off only among what no other request has found to be its own: of one whose record was
+        // lost, the next one like it is near, too.
+        let mut left = Backend::new(backend.left().into_iter());
+        for request in late {
+            if let Ok((_, leeway)) = left.take(&request, WIDE_NS) {
                 survey.add(leeway);
             }
         }
@@ -364,7 +376,10 @@ impl Fold<'_> {
             }
             domain.mapping.map_all(&mut record.at);
             if let Some(name) = packets.datapath(record.kind) {
-                let found = forwarded.take(&record, error);
+                let found = match domain.clock.error_ns {
+                    Some(_) => forwarded.take(&record, error),
+                    None => Err(Unjoined::NoClock),
+                };
                 joined.add(&record, |iteration| {
                     let (other, _) = found?;
                     let span = packets::join(name, iteration, &record, &other, bound)?;

@@ -70,6 +70,8 @@ pub struct Backend<I> {
     /// The latest answer that was read.
     newest: u64,
     ended: bool,
+    /// Let go of without having been asked for; no more than are kept.
+    left: Vec<Record>,
 }
 
 impl<I: Iterator<Item = Record>> Backend<I> {
@@ -81,7 +83,16 @@ impl<I: Iterator<Item = Record>> Backend<I> {
             order: VecDeque::new(),
             newest: 0,
             ended: false,
+            left: Vec::new(),
         }
+    }
+
+    /// What nobody has asked for, in the order of the answers.
+    pub fn left(mut self) -> Vec<Record> {
+        self.left.extend(self.kept.into_values().flatten());
+        self.left.extend(self.records.take(KEPT));
+        self.left.sort_by_key(|record| record.at[RESPONSE]);
+        self.left
     }
 
     /// Reads on until nothing is to come that was answered before `time`.
@@ -96,16 +107,21 @@ impl<I: Iterator<Item = Record>> Backend<I> {
             self.newest = self.newest.max(record.at[RESPONSE]);
             self.order.push_back((record.at[RESPONSE], key));
             self.kept.entry(key).or_default().push(record);
-            self.forget();
         }
+        self.forget(time);
     }
 
-    fn forget(&mut self) {
+    /// Lets go of what nobody asks for any more, since `time` is asked for. What was read ahead is another
+    /// matter: after a pause it is of a time long after.
+    fn forget(&mut self, time: u64) {
         while let Some((at, key)) = self.order.front().copied()
-            && (self.order.len() > KEPT || at.saturating_add(KEPT_NS) < self.newest)
+            && (self.order.len() > KEPT || at.saturating_add(KEPT_NS) < time)
         {
             self.order.pop_front();
             if let Some(records) = self.kept.get_mut(&key) {
+                let left = records.extract_if(.., |record| record.at[RESPONSE] == at);
+                let room = KEPT - self.left.len().min(KEPT);
+                self.left.extend(left.take(room));
                 records.retain(|record| record.at[RESPONSE] != at);
                 if records.is_empty() {
                     self.kept.remove(&key);
@@ -274,6 +290,17 @@ mod tests {
             (guest.tid, found)
         });
         found.collect()
+    }
+
+    #[test]
+    fn requests_before_a_long_pause_are_joined() {
+        let requests = (0..200).map(|number| {
+            let pause = if number < 100 { 0 } else { 4 * KEPT_NS };
+            (0, 0, 0, number, number * 1_000 + pause, [100; 3])
+        });
+        let pairs = records(requests.collect(), true);
+        let all = joined(&pairs);
+        assert!(all.iter().all(|(own, other)| *other == Ok(*own)), "{all:?}");
     }
 
     proptest! {

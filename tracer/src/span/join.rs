@@ -22,6 +22,8 @@ pub enum Unjoined {
     Ambiguous,
     /// The other domain's record of it has another size: it was cut into pieces, or joined to others.
     Resized,
+    /// Nothing ties the domains' clocks: that an answer came after its question cannot be told.
+    NoClock,
 }
 
 impl Unjoined {
@@ -34,6 +36,7 @@ impl Unjoined {
             Self::Unseen => "not seen by the backend",
             Self::Ambiguous => "more than one request of the backend fits",
             Self::Resized => "cut into pieces, or joined to others, on the way",
+            Self::NoClock => "the domains' clocks could not be tied",
         }
     }
 }

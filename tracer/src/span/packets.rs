@@ -152,11 +152,12 @@ impl<I: Iterator<Item = Record>, M: Fn(&Record) -> bool> Forwarded<I, M> {
             self.newest = self.newest.max(at);
             self.order.push_back((at, key(&record)));
             self.kept.entry(key(&record)).or_default().push(record);
-            while let Some((at, _)) = self.order.front().copied()
-                && (self.order.len() > KEPT || at.saturating_add(KEPT_NS) < self.newest)
-            {
-                self.forget_first();
-            }
+        }
+        // What nobody asks for any more. What was read ahead may, after a pause, be of a time long after.
+        while let Some((at, _)) = self.order.front().copied()
+            && (self.order.len() > KEPT || at.saturating_add(KEPT_NS) < time)
+        {
+            self.forget_first();
         }
     }
 

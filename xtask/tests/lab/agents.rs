@@ -179,10 +179,14 @@ fn run_that_cannot_begin_says_why_and_leaves_nothing() {
         let said = refused("dom0", "", &scenario);
         assert!(said.contains(why), "{why}: {said}");
     }
-    for (domain, environment) in [("A", ""), ("dom0", "PATH=/nowhere")] {
+    // A guest has xl, but nobody to talk to.
+    for (domain, environment, why) in [
+        ("A", "", "xl list"),
+        ("dom0", "PATH=/nowhere", "cannot run xl"),
+    ] {
         let said = refused(domain, environment, &good);
         assert!(
-            said.contains("cannot run xl") && said.contains("is this Dom0?"),
+            said.contains(why) && said.contains("is this Dom0?"),
             "{said}"
         );
     }

@@ -251,9 +251,10 @@ proptest! {
             if outward { passed_on(UDP, *id, *at) } else { handed(UDP, *id, *at) }
         });
         let mut records: Vec<Record> = records.collect();
-        let swapped = packets.iter().enumerate().skip(1).filter(|(_, packet)| packet.2);
-        for (index, _) in swapped {
-            records.swap(index - 1, index);
+        for (index, packet) in packets.iter().enumerate().skip(1) {
+            if packet.2 {
+                records.swap(index - 1, index);
+            }
         }
         let mut forwarded = all_of(records);
         let mut joined = 0;
