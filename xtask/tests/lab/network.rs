@@ -181,10 +181,8 @@ fn a_slow_queue_of_dom0_is_named() {
     let folder = scratch("lab-planted-queue");
     let args = [
         "--iterations=5",
-        "--profile=udp",
-        "--profile=receive",
-        "--set=workload.rate=100",
-        "--set=workload.duration=1s",
+        "--profile=rr",
+        "--set=workload.duration=2s",
     ];
     let (first, _) = report(&folder, "first", VIF, &args);
     let (second, _) = report(&folder, "second", VIF, &args);
@@ -193,9 +191,9 @@ fn a_slow_queue_of_dom0_is_named() {
     let (slow, slow_report) = report(&folder, "slow", VIF, &args);
     drop(queue);
     assert_joined(&slow_report, "B");
-    let nothing = compared(&first, &second);
+    let nothing = compared(&first, &second, "net-rx/vif");
     assert_eq!(nothing["verdict"]["blamed"], Value::Null, "{nothing:#}");
-    let planted = compared(&first, &slow);
+    let planted = compared(&first, &slow, "net-rx/vif");
     let blamed = &planted["verdict"]["blamed"];
     assert_eq!(
         (&blamed["from"], &blamed["to"]),

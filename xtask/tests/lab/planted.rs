@@ -151,7 +151,7 @@ impl Run {
 /// The stage that is blamed must be this one, and its component's time what fio says that a read takes longer
 /// (a wait for blkback's thread begins at its interrupt, or on the ring where there was none).
 fn assert_blamed(what: &str, quick: &Run, slow: &Run, stage: (&str, &str), component: &str) {
-    let pair = compared(&quick.folder, &slow.folder);
+    let pair = compared(&quick.folder, &slow.folder, "disk/vbd");
     let blamed = &pair["verdict"]["blamed"];
     let ends = (blamed["from"].as_str(), blamed["to"].as_str());
     assert_eq!(ends, (Some(stage.0), Some(stage.1)), "{what}: {pair:#}");
@@ -187,7 +187,7 @@ fn planted_delays_are_blamed_on_their_stages_and_nothing_is_blamed_without() {
         let run = |name: &str, reads, background: &str| Run::new(&folder, name, reads, background);
         disk.set_quick();
         let (first, second) = (run("first", READS, ""), run("second", READS, ""));
-        let nothing = compared(&first.folder, &second.folder);
+        let nothing = compared(&first.folder, &second.folder, "disk/vbd");
         assert_eq!(nothing["verdict"]["blamed"], Value::Null, "{nothing:#}");
         let hogged = run("hogged", READS, &hog());
         let waiting = ("blkback.interrupt", "blkback.run");
@@ -217,7 +217,7 @@ fn planted_delays_are_blamed_on_their_stages_and_nothing_is_blamed_without() {
             below,
             "dom0_block_layer",
         );
-        let blamed = &compared(&first.folder, &slow.folder)["verdict"]["blamed"];
+        let blamed = &compared(&first.folder, &slow.folder, "disk/vbd")["verdict"]["blamed"];
         let added_ms = blamed["added_ns"].as_f64().unwrap() / 1e6;
         assert!(
             (added_ms / DISK_DELAY_MS - 1.0).abs() < TOLERANCE,

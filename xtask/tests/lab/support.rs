@@ -206,8 +206,8 @@ pub(crate) fn run_small<'a>(mut args: Vec<&'a str>, out: &'a Path) -> Output {
     lab(&args)
 }
 
-/// What `tracer compare` says of the first pair of breakdowns of two runs. The tracer is the one that the lab was given.
-pub(crate) fn compared(a: &Path, b: &Path) -> Value {
+/// What `tracer compare` says of a datapath in two runs. The tracer is the one that the lab was given.
+pub(crate) fn compared(a: &Path, b: &Path, datapath: &str) -> Value {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let tracer = target.join("x86_64-unknown-linux-gnu/release/tracer");
     let mut command = Command::new(tracer);
@@ -218,7 +218,10 @@ pub(crate) fn compared(a: &Path, b: &Path) -> Value {
     let output = output.output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     let comparison: Value = serde_json::from_slice(&output.stdout).unwrap();
-    comparison["pairs"][0].clone()
+    let mut pairs = comparison["pairs"].as_array().unwrap().iter();
+    let pair = pairs.find(|pair| pair["a"]["datapath"] == datapath);
+    pair.unwrap_or_else(|| panic!("no {datapath}: {comparison:#}"))
+        .clone()
 }
 
 /// What a lab might leave: its folder, its namespace, processes that name its folder.
