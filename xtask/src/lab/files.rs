@@ -11,7 +11,7 @@ pub(super) struct Embedded {
 pub(super) const INIT: &str = include_str!("../../lab/initramfs");
 
 /// The programs and scripts of the domains.
-pub(super) const FILES: [Embedded; 13] = [
+pub(super) const FILES: [Embedded; 14] = [
     Embedded {
         path: "lab/boot",
         text: include_str!("../../lab/boot"),
@@ -63,5 +63,9 @@ pub(super) const FILES: [Embedded; 13] = [
     Embedded {
         path: "usr/local/bin/channel",
         text: include_str!("../../lab/channel"),
+    },
+    Embedded {
+        path: "usr/sbin/poweroff",
+        text: include_str!("../../lab/poweroff"),
     },
 ];
