@@ -247,7 +247,7 @@ impl Pace {
             return monotonic_ns() < end_ns;
         }
         let now = monotonic_ns();
-        let late = now.saturating_sub(self.due_ns());
+        let late = now.min(end_ns).saturating_sub(self.due_ns());
         if late > LATEST_NS {
             let missed = u128::from(late) * u128::from(self.rate)
                 / (1_000_000_000 * u128::from(self.threads));
@@ -260,8 +260,15 @@ impl Pace {
         }
         loop {
             let left = due.saturating_sub(monotonic_ns());
+            if left == 0 && now < end_ns {
+                return true;
+            }
             if left == 0 {
-                return now < end_ns;
+                // The thread had no CPU for the last of them.
+                while self.due_ns() < end_ns {
+                    self.skipped += 1;
+                }
+                return false;
             }
             if left > SPIN_NS {
                 thread::sleep(Duration::from_nanos(left - SPIN_NS).min(STOP_LATENCY));
