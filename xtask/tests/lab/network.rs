@@ -145,8 +145,13 @@ fn packets_of_a_passed_through_card_are_followed_from_dom0() {
             "{breakdown:#}"
         );
         assert_adds_up(breakdown);
-        assert!(passed(breakdown, "evtchn.upcall") > 0, "{breakdown:#}");
     }
+    let sent = breakdown(&report, "B", "net-tx/passthrough");
+    assert!(passed(sent, "evtchn.upcall") > 0, "{sent:#}");
+    // A received packet's way begins with the upcall.
+    let received = breakdown(&report, "B", "net-rx/passthrough");
+    assert_passed(received, &["irq.entry", "napi.poll", "sock.ready"]);
+    assert_eq!(received["stages"][0]["from"], "evtchn.upcall");
 }
 
 /// The delay of each packet on its way to the guest, in milliseconds.
