@@ -147,7 +147,8 @@ fn packets_of_a_passed_through_card_are_followed_from_dom0() {
         assert_adds_up(breakdown);
     }
     let sent = breakdown(&report, "B", "net-tx/passthrough");
-    assert!(passed(sent, "evtchn.upcall") > 0, "{sent:#}");
+    // Its completion comes along with an answer's interrupt, more often than with one of its own.
+    assert_passed(sent, &["net.xmit", "net.xmit_done", "net.tx_complete"]);
     // A received packet's way begins with the upcall.
     let received = breakdown(&report, "B", "net-rx/passthrough");
     assert_passed(received, &["irq.entry", "napi.poll", "sock.ready"]);
