@@ -170,7 +170,8 @@ pub fn attach(kernel: &Kernel, request: &Request) -> Result<Attached, AttachErro
                 .all(|c| c.program != "blk_bio_complete")
         });
     }
-    let mut ebpf = load(kernel, request)?;
+    let runstate = runstate(kernel);
+    let mut ebpf = load(kernel, request, runstate)?;
     let btf = Btf::from_sys_fs().map_err(|error| AttachError::Load(chain(&error)))?;
     let mut planned: Vec<Planned> = Vec::new();
     let mut unavailable = Vec::new();
@@ -191,7 +192,7 @@ pub fn attach(kernel: &Kernel, request: &Request) -> Result<Attached, AttachErro
     }
     planned.reverse();
     unavailable.reverse();
-    if kernel.is_xen() && runstate(kernel).is_none() {
+    if kernel.is_xen() && runstate.is_none() {
         unavailable.push(no_runstate());
     }
     let attach_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -270,7 +271,12 @@ fn check_sizes(request: &Request) -> Result<(), AttachError> {
     Ok(())
 }
 
-pub(super) fn load(kernel: &Kernel, request: &Request) -> Result<Ebpf, AttachError> {
+/// Loads the object; `runstate` as [`runstate`] has found it.
+pub(super) fn load(
+    kernel: &Kernel,
+    request: &Request,
+    runstate: Option<(u64, u64)>,
+) -> Result<Ebpf, AttachError> {
     let offsets = plan::offsets(kernel);
     let mut devices = [0u32; MAX_DEVICES];
     devices[..request.devices.len()].copy_from_slice(&request.devices);
@@ -293,7 +299,7 @@ pub(super) fn load(kernel: &Kernel, request: &Request) -> Result<Ebpf, AttachErr
     };
     let receives = has(&[Kind::NetRx, Kind::NetForward]);
     let forwards = has(&[Kind::NetForward]);
-    let (runstate, per_cpu_offset) = runstate(kernel).unwrap_or((0, 0));
+    let (runstate, per_cpu_offset) = runstate.unwrap_or((0, 0));
     let mut send_calls = [u32::MAX; MAX_SEND_CALLS];
     for (entry, number) in send_calls.iter_mut().zip(SEND_CALLS) {
         *entry = u32::try_from(*number).unwrap_or(u32::MAX);

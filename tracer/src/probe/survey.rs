@@ -46,7 +46,8 @@ pub fn survey(kernel: &Kernel, datapaths: &[&Datapath]) -> Result<Vec<Surveyed>,
         sample: 1,
         measure_cost: false,
     };
-    let mut ebpf = load(kernel, &request)?;
+    // Its programs only attach, and see nothing.
+    let mut ebpf = load(kernel, &request, None)?;
     let btf = Btf::from_sys_fs().map_err(|error| AttachError::Load(error.to_string()))?;
     let mut all: Vec<Planned> = Vec::new();
     let surveyed = datapaths
