@@ -1,12 +1,13 @@
 //! How a session begins. A console channel knows no beginning and no end: what a killed loader or agent
 //! has left in it must not be taken for frames. So the loader says a line with a number of its own until
-//! the agent repeats it; then both say that frames follow.
+//! the agent answers it; then both say that frames follow. The answers are other words than the loader's:
+//! until the agent has opened its terminal and made it raw, that may echo what comes in.
 //!
 //! ```text
 //! loader: tracer-agent hello N     as often as it takes
-//! agent:  tracer-agent hello N     for each
+//! agent:  tracer-agent heard N     for each
 //! loader: tracer-agent begin N
-//! agent:  tracer-agent begin N
+//! agent:  tracer-agent begun N
 //! ```
 
 use std::{
@@ -22,7 +23,9 @@ use tokio::{
 
 /// What comes before the number.
 const HELLO: &str = "tracer-agent hello ";
+const HEARD: &str = "tracer-agent heard ";
 const BEGIN: &str = "tracer-agent begin ";
+const BEGUN: &str = "tracer-agent begun ";
 /// No line of a greeting is longer.
 const LONGEST: usize = 64;
 /// How often the loader says hello.
@@ -33,23 +36,25 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// # Errors
 /// If the stream fails.
 pub fn wait(input: &mut impl Read, output: &mut impl Write) -> io::Result<bool> {
-    let mut begun = String::new();
+    let mut greeted = String::new();
     loop {
         let Some(line) = read_line(input)? else {
             return Ok(false);
         };
         if let Some(number) = line.strip_prefix(HELLO) {
-            BEGIN.clone_into(&mut begun);
-            begun += number;
-        } else if begun.is_empty() || line != begun {
-            continue;
-        }
-        output.write_all(format!("\n{line}\n").as_bytes())?;
-        output.flush()?;
-        if line == begun {
-            return Ok(true);
+            number.clone_into(&mut greeted);
+            say(output, HEARD, number)?;
+        } else if let Some(number) = line.strip_prefix(BEGIN)
+            && number == greeted
+        {
+            return say(output, BEGUN, number).map(|()| true);
         }
     }
+}
+
+fn say(output: &mut impl Write, words: &str, number: &str) -> io::Result<()> {
+    output.write_all(format!("\n{words}{number}\n").as_bytes())?;
+    output.flush()
 }
 
 /// A line as far as it could be one of a greeting's. Byte by byte: frames may follow.
@@ -93,21 +98,22 @@ async fn greet_on(
     output: &mut (impl AsyncWrite + Unpin),
     number: u64,
 ) -> io::Result<BytesMut> {
-    let (hello, begin) = (
-        format!("{HELLO}{number:016x}"),
-        format!("{BEGIN}{number:016x}"),
-    );
+    let line = |words| format!("{words}{number:016x}");
     let mut heard = BytesMut::new();
     loop {
-        output.write_all(format!("\n{hello}\n").as_bytes()).await?;
+        output
+            .write_all(format!("\n{}\n", line(HELLO)).as_bytes())
+            .await?;
         output.flush().await?;
-        if let Ok(answered) = timeout(AGAIN, expect(input, &mut heard, &hello)).await {
+        if let Ok(answered) = timeout(AGAIN, expect(input, &mut heard, &line(HEARD))).await {
             break answered?;
         }
     }
-    output.write_all(format!("\n{begin}\n").as_bytes()).await?;
+    output
+        .write_all(format!("\n{}\n", line(BEGIN)).as_bytes())
+        .await?;
     output.flush().await?;
-    expect(input, &mut heard, &begin).await?;
+    expect(input, &mut heard, &line(BEGUN)).await?;
     Ok(heard)
 }
 
@@ -187,6 +193,14 @@ mod tests {
         let old = b"\ntracer-agent hello 0000000000000001\ntracer-agent begin 0000000000000002\n";
         let older = b"\ntracer-agent begin 0000000000000001\n";
         assert_eq!(meet(old, older.to_vec()), (true, b"frames".to_vec()));
+    }
+
+    /// Until the agent has made its terminal raw, what comes in is echoed.
+    #[test]
+    fn an_echo_is_not_taken_for_an_agent() {
+        let line = |words: &str| format!("{words}{:016x}\n", 77);
+        let echo = line(HELLO).repeat(3) + &line(BEGIN);
+        assert_eq!(meet(b"", echo.into_bytes()), (true, b"frames".to_vec()));
     }
 
     #[test]
