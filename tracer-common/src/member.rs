@@ -70,6 +70,8 @@ members! {
     TaskOnCpu = "task_struct"."on_cpu",
     /// Whether a task is on a run queue.
     TaskOnRq = "task_struct"."on_rq",
+    /// How long a task has waited for a CPU in its whole life.
+    TaskRunDelay = "task_struct"."sched_info.run_delay",
     /// The name of an interrupt handler.
     IrqactionName = "irqaction"."name",
     /// The device of a packet.

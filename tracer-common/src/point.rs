@@ -85,6 +85,10 @@ pub enum Point {
     VcpuOff,
     /// The virtual CPU runs again.
     VcpuOn,
+    /// In Dom0: blkback's thread loses its CPU to another task, and has not done yet.
+    BlkbackPreempted,
+    /// blkback's thread goes on.
+    BlkbackResumed,
     /// In Dom0: the driver's poll function starts, the card's or netback's.
     Dom0Poll,
     /// In Dom0: the card's driver hands the packet to GRO.
@@ -105,7 +109,7 @@ pub enum Point {
 
 impl Point {
     /// Every point, in the order of the discriminants.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 50] = [
         Self::BlkQueue,
         Self::BlkGetrq,
         Self::BlkInsert,
@@ -146,6 +150,8 @@ impl Point {
         Self::SockReady,
         Self::VcpuOff,
         Self::VcpuOn,
+        Self::BlkbackPreempted,
+        Self::BlkbackResumed,
         Self::Dom0Poll,
         Self::Dom0Gro,
         Self::Dom0Receive,
@@ -200,6 +206,8 @@ impl Point {
             Self::SockReady => "sock.ready",
             Self::VcpuOff => "vcpu.off",
             Self::VcpuOn => "vcpu.on",
+            Self::BlkbackPreempted => "blkback.preempted",
+            Self::BlkbackResumed => "blkback.resumed",
             Self::Dom0Poll => "dom0.poll",
             Self::Dom0Gro => "dom0.gro_receive",
             Self::Dom0Receive => "dom0.receive",
@@ -239,18 +247,27 @@ pub enum Kind {
     NetForward = 5,
     /// No request: a time when a virtual CPU wanted to run and the hypervisor did not let it.
     Steal = 6,
+    /// No request: a time when blkback's thread had work and another task had its CPU.
+    Preempt = 7,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Disk,
         Self::NetTx,
         Self::NetRx,
         Self::Blkback,
         Self::NetForward,
         Self::Steal,
+        Self::Preempt,
     ];
+
+    /// Whether such a record is of a request.
+    #[must_use]
+    pub const fn is_request(self) -> bool {
+        !matches!(self, Self::Steal | Self::Preempt)
+    }
 
     /// The kind with this number, if there is one.
     #[must_use]
@@ -262,6 +279,7 @@ impl Kind {
             4 => Some(Self::Blkback),
             5 => Some(Self::NetForward),
             6 => Some(Self::Steal),
+            7 => Some(Self::Preempt),
             _ => None,
         }
     }
@@ -277,6 +295,7 @@ impl Kind {
             Self::Blkback => BLKBACK,
             Self::NetForward => NET_FORWARD,
             Self::Steal => STEAL,
+            Self::Preempt => PREEMPT,
         }
     }
 
@@ -376,6 +395,8 @@ const NET_FORWARD: &[Point] = &[
 ];
 
 const STEAL: &[Point] = &[Point::VcpuOff, Point::VcpuOn];
+
+const PREEMPT: &[Point] = &[Point::BlkbackPreempted, Point::BlkbackResumed];
 
 #[cfg(test)]
 mod tests {

@@ -64,6 +64,15 @@ impl Record {
         at: [0; MAX_POINTS],
     };
 
+    /// Whether it is of a request: others tell of times in which nothing was done for any.
+    #[must_use]
+    pub const fn is_request(&self) -> bool {
+        match Kind::from_u8(self.kind) {
+            Some(kind) => kind.is_request(),
+            None => false,
+        }
+    }
+
     /// Bytes that a record of `kind` takes on the wire.
     #[must_use]
     pub const fn len(kind: Kind) -> usize {

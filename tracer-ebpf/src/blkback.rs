@@ -23,6 +23,7 @@ use crate::{
     cpu::{self, count},
     emit,
     kernel::{Object, now, read, read_unknown, size},
+    preempt,
     slots::{self, Slot, state},
 };
 
@@ -146,6 +147,7 @@ pub fn blkback_consume(ctx: ProbeContext) -> u32 {
     {
         ring.consume_at = now();
         ring.run_at = cpu.switched_at;
+        preempt::begin();
     }
     0
 }
@@ -224,6 +226,7 @@ pub fn begin(slot: &mut Slot, ring: &mut Ring) {
     }
     record.at[CONSUME] = ring.consume_at;
     record.at[SUBMIT] = now();
+    preempt::look(record.at[SUBMIT]);
     ring.consume_at = 0;
 }
 

@@ -22,6 +22,7 @@ use crate::{
     cpu::{self, Cpu, Level, count, softirq},
     emit, flush,
     kernel::{Object, Setting, key_of, now, read},
+    preempt,
     slots::{self, Handle, Slot, state},
     steal,
 };
@@ -198,6 +199,7 @@ pub fn blk_issue(ctx: BtfTracePointContext) -> i32 {
             cpu.issued_at = record.at[ISSUE];
             steal::look(cpu, record.at[ISSUE]);
         }
+        preempt::look(record.at[ISSUE]);
     }
     0
 }

@@ -69,6 +69,12 @@ pub fn steal(record: &Record) {
     output::<{ Record::len(Kind::Steal) }>(record);
 }
 
+/// Tells of time that blkback's thread was not let work.
+#[inline(always)]
+pub fn preempt(record: &Record) {
+    output::<{ Record::len(Kind::Preempt) }>(record);
+}
+
 /// Ends a packet on its way out.
 #[inline(always)]
 pub fn net_tx(slot: &mut Slot) {

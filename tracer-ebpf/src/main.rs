@@ -24,6 +24,7 @@ mod net_rx;
 mod net_tx;
 mod netback;
 mod netfront;
+mod preempt;
 mod sched;
 mod slots;
 mod steal;

@@ -26,7 +26,7 @@ use tracer::{
     },
     platform::host::HostFacts,
     report::compare::{Format, render},
-    span::Span,
+    span::{Span, taken::Taken},
 };
 use tracer_common::point::Point;
 
@@ -100,7 +100,7 @@ fn span(number: u64) -> Span {
         irq: 50,
         position: number * 256,
         points: points.collect(),
-        stolen: Vec::new(),
+        taken: Taken::default(),
     }
 }
 

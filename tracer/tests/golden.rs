@@ -18,7 +18,7 @@ use tracer::{
         document::{DomainReport, Iteration, IterationSummary},
     },
     report::{Format, render},
-    span::Span,
+    span::{Span, taken::Taken},
 };
 use tracer_common::point::Point;
 
@@ -58,7 +58,7 @@ fn report() -> Report {
             irq: 36,
             position: number * 256,
             points,
-            stolen: Vec::new(),
+            taken: Taken::default(),
         });
     }
     let names = Names {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     analysis::sums::Sums,
     datapath::{self, Component},
-    span::{own_times, total_stolen},
+    span::{own_times, taken::Taken},
 };
 use tracer_common::point::Point;
 
@@ -190,20 +190,18 @@ pub struct SlowSpan {
     pub flags: Vec<String>,
     /// Points passed: the name, and nanoseconds on the run's timeline.
     pub points: Vec<(String, u64)>,
-    /// Of which stages the hypervisor gave time to others: the place of the point at which the stage begins,
-    /// from 0, and nanoseconds.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub stolen: Vec<(usize, u64)>,
+    /// What was taken from stages meanwhile.
+    #[serde(flatten)]
+    pub taken: Taken,
 }
 
 impl SlowSpan {
     /// The stages, as [`crate::span::Span::stages`] has them: names of both ends, and nanoseconds.
     pub fn stages(&self) -> impl Iterator<Item = (&str, &str, u64)> {
-        let ends = (Point::VcpuOff.name(), Point::VcpuOn.name());
-        let stolen = total_stolen(&self.stolen).map(|stolen| (ends.0, ends.1, stolen));
-        own_times(&self.points, &self.stolen)
+        let asides = self.taken.asides();
+        own_times(&self.points, &self.taken)
             .map(|(from, to, time)| (from.as_str(), to.as_str(), time))
-            .chain(stolen)
+            .chain(asides.map(|(from, to, time)| (from.name(), to.name(), time)))
     }
 }
 

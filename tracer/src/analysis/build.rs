@@ -21,7 +21,7 @@ use crate::{
     },
     datapath::{self, Component, vbd_name},
     probe::snapshot::{GroupCount, StageCount},
-    span::Span,
+    span::{Span, taken::Taken},
 };
 
 /// Names for numbers.
@@ -46,7 +46,7 @@ struct Key {
 
 /// A span in the heap of the slowest. Ties are broken by content, so that order does not matter.
 type Slow = Reverse<(u64, Vec<(Point, u64)>, u32, SpanHead)>;
-type SpanHead = (u32, u32, u64, u16, Vec<(usize, u64)>);
+type SpanHead = (u32, u32, u64, u16, Taken);
 
 /// Interrupts, told apart by their moments. What one brought comes close together, so that a few of them are
 /// all that must be kept.
@@ -193,8 +193,8 @@ fn keep_slow(heap: &mut BinaryHeap<Slow>, keep: usize, span: &Span, total: u64) 
     {
         return;
     }
-    let stolen = span.stolen.clone();
-    let head = (span.bytes, span.tid, span.position, span.flags, stolen);
+    let taken = span.taken.clone();
+    let head = (span.bytes, span.tid, span.position, span.flags, taken);
     heap.push(Reverse((total, span.points.clone(), span.iteration, head)));
     if heap.len() > keep {
         heap.pop();
@@ -326,7 +326,7 @@ fn iterations(iterations: &BTreeMap<u32, (Sums, u64)>) -> Vec<IterationFigures> 
 }
 
 fn describe(slow: (u64, Vec<(Point, u64)>, u32, SpanHead), is_net: bool) -> SlowSpan {
-    let (total_ns, points, iteration, (bytes, tid, position, flags, stolen)) = slow;
+    let (total_ns, points, iteration, (bytes, tid, position, flags, taken)) = slow;
     let position = if is_net {
         let (source, destination, sequence) = flow::unpack(position);
         format!("{source} -> {destination}, {sequence}")
@@ -348,6 +348,6 @@ fn describe(slow: (u64, Vec<(Point, u64)>, u32, SpanHead), is_net: bool) -> Slow
             .into_iter()
             .map(|(point, at)| (point.name().to_owned(), at))
             .collect(),
-        stolen,
+        taken,
     }
 }

@@ -5,7 +5,7 @@ use tracer_common::point::{Kind, Point};
 
 use crate::{
     analysis::{Breakdown, BreakdownBuilder, Names},
-    span::Span,
+    span::{Span, taken::Taken},
 };
 
 /// A span that passes some of the disk points.
@@ -37,7 +37,7 @@ fn span() -> impl Strategy<Value = Span> {
                 irq: 0,
                 position: start,
                 points,
-                stolen: Vec::new(),
+                taken: Taken::default(),
             })
         })
 }

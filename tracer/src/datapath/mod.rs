@@ -127,6 +127,9 @@ pub const fn meaning(from: Point, to: Point) -> Option<&'static str> {
         (BlkbackResponse, EvtchnUpcall) => "the answer's notification on its way to the guest",
         (SchedWaking, SchedSwitch) => "the reader waiting for a CPU",
         (VcpuOff, VcpuOn) => "a virtual CPU waiting for a physical one",
+        (BlkbackPreempted, BlkbackResumed) => {
+            "blkback's thread, amid its work, waiting for a CPU of Dom0 that another task has"
+        }
         _ => return vif::meaning(from, to),
     })
 }
@@ -153,6 +156,7 @@ pub fn stage(from: Point, to: Point) -> (Component, Option<&'static str>) {
     }
     match (from, to) {
         (VcpuOff, _) => (Component::Hypervisor, None),
+        (BlkbackPreempted, _) => (Component::Dom0Scheduling, None),
         (BlkQueue, BlkGetrq) => (Component::BlockLayer, Some("Q2G")),
         (BlkQueue, BlkInsert) => (Component::BlockLayer, Some("Q2I")),
         (BlkQueue, BlkIssue) => (Component::BlockLayer, Some("Q2D")),

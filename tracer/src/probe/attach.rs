@@ -299,6 +299,7 @@ pub(super) fn load(
     };
     let receives = has(&[Kind::NetRx, Kind::NetForward]);
     let forwards = has(&[Kind::NetForward]);
+    let serves = has(&[Kind::Blkback]);
     let (runstate, per_cpu_offset) = runstate.unwrap_or((0, 0));
     let mut send_calls = [u32::MAX; MAX_SEND_CALLS];
     for (entry, number) in send_calls.iter_mut().zip(SEND_CALLS) {
@@ -318,6 +319,7 @@ pub(super) fn load(
         .override_global("SAMPLE", &sample, false)
         .override_global("RECEIVES", &receives, false)
         .override_global("FORWARDS", &forwards, false)
+        .override_global("SERVES", &serves, false)
         .override_global("RUNSTATE", &runstate, false)
         .override_global("PER_CPU_OFFSET", &per_cpu_offset, false)
         .override_global("SEND_CALLS", &send_calls[..], false)

@@ -13,7 +13,10 @@ use crate::{
         directory::{DomainStart, IterationRecord, RunDirectory, Window},
         recording::Records,
     },
-    span::{Span, steal::Thefts},
+    span::{
+        Span,
+        steal::{Thefts, Worker},
+    },
 };
 
 /// A domain of a recorded run.
@@ -27,7 +30,7 @@ pub(super) struct Domain<'a> {
     /// From its clock to the run's timeline.
     pub(super) mapping: Mapping,
     pub(super) clock: ClockReport,
-    /// When its virtual CPUs wanted to run and did not; set when its mapping is.
+    /// When its virtual CPUs, or blkback's threads, wanted to run and did not; set when its mapping is.
     pub(super) thefts: Thefts,
     /// Whether its timeline is the backend's.
     pub(super) is_tied: bool,
@@ -84,8 +87,8 @@ impl<'a> Domain<'a> {
         self.start.domid.is_some() && kinds.any(|kind| self.goes_on(kind, backend).is_some())
     }
 
-    /// A span of one of its records, and of the backend's if it goes on there, with what was stolen of it.
-    pub(super) fn without_stolen_of(
+    /// A span of one of its records, and of the backend's if it goes on there, with what was taken from it.
+    pub(super) fn without_taken(
         &self,
         span: Span,
         record: &Record,
@@ -95,9 +98,16 @@ impl<'a> Domain<'a> {
         if self.thefts.is_empty() && thefts.is_empty() {
             return span;
         }
-        span.stolen_by(|point| match backend {
-            Some((backend, other)) if is_backends(point) => (&backend.thefts, cpu_at(other, point)),
-            _ => (&self.thefts, cpu_at(record, point)),
+        span.taken_by(|point| {
+            let (domain, record) = match backend {
+                Some(backends) if is_backends(point) => backends,
+                _ => (self, record),
+            };
+            Worker {
+                thefts: &domain.thefts,
+                cpu: cpu_at(record, point),
+                thread: thread_at(record, point),
+            }
         })
     }
 
@@ -138,6 +148,12 @@ pub(super) fn cpu_at(record: &Record, point: Point) -> u16 {
         (Some(place), Some(left)) if place <= left => record.cpu,
         _ => record.cpu_end,
     }
+}
+
+/// Blkback's thread, if it is the one that has to come to this point.
+fn thread_at(record: &Record, point: Point) -> Option<u32> {
+    let is_its_work = matches!(point, Point::BlkbackSubmit | Point::Dom0Issue);
+    (is_its_work && record.kind == Kind::Blkback as u8).then_some(record.tid)
 }
 
 /// The first stamp of a record.

@@ -108,7 +108,7 @@ impl<'a> Fold<'a> {
             report.cost.record_bytes = records.bytes();
             let whole = Whole::new(self, domain);
             for mut record in records.by_ref() {
-                if record.kind == Kind::Steal as u8 {
+                if !record.is_request() {
                     continue;
                 }
                 domain.mapping.map_all(&mut record.at);
@@ -169,7 +169,7 @@ impl<'a> Whole<'a> {
             // Outliers of aggregate mode are in the kernel's histograms already.
             Ok(Some(_)) if is_aggregate && record.op <= 1 => {}
             Ok(Some(span)) => {
-                let span = self.domain.without_stolen_of(span, record, None);
+                let span = self.domain.without_taken(span, record, None);
                 report.spans += 1;
                 let kind = Kind::from_u8(record.kind);
                 if kind.is_some_and(|kind| self.shown.of(kind).is_some()) {

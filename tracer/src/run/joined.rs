@@ -361,7 +361,7 @@ impl Fold<'_> {
         let error = domain.clock.error_ns.unwrap_or(0.0).ceil() as i64;
         let bound = error.unsigned_abs();
         for mut record in records.by_ref() {
-            if record.kind == Kind::Steal as u8 {
+            if !record.is_request() {
                 continue;
             }
             if let Some(name) = disk.filter(|_| record.kind == Kind::Disk as u8) {
@@ -370,7 +370,7 @@ impl Fold<'_> {
                 joined.add(&record, |iteration| {
                     let (other, _) = found.unwrap_or(Err(Unjoined::Unseen))?;
                     let span = across::join(name, iteration, &record, &other, bound)?;
-                    Ok(domain.without_stolen_of(span, &record, Some((backend, &other))))
+                    Ok(domain.without_taken(span, &record, Some((backend, &other))))
                 });
                 continue;
             }
@@ -383,7 +383,7 @@ impl Fold<'_> {
                 joined.add(&record, |iteration| {
                     let (other, _) = found?;
                     let span = packets::join(name, iteration, &record, &other, bound)?;
-                    Ok(domain.without_stolen_of(span, &record, Some((backend, &other))))
+                    Ok(domain.without_taken(span, &record, Some((backend, &other))))
                 });
             } else {
                 whole.fold(&record, &mut joined.report, &mut joined.builder);

@@ -12,7 +12,7 @@ use tracer_common::{
     record::{MAX_POINTS, Record, flag},
 };
 
-use crate::span::{Span, join::Unjoined};
+use crate::span::{Span, join::Unjoined, taken::Taken};
 
 const ISSUE: usize = Kind::Disk.index_of(Point::BlkIssue);
 const COMPLETE: usize = Kind::Disk.index_of(Point::BlkComplete);
@@ -219,7 +219,7 @@ pub fn join(
         irq: guest.irq,
         position: guest.position,
         points,
-        stolen: Vec::new(),
+        taken: Taken::default(),
     })
 }
 

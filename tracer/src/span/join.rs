@@ -5,7 +5,10 @@ use tracer_common::{
     record::{MAX_POINTS, Record, flag},
 };
 
-use crate::{datapath::DATAPATHS, span::Span};
+use crate::{
+    datapath::DATAPATHS,
+    span::{Span, taken::Taken},
+};
 
 const INTERRUPT: usize = Kind::Blkback.index_of(Point::BlkbackInterrupt);
 
@@ -110,7 +113,7 @@ pub fn local(
         irq: record.irq,
         position: record.position,
         points,
-        stolen: Vec::new(),
+        taken: Taken::default(),
     }))
 }
 
@@ -124,7 +127,7 @@ fn ends(kind: Kind, points: &[(Point, u64)]) -> bool {
         Kind::NetRx => passed(Point::SockReady),
         Kind::NetForward => passed(Point::Dom0XmitDone) || passed(Point::Dom0TxComplete),
         Kind::Blkback => passed(Point::BlkbackResponse),
-        Kind::Steal => true,
+        Kind::Steal | Kind::Preempt => true,
     }
 }
 
@@ -181,8 +184,7 @@ mod tests {
 
     #[test]
     fn a_record_of_any_kind_with_every_stamp_is_whole() {
-        // What the hypervisor took is of no request.
-        for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Steal) {
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.is_request()) {
             let points = kind.points();
             let mut record = Record {
                 kind: kind as u8,

@@ -4,8 +4,11 @@ pub mod across;
 pub mod join;
 pub mod packets;
 pub mod steal;
+pub mod taken;
 
 use tracer_common::point::Point;
+
+use crate::span::taken::Taken;
 
 /// The intervals between the points that a request passed, and what is known of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,9 +34,8 @@ pub struct Span {
     /// The points passed, in order of time, with the time in nanoseconds on the run's timeline. At
     /// least two.
     pub points: Vec<(Point, u64)>,
-    /// What the hypervisor gave to others meanwhile: the place of the point at which a stage begins, and
-    /// nanoseconds of that stage. See [`steal`].
-    pub stolen: Vec<(usize, u64)>,
+    /// What was taken from stages meanwhile.
+    pub taken: Taken,
 }
 
 impl Span {
@@ -46,31 +48,23 @@ impl Span {
         }
     }
 
-    /// The stages: from point, to point, nanoseconds. They add up to [`Span::total_ns`]. What was stolen of
-    /// them is one of its own, after all others.
+    /// The stages: from point, to point, nanoseconds. They add up to [`Span::total_ns`]. What was taken
+    /// from them makes stages of its own, after all others.
     pub fn stages(&self) -> impl Iterator<Item = (Point, Point, u64)> + '_ {
-        let own = own_times(&self.points, &self.stolen);
-        let stolen = total_stolen(&self.stolen);
+        let own = own_times(&self.points, &self.taken);
         own.map(|(from, to, time)| (*from, *to, time))
-            .chain(stolen.map(|stolen| (Point::VcpuOff, Point::VcpuOn, stolen)))
+            .chain(self.taken.asides())
     }
 }
 
-/// The stages between points, each less what was stolen of it.
+/// The stages between points, each less what was taken from it.
 pub(crate) fn own_times<'s, P>(
     points: &'s [(P, u64)],
-    stolen: &'s [(usize, u64)],
+    taken: &'s Taken,
 ) -> impl Iterator<Item = (&'s P, &'s P, u64)> {
     points.windows(2).enumerate().map(move |(index, pair)| {
-        let of_it = stolen.iter().filter(|stolen| stolen.0 == index);
-        let stolen: u64 = of_it.map(|stolen| stolen.1).sum();
-        let time = pair[1].1.saturating_sub(pair[0].1).saturating_sub(stolen);
+        let time = pair[1].1.saturating_sub(pair[0].1);
+        let time = time.saturating_sub(taken.from_stage(index));
         (&pair[0].0, &pair[1].0, time)
     })
-}
-
-/// What was stolen of all stages, in nanoseconds, if anything was.
-pub(crate) fn total_stolen(stolen: &[(usize, u64)]) -> Option<u64> {
-    let sum = stolen.iter().map(|stolen| stolen.1).sum();
-    (sum != 0).then_some(sum)
 }

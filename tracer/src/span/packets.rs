@@ -17,6 +17,7 @@ use crate::span::{
     Span,
     across::Leeway,
     join::{Unjoined, stamps},
+    taken::Taken,
 };
 
 const XMIT: usize = Kind::NetTx.index_of(Point::NetXmit);
@@ -261,7 +262,7 @@ pub fn join(
         irq: guest.irq,
         position: guest.position,
         points,
-        stolen: Vec::new(),
+        taken: Taken::default(),
     })
 }
 

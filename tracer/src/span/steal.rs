@@ -1,5 +1,6 @@
-//! Time that the hypervisor gave to others: taken out of the stages in which it passed, and shown as a
-//! stage of its own, so that a stage's time is that of its own work.
+//! Time that the hypervisor gave to others, and time in which another task of Dom0's had the CPU that
+//! blkback's thread worked on: taken out of the stages in which it passed, and shown as stages of their own,
+//! so that a stage's time is that of its own work.
 
 use std::collections::HashMap;
 
@@ -8,24 +9,54 @@ use tracer_common::{
     record::Record,
 };
 
-use crate::{clock::Mapping, span::Span};
+use crate::{
+    clock::Mapping,
+    span::{Span, taken::Taken},
+};
 
 /// A domain's times that are kept at most; what comes later stays in the stages.
 const KEPT: usize = 1 << 20;
 /// The program that stamps the arrival of an interrupt looks a moment before it, on its CPU.
 const SLACK_NS: u64 = 50_000;
 
-const OFF: usize = Kind::Steal.index_of(Point::VcpuOff);
-const ON: usize = Kind::Steal.index_of(Point::VcpuOn);
+/// Whose times they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Whose {
+    /// A virtual CPU's.
+    Cpu(u16),
+    /// A thread's.
+    Thread(u32),
+}
 
-/// When a domain's virtual CPUs wanted to run and did not.
+/// Who works up to the point at which a stage ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Worker<'t> {
+    /// Its domain's.
+    pub thefts: &'t Thefts,
+    /// The virtual CPU.
+    pub cpu: u16,
+    /// The thread, if it is one of blkback's.
+    pub thread: Option<u32>,
+}
+
+/// When a domain's virtual CPUs, or blkback's threads in it, wanted to run and did not.
 #[derive(Clone, Debug, Default)]
 pub struct Thefts {
-    /// By CPU: from, to, on the run's timeline; in order and apart from each other.
-    by_cpu: HashMap<u16, Vec<(u64, u64)>>,
+    /// From, to, on the run's timeline; in order and apart from each other.
+    times: HashMap<Whose, Vec<(u64, u64)>>,
     kept: usize,
     /// Times beyond those that are kept.
     pub forgotten: u64,
+}
+
+/// Of a record that tells of such a time.
+fn told(record: &Record) -> Option<(Whose, u64, u64)> {
+    let whose = match Kind::from_u8(record.kind)? {
+        Kind::Steal => Whose::Cpu(record.cpu),
+        Kind::Preempt => Whose::Thread(record.tid),
+        _ => return None,
+    };
+    Some((whose, record.at[0], record.at[1]))
 }
 
 impl Thefts {
@@ -33,20 +64,16 @@ impl Thefts {
     #[must_use]
     pub fn new(records: impl Iterator<Item = Record>, mapping: &Mapping) -> Self {
         let mut thefts = Self::default();
-        for record in records.filter(|record| record.kind == Kind::Steal as u8) {
+        for (whose, from, to) in records.filter_map(|record| told(&record)) {
             if thefts.kept == KEPT {
                 thefts.forgotten += 1;
                 continue;
             }
             thefts.kept += 1;
-            let (from, to) = (mapping.map(record.at[OFF]), mapping.map(record.at[ON]));
-            thefts
-                .by_cpu
-                .entry(record.cpu)
-                .or_default()
-                .push((from, to));
+            let time = (mapping.map(from), mapping.map(to));
+            thefts.times.entry(whose).or_default().push(time);
         }
-        for times in thefts.by_cpu.values_mut() {
+        for times in thefts.times.values_mut() {
             times.sort_unstable();
             let mut until = 0;
             for (from, to) in times.iter_mut() {
@@ -64,10 +91,10 @@ impl Thefts {
         self.kept == 0
     }
 
-    /// How much of the time between two moments was stolen from a CPU. With `at_the_end` only what lasted
-    /// up to the second moment: what was waited for had not come before.
-    fn between(&self, cpu: u16, from: u64, to: u64, at_the_end: bool) -> u64 {
-        let Some(times) = self.by_cpu.get(&cpu) else {
+    /// How much of the time between two moments was taken. With `at_the_end` only what lasted up to the
+    /// second moment: what was waited for had not come before.
+    fn between(&self, whose: Whose, from: u64, to: u64, at_the_end: bool) -> u64 {
+        let Some(times) = self.times.get(&whose) else {
             return 0;
         };
         let first = times.partition_point(|time| time.1 <= from);
@@ -88,18 +115,28 @@ const fn waits(from: Point, to: Point) -> bool {
 }
 
 impl Span {
-    /// Notes for each stage what was stolen of it. `of` says by the point at which a stage ends on which
-    /// CPU, of which domain, it had to end.
+    /// Notes for each stage what was taken from it. `of` says, by the point at which a stage ends, who had
+    /// to end it.
     #[must_use]
-    pub fn stolen_by<'t>(mut self, of: impl Fn(Point) -> (&'t Thefts, u16)) -> Self {
-        let stages = self.points.windows(2).enumerate();
-        let stolen = stages.filter_map(|(index, pair)| {
+    pub fn taken_by<'t>(mut self, of: impl Fn(Point) -> Worker<'t>) -> Self {
+        let mut taken = Taken::default();
+        for (index, pair) in self.points.windows(2).enumerate() {
             let ((from, begin), (to, end)) = (pair[0], pair[1]);
-            let (thefts, cpu) = of(to);
-            let stolen = thefts.between(cpu, begin, end, waits(from, to));
-            (stolen != 0).then_some((index, stolen))
-        });
-        self.stolen = stolen.collect();
+            let worker = of(to);
+            let between = |whose, at_the_end| worker.thefts.between(whose, begin, end, at_the_end);
+            let stolen = between(Whose::Cpu(worker.cpu), waits(from, to));
+            if stolen != 0 {
+                taken.stolen.push((index, stolen));
+            }
+            // A thread that waits for a virtual CPU which itself has no physical one waits for both.
+            let left = (end - begin).saturating_sub(stolen);
+            let thread = worker.thread.map(Whose::Thread);
+            let preempted = thread.map_or(0, |thread| between(thread, false)).min(left);
+            if preempted != 0 {
+                taken.preempted.push((index, preempted));
+            }
+        }
+        self.taken = taken;
         self
     }
 }
@@ -110,17 +147,28 @@ mod tests {
 
     use super::*;
 
-    fn thefts(times: &[(u64, u64)]) -> Thefts {
-        let records = times.iter().map(|(from, to)| {
+    fn steals(times: &[(u64, u64)]) -> impl Iterator<Item = Record> {
+        times.iter().map(|(from, to)| {
             let mut record = Record {
                 kind: Kind::Steal as u8,
                 cpu: 3,
                 ..Record::EMPTY
             };
-            (record.at[OFF], record.at[ON]) = (*from, *to);
+            (record.at[0], record.at[1]) = (*from, *to);
             record
-        });
-        Thefts::new(records, &Mapping::default())
+        })
+    }
+
+    fn thefts(times: &[(u64, u64)]) -> Thefts {
+        Thefts::new(steals(times), &Mapping::default())
+    }
+
+    fn on_cpu<'t>(thefts: &'t Thefts, cpu: u16) -> impl Fn(Point) -> Worker<'t> {
+        move |_| Worker {
+            thefts,
+            cpu,
+            thread: Some(77),
+        }
     }
 
     fn span(points: Vec<(Point, u64)>) -> Span {
@@ -139,8 +187,8 @@ mod tests {
             (Point::BlkIssue, 4_000_000),
             (Point::BlkComplete, 5_000_000),
         ];
-        let span = span(points).stolen_by(|_| (&thefts, 3));
-        assert_eq!(span.stolen, [(0, 1_000_000), (1, 1_000_000)]);
+        let span = span(points).taken_by(on_cpu(&thefts, 3));
+        assert_eq!(span.taken.stolen, [(0, 1_000_000), (1, 1_000_000)]);
         let stages: Vec<_> = span.stages().collect();
         assert_eq!(
             stages,
@@ -151,8 +199,8 @@ mod tests {
                 (Point::VcpuOff, Point::VcpuOn, 2_000_000),
             ]
         );
-        let other = span.stolen_by(|_| (&thefts, 2));
-        assert!(other.stolen.is_empty(), "another CPU's");
+        let other = span.taken_by(on_cpu(&thefts, 2));
+        assert!(other.taken.stolen.is_empty(), "another CPU's");
     }
 
     #[test]
@@ -164,25 +212,71 @@ mod tests {
         ];
         assert!(
             span(points.clone())
-                .stolen_by(|_| (&early, 3))
+                .taken_by(on_cpu(&early, 3))
+                .taken
                 .stolen
                 .is_empty()
         );
         let late = thefts(&[(2_000_000, 5_000_000)]);
-        let span = span(points).stolen_by(|_| (&late, 3));
-        assert_eq!(span.stolen, [(0, 3_000_000)]);
+        let span = span(points).taken_by(on_cpu(&late, 3));
+        assert_eq!(span.taken.stolen, [(0, 3_000_000)]);
+    }
+
+    #[test]
+    fn a_thread_that_lost_its_cpu_amid_its_work_waited_for_it() {
+        let record = Record {
+            kind: Kind::Preempt as u8,
+            tid: 77,
+            ..Record::EMPTY
+        };
+        let at = |from, to| {
+            let mut record = record;
+            (record.at[0], record.at[1]) = (from, to);
+            record
+        };
+        let stolen = Record {
+            kind: Kind::Steal as u8,
+            cpu: 3,
+            ..at(2_000_000, 2_600_000)
+        };
+        let records = [at(1_500_000, 2_500_000), stolen].into_iter();
+        let thefts = Thefts::new(records, &Mapping::default());
+        let points = vec![
+            (Point::BlkbackConsume, 1_000_000),
+            (Point::BlkbackSubmit, 3_000_000),
+            (Point::Dom0Issue, 3_100_000),
+        ];
+        let span = span(points).taken_by(on_cpu(&thefts, 3));
+        assert_eq!(span.taken.preempted, [(0, 1_000_000)]);
+        let stages: Vec<_> = span.stages().collect();
+        assert_eq!(
+            stages,
+            [
+                (Point::BlkbackConsume, Point::BlkbackSubmit, 400_000),
+                (Point::BlkbackSubmit, Point::Dom0Issue, 100_000),
+                (Point::VcpuOff, Point::VcpuOn, 600_000),
+                (Point::BlkbackPreempted, Point::BlkbackResumed, 1_000_000),
+            ]
+        );
     }
 
     proptest! {
         #[test]
         fn stages_add_up_with_any_thefts(
+            threads in prop::collection::vec((any::<u64>(), any::<u64>()), 0..20),
             times in prop::collection::vec((any::<u64>(), any::<u64>()), 0..20),
             mut at in prop::collection::vec(1u64..1 << 60, 2..12),
         ) {
             at.sort_unstable();
             let points = Kind::Disk.points().iter().copied().zip(at).collect();
-            let thefts = thefts(&times);
-            let span = span(points).stolen_by(|_| (&thefts, 3));
+            let of_threads = threads.iter().map(|(from, to)| {
+                let mut record = Record { kind: Kind::Preempt as u8, tid: 77, ..Record::EMPTY };
+                (record.at[0], record.at[1]) = (*from, *to);
+                record
+            });
+            let records = steals(&times).chain(of_threads);
+            let thefts = Thefts::new(records, &Mapping::default());
+            let span = span(points).taken_by(on_cpu(&thefts, 3));
             let sum: u64 = span.stages().map(|(_, _, time)| time).sum();
             prop_assert_eq!(sum, span.total_ns());
         }

@@ -204,7 +204,7 @@ fn a_slow_disk_below_blkback_is_named_and_without_it_nothing() {
 }
 
 #[test]
-#[ignore = "a hog also preempts blkback's thread at its work: on some runs a tenth of its time is in those stages"]
+
 fn a_hog_on_dom0_s_cpu_is_named() {
     let _turn = shared();
     let _disk = SlowDisk::attach();
@@ -219,7 +219,7 @@ fn a_hog_on_dom0_s_cpu_is_named() {
 }
 
 #[test]
-#[ignore = "not seen passing yet"]
+
 fn a_throttled_guest_is_named() {
     let _turn = shared();
     let _disk = SlowDisk::attach();

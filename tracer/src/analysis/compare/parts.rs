@@ -3,14 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::analysis::{
-    breakdown::{Breakdown, StageFigures},
-    compare::{
-        document::{Compared, ComponentCompared, Group, Part, Side, StageCompared, Whole},
-        merge::merge,
-        points::{Points, is_aside},
-        stretch,
+use crate::{
+    analysis::{
+        breakdown::{Breakdown, StageFigures},
+        compare::{
+            document::{Compared, ComponentCompared, Group, Part, Side, StageCompared, Whole},
+            merge::merge,
+            points::Points,
+            stretch,
+        },
     },
+    span::taken::is_aside,
 };
 
 /// Mean over all requests of a breakdown of what sums up to `sum`.

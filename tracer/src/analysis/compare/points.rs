@@ -1,8 +1,9 @@
 //! The points of two breakdowns in one order.
 
-use tracer_common::point::Point;
-
-use crate::analysis::{breakdown::Breakdown, compare::merge::merge};
+use crate::{
+    analysis::{breakdown::Breakdown, compare::merge::merge},
+    span::taken::is_aside,
+};
 
 /// The points that either or both sides pass, in an order that is that of both.
 #[derive(Debug)]
@@ -43,11 +44,6 @@ impl Points {
         let both = |point: &String| self.a.contains(point) && self.b.contains(point);
         (0..self.order.len()).filter(move |place| both(&self.order[*place]))
     }
-}
-
-/// Whether a stage is on no request's way at a place of its own: what the hypervisor took is of many stages.
-pub(super) fn is_aside(from: &str) -> bool {
-    from == Point::VcpuOff.name()
 }
 
 /// The points of one breakdown, in the order of its stages: where these begin, then where only ends

@@ -2,9 +2,12 @@
 //! `blk.issue..irq.entry` is ring, backend and event channel of a vbd) no stage of one side can be held
 //! against one of the other, but the way from where they part to where they meet can.
 
-use crate::analysis::compare::{
-    document::{Compared, Part, Side, StageCompared, Stretch},
-    points::{Points, is_aside},
+use crate::{
+    analysis::compare::{
+        document::{Compared, Part, Side, StageCompared, Stretch},
+        points::Points,
+    },
+    span::taken::is_aside,
 };
 
 /// A point that more than this share of a side's requests leap over is no place to cut.

@@ -11,7 +11,7 @@ use crate::{
         Breakdown, BreakdownBuilder, Names, Report,
         compare::{Comparison, Input, Pair, Selection, compare as compare_inputs},
     },
-    span::Span,
+    span::{Span, taken::Taken},
 };
 
 fn span(datapath: &'static str, device: u32, steps: &[(Point, u64)]) -> Span {
@@ -31,7 +31,7 @@ fn span(datapath: &'static str, device: u32, steps: &[(Point, u64)]) -> Span {
         irq: 0,
         position: 0,
         points: points.collect(),
-        stolen: Vec::new(),
+        taken: Taken::default(),
     }
 }
 

@@ -195,7 +195,8 @@ fn what_the_hypervisor_took_stands_alone_and_is_blamed() {
             for point in &mut span.points[last..] {
                 point.1 += stolen;
             }
-            span.stolen
+            span.taken
+                .stolen
                 .extend((stolen != 0).then_some((last - 1, stolen)));
             span
         });
