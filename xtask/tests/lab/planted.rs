@@ -10,14 +10,16 @@ use crate::support::*;
 /// Long against what an emulated machine adds by itself.
 const DISK_DELAY_MS: f64 = 100.0;
 /// Dom0's CPU is taken for so long at a time, and left alone in between: each time adds all but the way of one
-/// request to one request.
-const HOG_MS: u32 = 100;
+/// request to one request. Long against the whole of a request: a busy CPU also takes less time to wake up.
+const HOG_MS: u32 = 300;
 const NO_HOG_MS: u32 = 25;
 /// The guest gets no CPU for so long at a time, and runs in between.
 const PAUSE_MS: u32 = 1500;
 const NO_PAUSE_MS: u32 = 400;
 /// Reads an iteration.
 const READS: u32 = 200;
+/// The same while the guest is throttled: so many that it happens several times in each iteration.
+const THROTTLED_READS: u32 = 1500;
 /// How far the time found may be from what was planted.
 const TOLERANCE: f64 = 0.1;
 
@@ -127,6 +129,7 @@ struct Run {
 impl Run {
     fn new(parent: &Path, name: &str, reads: u32, background: &str) -> Self {
         let folder = parent.join(name);
+        let _ = std::fs::remove_dir_all(&folder);
         let scenario = scenario(parent, reads, background);
         let mut args = vec!["run", "--name", SHARED, scenario.to_str().unwrap()];
         args.extend(["--out", folder.to_str().unwrap(), "--", "--json"]);
@@ -184,11 +187,11 @@ fn rounds() -> u32 {
 fn a_slow_disk_below_blkback_is_named_and_without_it_nothing() {
     let _turn = shared();
     let disk = SlowDisk::attach();
+    let folder = scratch("lab-planted");
+    let first = Run::new(&folder, "first", READS, "");
     for round in 0..rounds() {
         eprintln!("round {round}");
-        let folder = scratch("lab-planted");
         disk.set_quick();
-        let first = Run::new(&folder, "first", READS, "");
         let second = Run::new(&folder, "second", READS, "");
         let nothing = compared(&first.folder, &second.folder, "disk/vbd");
         assert_eq!(nothing["verdict"]["blamed"], Value::Null, "{nothing:#}");
@@ -208,10 +211,10 @@ fn a_slow_disk_below_blkback_is_named_and_without_it_nothing() {
 fn a_hog_on_dom0_s_cpu_is_named() {
     let _turn = shared();
     let _disk = SlowDisk::attach();
+    let folder = scratch("lab-planted-hog");
+    let quick = Run::new(&folder, "quick", READS, "");
     for round in 0..rounds() {
         eprintln!("round {round}");
-        let folder = scratch("lab-planted-hog");
-        let quick = Run::new(&folder, "quick", READS, "");
         let hogged = Run::new(&folder, "hogged", READS, &hog());
         let waiting = ("blkback.interrupt", "blkback.run");
         assert_blamed("a hog", &quick, &hogged, waiting, "dom0_scheduling");
@@ -223,11 +226,11 @@ fn a_hog_on_dom0_s_cpu_is_named() {
 fn a_throttled_guest_is_named() {
     let _turn = shared();
     let _disk = SlowDisk::attach();
+    let folder = scratch("lab-planted-throttle");
+    let quick = Run::new(&folder, "quick", READS, "");
     for round in 0..rounds() {
         eprintln!("round {round}");
-        let folder = scratch("lab-planted-throttle");
-        let quick = Run::new(&folder, "quick", READS, "");
-        let throttled = Run::new(&folder, "throttled", READS, &throttle());
+        let throttled = Run::new(&folder, "throttled", THROTTLED_READS, &throttle());
         let stolen = ("vcpu.off", "vcpu.on");
         assert_blamed(
             "a throttled guest",
