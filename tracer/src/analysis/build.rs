@@ -116,14 +116,8 @@ impl BreakdownBuilder {
             group.interrupts.add(*at);
         }
         let order = points_of(span.datapath);
-        let place = |point| {
-            order
-                .iter()
-                .position(|other| *other == point)
-                .unwrap_or(usize::MAX)
-        };
         for (from, to, time) in span.stages() {
-            let stage = group.stages.entry((place(from), place(to)));
+            let stage = group.stages.entry((place(order, from), place(order, to)));
             stage
                 .or_insert_with(|| (from, to, Sums::default()))
                 .2
@@ -166,11 +160,7 @@ impl BreakdownBuilder {
             let points = Kind::Disk.points();
             let ends = (points[pair.0], points[pair.1]);
             let order = points_of(datapath);
-            let place = |point| order.iter().position(|other| *other == point);
-            let key = (
-                place(ends.0).unwrap_or(usize::MAX),
-                place(ends.1).unwrap_or(usize::MAX),
-            );
+            let key = (place(order, ends.0), place(order, ends.1));
             group
                 .stages
                 .insert(key, (ends.0, ends.1, Sums::from_kernel(stage)));
@@ -185,6 +175,12 @@ impl BreakdownBuilder {
             .map(|(key, group)| group.finish(key, names))
             .collect()
     }
+}
+
+/// Where a point comes in a breakdown: those on no way, of what was taken from stages, after all others.
+fn place(order: &[Point], point: Point) -> usize {
+    let place = order.iter().position(|other| *other == point);
+    place.unwrap_or(order.len() + point as usize)
 }
 
 fn keep_slow(heap: &mut BinaryHeap<Slow>, keep: usize, span: &Span, total: u64) {

@@ -5,6 +5,7 @@ use tracer_common::point::{Kind, Point};
 
 use crate::{
     analysis::{Breakdown, BreakdownBuilder, Names},
+    datapath::Component,
     span::{Span, taken::Taken},
 };
 
@@ -93,4 +94,32 @@ proptest! {
             prop_assert_eq!(moved, if index == stage { extra * steps.len() as u64 } else { 0 });
         }
     }
+}
+
+/// What the hypervisor took and what Dom0's scheduler took are different stages, whosever they are.
+#[test]
+fn what_was_taken_is_shown_by_who_took_it() {
+    let span = Span {
+        datapath: "disk/vbd",
+        points: vec![(Point::BlkbackConsume, 10), (Point::BlkbackSubmit, 110)],
+        taken: Taken {
+            stolen: vec![(0, 20)],
+            preempted: vec![(0, 50)],
+        },
+        ..Span::default()
+    };
+    let breakdown = build(&[span]);
+    let stages: Vec<_> = breakdown
+        .stages
+        .iter()
+        .map(|stage| (stage.from.as_str(), stage.component, stage.figures.sum_ns))
+        .collect();
+    assert_eq!(
+        stages,
+        [
+            ("blkback.consume", Component::Backend, 30),
+            ("vcpu.off", Component::Hypervisor, 20),
+            ("blkback.preempted", Component::Dom0Scheduling, 50),
+        ]
+    );
 }
