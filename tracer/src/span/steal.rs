@@ -11,6 +11,7 @@ use tracer_common::{
 
 use crate::{
     clock::Mapping,
+    datapath::crosses,
     span::{Span, taken::Taken},
 };
 
@@ -104,10 +105,12 @@ impl Thefts {
     }
 }
 
-/// Whether a stage is waiting for an interrupt: no CPU works for the request meanwhile.
-const fn waits(from: Point, to: Point) -> bool {
+/// Whether a stage is waiting for an interrupt: no CPU works for the request meanwhile. What the other domain
+/// sends is there at once: only the virtual CPU keeps it from arriving.
+fn waits(from: Point, to: Point) -> bool {
     use Point::*;
     match to {
+        _ if crosses(from, to) => false,
         EvtchnUpcall | Dom0Upcall => true,
         IrqEntry | Dom0Irq | BlkbackInterrupt => !matches!(from, EvtchnUpcall | Dom0Upcall),
         _ => false,
@@ -207,7 +210,7 @@ mod tests {
     fn what_was_waited_for_came_later_than_a_theft_that_ended_before() {
         let early = thefts(&[(1_000_000, 2_000_000)]);
         let points = vec![
-            (Point::BlkbackResponse, 900_000),
+            (Point::BlkfrontPush, 900_000),
             (Point::EvtchnUpcall, 5_000_000),
         ];
         assert!(
@@ -219,6 +222,18 @@ mod tests {
         );
         let late = thefts(&[(2_000_000, 5_000_000)]);
         let span = span(points).taken_by(on_cpu(&late, 3));
+        assert_eq!(span.taken.stolen, [(0, 3_000_000)]);
+    }
+
+    /// The virtual CPU may serve another interrupt first, such as a timer's.
+    #[test]
+    fn a_notification_waits_for_a_virtual_cpu_from_the_beginning() {
+        let thefts = thefts(&[(1_000_000, 4_000_000)]);
+        let points = vec![
+            (Point::BlkbackResponse, 900_000),
+            (Point::EvtchnUpcall, 5_000_000),
+        ];
+        let span = span(points).taken_by(on_cpu(&thefts, 3));
         assert_eq!(span.taken.stolen, [(0, 3_000_000)]);
     }
 

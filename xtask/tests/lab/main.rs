@@ -16,5 +16,6 @@ mod guests;
 mod network;
 mod paper;
 mod planted;
+mod planted_net;
 mod scenarios;
 mod support;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::*;
 
 /// A small run; returns its report.
-fn report(folder: &Path, name: &str, scenario: &str, args: &[&str]) -> (PathBuf, Value) {
+pub(crate) fn report(folder: &Path, name: &str, scenario: &str, args: &[&str]) -> (PathBuf, Value) {
     let out = folder.join(name);
     let mut all = vec!["run", "--name", SHARED, scenario, "--out"];
     all.extend([out.to_str().unwrap(), "--", "--json"]);
@@ -42,7 +42,7 @@ fn passed(breakdown: &Value, point: &str) -> u64 {
 }
 
 /// At least 99 of 100 packets were followed through both kernels, and no clock was broken.
-fn assert_joined(report: &Value, name: &str) {
+pub(crate) fn assert_joined(report: &Value, name: &str) {
     let guest = domain(report, name);
     let joined = guest["join"]["joined"].as_u64().unwrap();
     let unjoined = guest["join"]["unjoined"].as_object().unwrap().values();
@@ -66,7 +66,8 @@ fn assert_passed(breakdown: &Value, points: &[&str]) {
     }
 }
 
-const VIF: &str = "scenarios/nic-vif.toml";
+pub(crate) const VIF: &str = "scenarios/nic-vif.toml";
+pub(crate) const PASSTHROUGH: &str = "scenarios/nic-passthrough.toml";
 
 #[test]
 fn packets_of_a_virtual_card_are_followed_through_both_kernels_both_ways() {
@@ -137,7 +138,7 @@ fn packets_of_a_passed_through_card_are_followed_from_dom0() {
     let _turn = shared();
     let folder = scratch("lab-nic-passthrough");
     let args = [&QUICK[..], &["--profile=rr"]].concat();
-    let (_, report) = report(&folder, "run", "scenarios/nic-passthrough.toml", &args);
+    let (_, report) = report(&folder, "run", PASSTHROUGH, &args);
     for datapath in ["net-tx/passthrough", "net-rx/passthrough"] {
         let breakdown = breakdown(&report, "B", datapath);
         assert!(
@@ -153,61 +154,4 @@ fn packets_of_a_passed_through_card_are_followed_from_dom0() {
     let received = breakdown(&report, "B", "net-rx/passthrough");
     assert_passed(received, &["irq.entry", "napi.poll", "sock.ready"]);
     assert_eq!(received["stages"][0]["from"], "evtchn.upcall");
-}
-
-/// The delay of each packet on its way to the guest, in milliseconds.
-const DELAY_MS: f64 = 50.0;
-
-/// The guest's interface in Dom0, whose queue can be slowed.
-struct SlowQueue(String);
-
-impl SlowQueue {
-    fn find() -> Self {
-        Self(printed("dom0", "echo vif$(xl domid B).0"))
-    }
-
-    fn set_slow(&self) {
-        let script = format!(
-            "modprobe sch_netem; tc qdisc replace dev {} root netem delay {DELAY_MS}ms",
-            self.0
-        );
-        printed("dom0", &script);
-    }
-}
-
-impl Drop for SlowQueue {
-    fn drop(&mut self) {
-        exec("dom0", &format!("tc qdisc del dev {} root", self.0));
-    }
-}
-
-#[test]
-fn a_slow_queue_of_dom0_is_named() {
-    let _turn = shared();
-    let folder = scratch("lab-planted-queue");
-    let args = [
-        "--iterations=5",
-        "--profile=rr",
-        "--set=workload.duration=2s",
-    ];
-    let (first, _) = report(&folder, "first", VIF, &args);
-    let (second, _) = report(&folder, "second", VIF, &args);
-    let queue = SlowQueue::find();
-    queue.set_slow();
-    let (slow, slow_report) = report(&folder, "slow", VIF, &args);
-    drop(queue);
-    assert_joined(&slow_report, "B");
-    let nothing = compared(&first, &second, "net-rx/vif");
-    assert_eq!(nothing["verdict"]["blamed"], Value::Null, "{nothing:#}");
-    let planted = compared(&first, &slow, "net-rx/vif");
-    let blamed = &planted["verdict"]["blamed"];
-    // Without netem the interface has no queueing discipline, and so no `dom0.dequeue`.
-    assert_eq!(
-        (&blamed["from"], &blamed["to"]),
-        (&"dom0.queue".into(), &"dom0.xmit".into()),
-        "{planted:#}"
-    );
-    let added_ms = blamed["added_ns"].as_f64().unwrap() / 1e6;
-    assert!((added_ms / DELAY_MS - 1.0).abs() < 0.1, "{added_ms} ms");
-    eprintln!("{DELAY_MS} ms planted, {added_ms:.1} ms found");
 }

@@ -16,10 +16,12 @@ const NO_HOG_MS: u32 = 25;
 /// The guest gets no CPU for so long at a time, and runs in between.
 const PAUSE_MS: u32 = 1500;
 const NO_PAUSE_MS: u32 = 400;
+/// Meanwhile the disk takes so long: the guest is in a request nearly always, and so is what is planted.
+const THROTTLED_DISK_MS: f64 = 20.0;
 /// Reads an iteration.
 const READS: u32 = 200;
-/// The same while the guest is throttled: so many that it happens several times in each iteration.
-const THROTTLED_READS: u32 = 1500;
+/// The same of a throttled guest: it is paused several times in each iteration.
+const THROTTLED_READS: u32 = 100;
 /// How far the time found may be from what was planted.
 const TOLERANCE: f64 = 0.1;
 
@@ -52,8 +54,8 @@ impl SlowDisk {
         self.set("linear /dev/lab/measured 0");
     }
 
-    fn set_slow(&self) {
-        self.set(&format!("delay /dev/lab/measured 0 {DISK_DELAY_MS}"));
+    fn set_slow(&self, delay_ms: f64) {
+        self.set(&format!("delay /dev/lab/measured 0 {delay_ms}"));
     }
 }
 
@@ -104,7 +106,7 @@ fn in_dom0(program: &str, args: &[&str]) -> String {
 }
 
 /// Takes Dom0's CPU from every task, again and again; interrupts go on.
-fn hog() -> String {
+pub(crate) fn hog() -> String {
     let script = format!(
         "import time\nwhile True:\n  until = time.monotonic() + {HOG_MS} / 1e3\n  while time.monotonic() < until: pass\n  time.sleep({NO_HOG_MS} / 1e3)\n"
     );
@@ -179,7 +181,7 @@ fn assert_blamed(what: &str, quick: &Run, slow: &Run, stage: (&str, &str), compo
     );
 }
 
-fn rounds() -> u32 {
+pub(crate) fn rounds() -> u32 {
     std::env::var("TRACER_PLANTED_ROUNDS").map_or(1, |rounds| rounds.parse().unwrap())
 }
 
@@ -195,7 +197,7 @@ fn a_slow_disk_below_blkback_is_named_and_without_it_nothing() {
         let second = Run::new(&folder, "second", READS, "");
         let nothing = compared(&first.folder, &second.folder, "disk/vbd");
         assert_eq!(nothing["verdict"]["blamed"], Value::Null, "{nothing:#}");
-        disk.set_slow();
+        disk.set_slow(DISK_DELAY_MS);
         let slow = Run::new(&folder, "slow", READS / 4, "");
         let below = ("blkback.submit", "dom0.issue");
         assert_blamed("a slow disk", &first, &slow, below, "dom0_block_layer");
@@ -225,9 +227,10 @@ fn a_hog_on_dom0_s_cpu_is_named() {
 
 fn a_throttled_guest_is_named() {
     let _turn = shared();
-    let _disk = SlowDisk::attach();
+    let disk = SlowDisk::attach();
     let folder = scratch("lab-planted-throttle");
-    let quick = Run::new(&folder, "quick", READS, "");
+    disk.set_slow(THROTTLED_DISK_MS);
+    let quick = Run::new(&folder, "quick", THROTTLED_READS, "");
     for round in 0..rounds() {
         eprintln!("round {round}");
         let throttled = Run::new(&folder, "throttled", THROTTLED_READS, &throttle());
