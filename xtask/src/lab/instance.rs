@@ -35,6 +35,9 @@ pub(super) struct Config {
     pub(super) dom0_vcpus: u32,
     /// Without Xen.
     pub(super) native: bool,
+    /// The emulated clock counts instructions, of two to the power of this nanoseconds each, instead of
+    /// following the host's.
+    pub(super) virtual_time: Option<u8>,
 }
 
 impl Config {

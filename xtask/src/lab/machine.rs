@@ -66,7 +66,14 @@ impl Machine<'_> {
 
     fn add_board(&self, args: &mut Arguments) {
         // Without -smap QEMU 7.2 crashes a paravirtual Dom0 at its first instruction.
-        args.add("-name tracer-lab -machine q35 -accel tcg,thread=multi -cpu max,-smap");
+        args.add("-name tracer-lab -machine q35 -cpu max,-smap");
+        match self.config.virtual_time {
+            None => args.add("-accel tcg,thread=multi"),
+            // Idle time passes at once. Instructions are counted on one thread for all CPUs.
+            Some(shift) => args.add(&format!(
+                "-accel tcg,thread=single -icount shift={shift},sleep=off"
+            )),
+        }
         args.add(&format!("-smp {} -m {MEMORY_MIB}", self.config.cpus));
         args.add("-nodefaults -no-user-config -display none -no-reboot");
         // The IOMMU must be named before the devices behind it.
@@ -245,6 +252,7 @@ mod tests {
                 cpus: 4,
                 dom0_vcpus: 2,
                 native,
+                virtual_time: None,
             },
         };
         let words = machine.arguments().into_iter();

@@ -46,6 +46,9 @@ pub(crate) struct Made {
     /// Dom0's virtual CPUs, pinned to the first emulated ones; the paper has 2 for disks, 1 for networks
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
     dom0_vcpus: u32,
+    /// The emulated clock counts instructions, of 2^SHIFT ns each: what else the host does has no part in it
+    #[arg(long, value_name = "SHIFT", value_parser = clap::value_parser!(u8).range(0..=10))]
+    virtual_time: Option<u8>,
 }
 
 impl Made {
@@ -63,6 +66,7 @@ impl Made {
             cpus: self.smp,
             dom0_vcpus: self.dom0_vcpus,
             native,
+            virtual_time: self.virtual_time,
         })
     }
 }

@@ -9,6 +9,7 @@ use crate::support::*;
 /// A small run; returns its report.
 pub(crate) fn report(folder: &Path, name: &str, scenario: &str, args: &[&str]) -> (PathBuf, Value) {
     let out = folder.join(name);
+    let _ = std::fs::remove_dir_all(&out);
     let mut all = vec!["run", "--name", SHARED, scenario, "--out"];
     all.extend([out.to_str().unwrap(), "--", "--json"]);
     all.extend(args);

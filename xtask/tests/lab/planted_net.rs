@@ -1,7 +1,7 @@
 //! Known delays on the way of packets, planted one at a time: the tool must name the stage, and how much was
 //! added; with nothing planted it must blame nothing. `TRACER_PLANTED_ROUNDS` says how often (once).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -59,13 +59,9 @@ impl Drop for Setting {
     }
 }
 
-/// Two runs with nothing planted, of which nothing may be blamed; the first of them.
-fn nothing_planted(folder: &Path, scenario: &str, args: &[&str], datapath: &str) -> PathBuf {
-    let (first, _) = report(folder, "first", scenario, args);
-    let (second, _) = report(folder, "second", scenario, args);
-    let nothing = compared(&first, &second, datapath);
+fn assert_nothing_blamed(first: &Path, second: &Path, datapath: &str) {
+    let nothing = compared(first, second, datapath);
     assert_eq!(nothing["verdict"]["blamed"], Value::Null, "{nothing:#}");
-    first
 }
 
 /// The stage that is blamed must be this one; says how much was added, in milliseconds.
@@ -84,51 +80,26 @@ fn assert_near(what: &str, found_ms: f64, planted_ms: f64) {
     );
 }
 
-/// netem on one queue after the other.
-fn assert_slow_queue_is_named(
-    what: &str,
-    scenario: &str,
-    (domain, interface): (&'static str, &str),
-    datapath: &str,
-    stage: (&str, &str),
-) {
-    let folder = scratch(&format!("lab-planted-{what}"));
-    let first = nothing_planted(&folder, scenario, &RR, datapath);
-    for round in 0..rounds() {
-        eprintln!("round {round}");
-        let queue = Setting::netem(domain, interface);
-        let (slow, slow_report) = report(&folder, &format!("slow-{round}"), scenario, &RR);
+/// A queue that is slowed, and what must be said of it.
+struct SlowQueue<'a> {
+    domain: &'static str,
+    interface: &'a str,
+    datapath: &'static str,
+    stage: (&'static str, &'static str),
+}
+
+impl SlowQueue<'_> {
+    fn assert_named(&self, folder: &Path, first: &Path, scenario: &str) {
+        let queue = Setting::netem(self.domain, self.interface);
+        let name = format!("slow-{}", self.interface);
+        let (slow, slow_report) = report(folder, &name, scenario, &RR);
         drop(queue);
         if scenario == VIF {
             assert_joined(&slow_report, "B");
         }
-        let found = blamed_ms(&compared(&first, &slow, datapath), stage);
-        assert_near(what, found, NETEM_MS);
+        let found = blamed_ms(&compared(first, &slow, self.datapath), self.stage);
+        assert_near(self.interface, found, NETEM_MS);
     }
-}
-
-#[test]
-fn a_slow_queue_of_a_guest_s_interface_is_named() {
-    let _turn = shared();
-    let vif = printed("dom0", "echo vif$(xl domid B).0");
-    // Without netem the interface has no queueing discipline, and so no `dom0.dequeue`.
-    let stage = ("dom0.queue", "dom0.xmit");
-    assert_slow_queue_is_named("vif", VIF, ("dom0", &vif), "net-rx/vif", stage);
-}
-
-#[test]
-fn a_slow_queue_of_the_bridge_s_port_to_the_network_is_named() {
-    let _turn = shared();
-    let stage = ("dom0.queue", "dom0.dequeue");
-    assert_slow_queue_is_named("port", VIF, ("dom0", "eth0"), "net-tx/vif", stage);
-}
-
-#[test]
-fn a_slow_queue_of_a_passed_through_card_is_named() {
-    let _turn = shared();
-    let stage = ("net.queue", "qdisc.dequeue");
-    let card = ("B", "eth1");
-    assert_slow_queue_is_named("card", PASSTHROUGH, card, "net-tx/passthrough", stage);
 }
 
 /// What the load says of its transactions, over all iterations, in milliseconds.
@@ -143,49 +114,90 @@ fn transaction_ms(report: &Value) -> f64 {
     sum / count / 1e6
 }
 
-#[test]
-fn a_hog_on_dom0_s_cpu_is_named_by_packets() {
-    let _turn = shared();
-    let folder = scratch("lab-planted-net-hog");
-    let with_hog = folder.join("hog.toml");
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(VIF));
-    std::fs::write(&with_hog, text.unwrap() + "\n" + &hog()).unwrap();
+/// Takes Dom0's CPU from netback's thread: what it adds, only the load knows.
+fn assert_hog_is_named(folder: &Path, first: &Path, first_report: &Value) {
+    let scenario = folder.join("hog.toml");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(VIF);
+    let text = std::fs::read_to_string(file).unwrap();
+    std::fs::write(&scenario, text + "\n" + &hog()).unwrap();
     let args = [&RR[..2], &["--set=workload.duration=6s"]].concat();
-    let (quick, quick_report) = report(&folder, "quick", VIF, &args);
+    let (hogged, hogged_report) = report(folder, "hogged", scenario.to_str().unwrap(), &args);
+    assert_joined(&hogged_report, "B");
+    let pair = compared(first, &hogged, "net-rx/vif");
+    let found = blamed_ms(&pair, ("dom0.xmit_done", "netback.dequeue"));
+    let planted = transaction_ms(&hogged_report) - transaction_ms(first_report);
+    assert_near("hog", found, planted);
+}
+
+#[test]
+fn delays_on_the_way_of_a_virtual_card_are_named_and_without_them_nothing() {
+    let _turn = shared();
+    let folder = scratch("lab-planted-vif");
+    let (first, first_report) = report(&folder, "first", VIF, &RR);
+    let (second, _) = report(&folder, "second", VIF, &RR);
+    for datapath in ["net-tx/vif", "net-rx/vif"] {
+        assert_nothing_blamed(&first, &second, datapath);
+    }
+    let vif = printed("dom0", "echo vif$(xl domid B).0");
+    let queues = [
+        // Without netem the guest's interface has no queueing discipline, and so no `dom0.dequeue`.
+        SlowQueue {
+            domain: "dom0",
+            interface: &vif,
+            datapath: "net-rx/vif",
+            stage: ("dom0.queue", "dom0.xmit"),
+        },
+        // The bridge's port to the network.
+        SlowQueue {
+            domain: "dom0",
+            interface: "eth0",
+            datapath: "net-tx/vif",
+            stage: ("dom0.queue", "dom0.dequeue"),
+        },
+    ];
     for round in 0..rounds() {
         eprintln!("round {round}");
-        let name = format!("hogged-{round}");
-        let (hogged, hogged_report) = report(&folder, &name, with_hog.to_str().unwrap(), &args);
-        assert_joined(&hogged_report, "B");
-        // What waits for a CPU is netback's thread.
-        let pair = compared(&quick, &hogged, "net-rx/vif");
-        let found = blamed_ms(&pair, ("dom0.xmit_done", "netback.dequeue"));
-        let planted = transaction_ms(&hogged_report) - transaction_ms(&quick_report);
-        assert_near("hog", found, planted);
+        for queue in &queues {
+            queue.assert_named(&folder, &first, VIF);
+        }
+        assert_hog_is_named(&folder, &first, &first_report);
     }
 }
 
 /// A card that gathers what it has sent tells of it late: on average after half of the time.
+fn assert_moderation_is_named(folder: &Path, first: &Path) {
+    let usecs = |usecs: u32| format!("ethtool -C eth1 rx-usecs {usecs}");
+    let before = printed("B", "ethtool -c eth1 | awk '/^rx-usecs:/ { print $2 }'");
+    let moderation = Setting::new("B", &usecs(MODERATION_US), usecs(before.parse().unwrap()));
+    let (gathered, _) = report(folder, "gathered", PASSTHROUGH, &UDP);
+    drop(moderation);
+    let pair = compared(first, &gathered, "net-tx/passthrough");
+    let found = blamed_ms(&pair, ("net.xmit_done", "evtchn.upcall"));
+    let half_ms = f64::from(MODERATION_US) / 2e3;
+    eprintln!("moderation of {MODERATION_US} us: {found:.2} ms found");
+    let expected = 0.5 * half_ms..2.0 * half_ms;
+    assert!(expected.contains(&found), "{found} ms");
+}
+
 #[test]
-fn interrupt_moderation_of_a_passed_through_card_is_named() {
+fn delays_on_the_way_of_a_passed_through_card_are_named_and_without_them_nothing() {
     let _turn = shared();
-    let folder = scratch("lab-planted-moderation");
-    let datapath = "net-tx/passthrough";
-    let first = nothing_planted(&folder, PASSTHROUGH, &UDP, datapath);
+    let folder = scratch("lab-planted-card");
+    let (first, _) = report(&folder, "first", PASSTHROUGH, &RR);
+    let (second, _) = report(&folder, "second", PASSTHROUGH, &RR);
+    for datapath in ["net-tx/passthrough", "net-rx/passthrough"] {
+        assert_nothing_blamed(&first, &second, datapath);
+    }
+    let (udp, _) = report(&folder, "udp", PASSTHROUGH, &UDP);
+    let queue = SlowQueue {
+        domain: "B",
+        interface: "eth1",
+        datapath: "net-tx/passthrough",
+        stage: ("net.queue", "qdisc.dequeue"),
+    };
     for round in 0..rounds() {
         eprintln!("round {round}");
-        let usecs = |usecs: u32| format!("ethtool -C eth1 rx-usecs {usecs}");
-        let before = printed("B", "ethtool -c eth1 | awk '/^rx-usecs:/ { print $2 }'");
-        let moderation = Setting::new("B", &usecs(MODERATION_US), usecs(before.parse().unwrap()));
-        let (gathered, _) = report(&folder, &format!("gathered-{round}"), PASSTHROUGH, &UDP);
-        drop(moderation);
-        let pair = compared(&first, &gathered, datapath);
-        let found = blamed_ms(&pair, ("net.xmit_done", "evtchn.upcall"));
-        let half_ms = f64::from(MODERATION_US) / 2e3;
-        eprintln!("moderation of {MODERATION_US} us: {found:.2} ms found");
-        assert!(
-            (0.5 * half_ms..2.0 * half_ms).contains(&found),
-            "{found} ms"
-        );
+        queue.assert_named(&folder, &first, PASSTHROUGH);
+        assert_moderation_is_named(&folder, &udp);
     }
 }
