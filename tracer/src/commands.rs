@@ -146,6 +146,7 @@ fn run(args: &RunArgs) -> anyhow::Result<u8> {
         out,
         exe: std::env::current_exe().context("cannot find this program's own file")?,
         started: now.timestamp().to_string(),
+        changes: changes.into(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
