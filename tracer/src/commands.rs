@@ -1,6 +1,7 @@
 //! What each command does. Data go to standard output, talk to standard error.
 
 mod compare;
+mod paper;
 
 use std::{
     fs,
@@ -43,6 +44,7 @@ pub fn obey(cli: Cli) -> anyhow::Result<u8> {
         Command::Run(args) => run(&args),
         Command::Report(args) => report(&args),
         Command::Compare(args) => compare::obey(&args),
+        Command::Paper(args) => paper::obey(&args),
         Command::Probes(args) => probes(&args),
         Command::CheckEnv(args) => check_env(&args),
         Command::Schema { of } => {
