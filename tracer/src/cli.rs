@@ -10,7 +10,7 @@ use crate::report::{self, Format};
 /// Says where the latency of disk and network I/O goes, step by step.
 ///
 /// Exit codes: 0 well; 1 a threshold was exceeded, or `check-env` found the machine other than wanted;
-/// 2 the run (`compare`: either run) is partial, or too much of it was lost; 3 wrong usage, or the
+/// 2 the run (`compare`, `paper`: any run) is partial, or too much of it was lost; 3 wrong usage, or the
 /// environment does not allow it (`probes`: a datapath cannot be traced).
 #[derive(Debug, Parser)]
 #[command(name = "tracer", version, arg_required_else_help = true)]
@@ -33,6 +33,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Lays the breakdowns of two runs side by side: which takes longer, and in which stage.
     Compare(CompareArgs),
+    /// Draws up figures and tables of the paper from runs of its scenarios.
+    Paper(PaperArgs),
     /// Lists the trace points of datapaths: what attaches to this kernel, and why the rest does not.
     Probes(ProbesArgs),
     /// Holds this machine against what a scenario wants of it.
@@ -133,6 +135,20 @@ pub struct CompareArgs {
     /// are a pair, whatever their datapaths and operations.
     #[arg(long, value_name = "TEXT")]
     pub select_b: Option<String>,
+}
+
+/// Arguments of `paper`.
+#[derive(Debug, Args)]
+pub struct PaperArgs {
+    /// Runs of scenarios/paper: run directories, or reports saved as JSON; one of each case at most.
+    #[arg(value_name = "RUN", required = true)]
+    pub runs: Vec<PathBuf>,
+    /// The folder to write to: `index.html`, and a CSV file for each figure and table.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// The paper's own values, to stand beside: a copy of scenarios/paper/published.toml, filled in.
+    #[arg(long, value_name = "FILE")]
+    pub published: Option<PathBuf>,
 }
 
 /// Arguments of `probes`.

@@ -1,6 +1,7 @@
 //! What each command does. Data go to standard output, talk to standard error.
 
 mod compare;
+mod paper;
 
 use std::{
     fs,
@@ -43,6 +44,7 @@ pub fn obey(cli: Cli) -> anyhow::Result<u8> {
         Command::Run(args) => run(&args),
         Command::Report(args) => report(&args),
         Command::Compare(args) => compare::obey(&args),
+        Command::Paper(args) => paper::obey(&args),
         Command::Probes(args) => probes(&args),
         Command::CheckEnv(args) => check_env(&args),
         Command::Schema { of } => {
@@ -146,6 +148,7 @@ fn run(args: &RunArgs) -> anyhow::Result<u8> {
         out,
         exe: std::env::current_exe().context("cannot find this program's own file")?,
         started: now.timestamp().to_string(),
+        changes: changes.into(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -36,6 +36,11 @@ pub(crate) fn forgive() {
     INTERRUPTED.store(false, Ordering::SeqCst);
 }
 
+/// Takes [`forgive`] back once that is done: what comes next does not begin.
+pub(crate) fn remember() {
+    INTERRUPTED.store(true, Ordering::SeqCst);
+}
+
 /// Sends `signal` to a process that this program started.
 pub(crate) fn send(pid: u32, signal: libc::c_int) {
     if let Ok(pid) = libc::pid_t::try_from(pid) {

@@ -238,6 +238,9 @@ pub struct Breakdown {
     /// Interrupts that brought these: fewer, where one brought several.
     #[serde(default)]
     pub interrupts: u64,
+    /// Requests by the number of the interrupt that brought them: which ones are the device's.
+    #[serde(default)]
+    pub by_irq: BTreeMap<u32, u64>,
     /// The slowest requests.
     pub slowest: Vec<SlowSpan>,
     /// Where the jitter comes from, in words.

@@ -78,6 +78,7 @@ struct Group {
     bytes: u64,
     interrupts: Interrupts,
     by_interrupt: u64,
+    by_irq: BTreeMap<u32, u64>,
     slowest: BinaryHeap<Slow>,
     approximate: bool,
 }
@@ -111,6 +112,9 @@ impl BreakdownBuilder {
         group.total.add(total, total);
         group.bytes += u64::from(span.bytes);
         group.by_interrupt += u64::from(span.irq != 0);
+        if span.irq != 0 {
+            *group.by_irq.entry(span.irq).or_default() += 1;
+        }
         let mut points = span.points.iter().filter(|_| span.irq != 0);
         if let Some((_, at)) = points.find(|(point, _)| *point == Point::IrqEntry) {
             group.interrupts.add(*at);
@@ -281,6 +285,7 @@ impl Group {
             bytes: self.bytes,
             by_interrupt: self.by_interrupt,
             interrupts: self.interrupts.count,
+            by_irq: self.by_irq,
             slowest,
             jitter,
         }

@@ -11,6 +11,7 @@ use crate::{
     load::Summary,
     platform::{environment::Finding, host::HostFacts},
     probe::{Planned, Unavailable},
+    scenario::RunChanges,
 };
 
 /// The schema's name and version.
@@ -29,6 +30,10 @@ pub struct Report {
     pub question: String,
     /// When the run began (RFC 3339).
     pub started: String,
+    /// How the scenario was changed for the run (`--profile`, `--set`); none: an older tracer made it, and
+    /// did not say.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub changes: Option<RunChanges>,
     /// Why the run is partial, if it is.
     pub partial: Option<String>,
     /// What a reader must know first.
@@ -228,6 +233,17 @@ pub struct InterruptFigures {
     pub distance_p50_ns: u64,
     /// Its 99th percentile.
     pub distance_p99_ns: u64,
+    /// By iteration.
+    pub iterations: Vec<InterruptIteration>,
+}
+
+/// One interrupt handler in one measured iteration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InterruptIteration {
+    /// Calls traced.
+    pub count: u64,
+    /// Sum of handler times, in nanoseconds.
+    pub handler_total_ns: u64,
 }
 
 /// A limit and what came of it.
@@ -244,6 +260,13 @@ pub struct ThresholdResult {
 }
 
 impl Report {
+    /// Requests lost, as a share of all: of the domain that lost most.
+    #[must_use]
+    pub fn lost_share(&self) -> f64 {
+        let domains = self.domains.iter();
+        domains.map(|domain| domain.lost_share).fold(0.0, f64::max)
+    }
+
     /// The JSON schema of reports.
     #[must_use]
     pub fn json_schema() -> serde_json::Value {

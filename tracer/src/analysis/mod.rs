@@ -6,6 +6,7 @@ pub mod build;
 pub mod compare;
 pub mod document;
 pub mod jitter;
+pub mod paper;
 pub mod sums;
 pub mod threshold;
 

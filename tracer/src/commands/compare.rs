@@ -20,7 +20,7 @@ use crate::{
 /// A saved report does not say what its run allowed to be lost: the scenario's default.
 const MAX_LOST_SHARE: f64 = 0.01;
 
-/// What can be compared.
+/// What can be used.
 const CHOICE: &str =
     "name a run directory, or a report saved with `tracer report RUN --format json --output FILE`";
 
@@ -51,7 +51,7 @@ fn code(comparison: &Comparison) -> u8 {
 }
 
 /// A run directory, analysed, or a saved report.
-fn load(path: &Path) -> anyhow::Result<Input> {
+pub(super) fn load(path: &Path) -> anyhow::Result<Input> {
     let source = path.display().to_string();
     let metadata = fs::metadata(path).with_context(|| format!("cannot read {source}; {CHOICE}"))?;
     if !metadata.is_dir() {
@@ -66,7 +66,7 @@ fn load(path: &Path) -> anyhow::Result<Input> {
         bail!("{source} is not the directory of a run: it has no manifest.json; {CHOICE}");
     }
     let directory = RunDirectory::open(path).with_context(|| {
-        format!("cannot compare {source}: make the run again, or compare it with the tracer that made it")
+        format!("cannot use {source}: make the run again, or use the tracer that made it")
     })?;
     Ok(Input {
         report: run::analyse(&directory)?,
@@ -85,7 +85,7 @@ fn saved(path: &Path) -> anyhow::Result<Report> {
     match value.get("schema").and_then(Value::as_str) {
         Some(SCHEMA) => {}
         Some(other) => {
-            bail!("{name} is of the format {other}, and only {SCHEMA} can be compared; {CHOICE}")
+            bail!("{name} is of the format {other}, and only {SCHEMA} can be used; {CHOICE}")
         }
         None => bail!("{name} is not a report: it has no schema; {CHOICE}"),
     }

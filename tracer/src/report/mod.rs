@@ -3,6 +3,7 @@
 pub mod compare;
 mod folded;
 mod html;
+pub mod paper;
 mod perfetto;
 mod svg;
 mod text;

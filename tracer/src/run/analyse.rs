@@ -39,6 +39,7 @@ pub fn analyse(directory: &RunDirectory) -> anyhow::Result<Report> {
             }
             State::Partial(reason) => Some(reason),
         },
+        changes: manifest.changes,
         iterations: iterations.iter().map(describe).collect(),
         ..Report::default()
     };

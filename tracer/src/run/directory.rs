@@ -17,7 +17,7 @@ use crate::{
     platform::environment::Finding,
     probe::{Request, snapshot::Snapshot},
     resource::block_device::BlockDevice,
-    scenario::{Changes, Scenario},
+    scenario::{Changes, RunChanges, Scenario},
 };
 
 /// The format's name and version.
@@ -46,6 +46,9 @@ pub struct Manifest {
     pub started: String,
     /// How far it came.
     pub state: State,
+    /// How its scenario was changed; none: an older tracer made the run, and did not say.
+    #[serde(default)]
+    pub changes: Option<RunChanges>,
 }
 
 /// How a domain is traced.
@@ -109,7 +112,12 @@ impl RunDirectory {
     ///
     /// # Errors
     /// If it is there and not empty, or cannot be made.
-    pub fn create(path: &Path, scenario: &str, started: String) -> anyhow::Result<Self> {
+    pub fn create(
+        path: &Path,
+        scenario: &str,
+        changes: &RunChanges,
+        started: String,
+    ) -> anyhow::Result<Self> {
         if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
             bail!(
                 "the run directory {} is not empty: name another with --out",
@@ -121,7 +129,13 @@ impl RunDirectory {
         let run = Self {
             path: path.to_owned(),
         };
-        run.set_state(started, State::Running)?;
+        run.write_manifest(&Manifest {
+            schema: SCHEMA.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            started,
+            state: State::Running,
+            changes: Some(changes.clone()),
+        })?;
         run.write("scenario.toml", scenario.as_bytes())?;
         Ok(run)
     }
@@ -167,16 +181,16 @@ impl RunDirectory {
     /// Says how far the run has come.
     ///
     /// # Errors
-    /// If it cannot be written.
-    pub fn set_state(&self, started: String, state: State) -> anyhow::Result<()> {
-        let version = env!("CARGO_PKG_VERSION").into();
-        let manifest = Manifest {
-            schema: SCHEMA.into(),
-            version,
-            started,
+    /// If it cannot be read or written.
+    pub fn set_state(&self, state: State) -> anyhow::Result<()> {
+        self.write_manifest(&Manifest {
             state,
-        };
-        self.write("manifest.json", &serde_json::to_vec_pretty(&manifest)?)
+            ..self.manifest()?
+        })
+    }
+
+    fn write_manifest(&self, manifest: &Manifest) -> anyhow::Result<()> {
+        self.write("manifest.json", &serde_json::to_vec_pretty(manifest)?)
     }
 
     /// The manifest.

@@ -23,7 +23,7 @@ use crate::{
         traced::Traced,
         workload::{self, Specs},
     },
-    scenario::{Scenario, types::Workload},
+    scenario::{RunChanges, Scenario, types::Workload},
 };
 
 /// The measured load's number; its server's, and the backgrounds', follow.
@@ -39,6 +39,8 @@ pub struct Options {
     pub exe: PathBuf,
     /// When it began (RFC 3339).
     pub started: String,
+    /// How the scenario was changed.
+    pub changes: RunChanges,
 }
 
 /// Signals that end a run in order. They are taken from the beginning, so that none can end the
@@ -75,14 +77,15 @@ pub async fn drive(
     options: &Options,
 ) -> anyhow::Result<RunDirectory> {
     let mut signals = Signals::take()?;
-    let directory = RunDirectory::create(&options.out, text, options.started.clone())?;
+    let started = options.started.clone();
+    let directory = RunDirectory::create(&options.out, text, &options.changes, started)?;
     let outcome = run(scenario, &directory, &options.exe, &mut signals).await;
     let state = match &outcome {
         Ok(state) => state.clone(),
         Err(error) => State::Partial(format!("nothing was measured: {error:#}")),
     };
     // On a full disk this fails, too: then the manifest goes on saying `running`, which means partial.
-    if let Err(error) = directory.set_state(options.started.clone(), state) {
+    if let Err(error) = directory.set_state(state) {
         tracing::error!("{error:#}");
     }
     outcome.map(|_| directory)

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tracer_common::hist::lower_bound;
 
 use crate::{
-    analysis::document::InterruptFigures,
+    analysis::document::{InterruptFigures, InterruptIteration},
     probe::snapshot::IrqCount,
     run::{
         directory::Window,
@@ -38,12 +38,17 @@ struct Handler {
     time_hist: BTreeMap<u16, u64>,
     delay_hist: BTreeMap<u16, u64>,
     distance_hist: BTreeMap<u16, u64>,
+    iterations: Vec<InterruptIteration>,
 }
 
 impl Handler {
-    fn add(&mut self, after: &IrqCount, before: Option<&IrqCount>) {
+    fn add(&mut self, after: &IrqCount, before: Option<&IrqCount>, iteration: usize) {
         let none = IrqCount::default();
         let before = before.unwrap_or(&none);
+        if let Some(own) = self.iterations.get_mut(iteration) {
+            grow(&mut own.count, after.count, before.count);
+            grow(&mut own.handler_total_ns, after.time_sum, before.time_sum);
+        }
         grow(&mut self.count, after.count, before.count);
         grow(&mut self.time_sum, after.time_sum, before.time_sum);
         grow(
@@ -85,7 +90,7 @@ fn proc_counts(windows: &[&Window], irq: u32) -> (u64, u64) {
 /// Figures of every handler that was called in the measured iterations.
 pub(super) fn figures(domain: &str, windows: &[&Window]) -> Vec<InterruptFigures> {
     let mut handlers: BTreeMap<(u32, String), Handler> = BTreeMap::new();
-    for window in windows {
+    for (iteration, window) in windows.iter().enumerate() {
         for after in &window.after.irqs {
             let before = window
                 .before
@@ -94,8 +99,11 @@ pub(super) fn figures(domain: &str, windows: &[&Window]) -> Vec<InterruptFigures
                 .find(|before| before.irq == after.irq && before.name == after.name);
             handlers
                 .entry((after.irq, after.name.clone()))
-                .or_default()
-                .add(after, before);
+                .or_insert_with(|| Handler {
+                    iterations: vec![InterruptIteration::default(); windows.len()],
+                    ..Handler::default()
+                })
+                .add(after, before, iteration);
         }
     }
     let mut sharing: BTreeMap<u32, u64> = BTreeMap::new();
@@ -153,5 +161,6 @@ fn figure(
         softirq_delay_p99_ns: quantile(&handler.delay_hist, 0.99),
         distance_p50_ns: quantile(&handler.distance_hist, 0.5),
         distance_p99_ns: quantile(&handler.distance_hist, 0.99),
+        iterations: handler.iterations.clone(),
     }
 }

@@ -122,11 +122,13 @@ mod tests {
     use tracer_common::point::Kind;
 
     use super::*;
+    use crate::scenario::RunChanges;
 
     fn received() -> (tempfile::TempDir, Received) {
         let folder = tempfile::tempdir().unwrap();
-        let directory =
-            RunDirectory::create(&folder.path().join("run"), "", String::new()).unwrap();
+        let path = folder.path().join("run");
+        let changes = RunChanges::default();
+        let directory = RunDirectory::create(&path, "", &changes, String::new()).unwrap();
         let received = Received::new(&directory, "B").unwrap();
         (folder, received)
     }

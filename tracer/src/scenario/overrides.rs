@@ -1,5 +1,7 @@
 //! Changes to a scenario without editing its file: its own profiles (`--profile`), and `--set key=value`.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::scenario::ScenarioError;
@@ -18,6 +20,25 @@ impl Changes<'_> {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.profiles.is_empty() && self.overrides.is_empty()
+    }
+}
+
+/// What was changed, as a run keeps it: the scenario that it keeps has the changes applied, and does not
+/// tell any more which profile they came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunChanges {
+    /// Names of the scenario's profiles that were applied, in this order.
+    pub profiles: Vec<String>,
+    /// `key=value`, applied after them.
+    pub overrides: Vec<String>,
+}
+
+impl From<Changes<'_>> for RunChanges {
+    fn from(changes: Changes<'_>) -> Self {
+        Self {
+            profiles: changes.profiles.to_vec(),
+            overrides: changes.overrides.to_vec(),
+        }
     }
 }
 

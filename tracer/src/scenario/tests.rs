@@ -99,7 +99,10 @@ fn shipped_scenarios_are_good_with_each_profile() {
     let mut seen = 0;
     for folder in ["../scenarios", "../scenarios/paper"] {
         let files = std::fs::read_dir(folder).unwrap().flatten();
-        for path in files.map(|file| file.path()).filter(|path| path.is_file()) {
+        // The paper's own values lie beside its scenarios, and are none.
+        let is_scenario =
+            |path: &std::path::PathBuf| path.is_file() && !path.ends_with("published.toml");
+        for path in files.map(|file| file.path()).filter(is_scenario) {
             let (plain, _) = Scenario::load(&path, Changes::default()).unwrap();
             for name in plain.profile.keys() {
                 let profiles = ["quick".to_owned(), name.clone()];

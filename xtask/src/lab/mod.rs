@@ -1,4 +1,5 @@
 //! `cargo xtask lab`: a real Xen, Dom0 and guests under QEMU, on any x86-64 machine.
+mod cases;
 mod console;
 mod files;
 mod guests;
@@ -9,6 +10,7 @@ mod machine;
 mod matrix;
 mod network;
 mod packages;
+mod paper;
 mod place;
 mod run;
 mod status;
@@ -25,6 +27,7 @@ use crate::{cargo, setup, shell, signal};
 use instance::{Config, Lab};
 use job::PassOn;
 use matrix::Matrix;
+use paper::Machines;
 use run::Request;
 use versions::{Kernel, Xen};
 
@@ -141,6 +144,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         scenario: Scenario,
     },
+    /// Run every case of scenarios/paper that has no run yet, and draw the paper's figures from them
+    Paper {
+        #[command(flatten)]
+        made: Made,
+        #[command(flatten)]
+        options: paper::Options,
+    },
     /// A terminal on dom0, A, B or native; Ctrl-] leaves
     Console {
         #[command(flatten)]
@@ -171,10 +181,9 @@ pub(crate) fn command(command: Command) -> Result<ExitCode> {
         signal::catch();
     }
     match command {
-        Command::Up(made) => {
-            Lab::named(&made.name)?.up(made.config(false)?)?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Up(made) => Lab::named(&made.name)?
+            .up(made.config(false)?)
+            .map(|()| ExitCode::SUCCESS),
         Command::Exec {
             named,
             domain,
@@ -211,6 +220,7 @@ pub(crate) fn command(command: Command) -> Result<ExitCode> {
             };
             run_matrix(&matrix, &domain, &scenario)
         }
+        Command::Paper { made, options } => run_paper(&made, &options),
         Command::Console { named, domain } => {
             let lab = Lab::named(&named.name)?;
             run::require_domain(&require_up(&lab)?, &domain)?;
@@ -232,17 +242,27 @@ fn prepare(mut command: Command) -> Result<Command> {
             setup::ensure_lab()?;
             return Ok(command);
         }
+        Command::Paper { options, .. } => {
+            ensure_tracer(&mut options.tracer)?;
+            return Ok(command);
+        }
         Command::Run { scenario, .. }
         | Command::Native { scenario, .. }
         | Command::Matrix { scenario, .. } => scenario,
         _ => return Ok(command),
     };
     run::require_scenario(&scenario.scenario)?;
-    if scenario.tracer.is_none() {
-        setup::ensure_lab()?;
-        scenario.tracer = Some(cargo::build_static_tracer(&setup::ensure()?)?);
-    }
+    ensure_tracer(&mut scenario.tracer)?;
     Ok(command)
+}
+
+/// Builds a tracer for the lab, unless there is one.
+fn ensure_tracer(tracer: &mut Option<PathBuf>) -> Result<()> {
+    if tracer.is_none() {
+        setup::ensure_lab()?;
+        *tracer = Some(cargo::build_static_tracer(&setup::ensure()?)?);
+    }
+    Ok(())
 }
 
 /// Starts this program again through sudo, with what was built.
@@ -250,11 +270,15 @@ fn become_root(command: &Command) -> Result<ExitCode> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut again = shell::root_command(program, "the lab's network and images")?;
     again.args(std::env::args_os().skip(1).take(2));
-    if let Command::Run { scenario, .. }
-    | Command::Native { scenario, .. }
-    | Command::Matrix { scenario, .. } = command
-    {
-        again.arg("--tracer").args(&scenario.tracer);
+    let tracer = match command {
+        Command::Run { scenario, .. }
+        | Command::Native { scenario, .. }
+        | Command::Matrix { scenario, .. } => scenario.tracer.as_ref(),
+        Command::Paper { options, .. } => options.tracer.as_ref(),
+        _ => None,
+    };
+    if let Some(tracer) = tracer {
+        again.arg("--tracer").arg(tracer);
     }
     again.args(std::env::args_os().skip(3));
     Err(again.exec()).context("sudo could not be started")
@@ -316,6 +340,14 @@ fn run_matrix(of: &Matrix<'_>, domain: &str, scenario: &Scenario) -> Result<Exit
         PathBuf::from("runs").join(format!("matrix-{}", stem.to_string_lossy()))
     });
     matrix::matrix(of, &request(scenario, domain, &out)).map(exit_code)
+}
+
+fn run_paper(made: &Made, options: &paper::Options) -> Result<ExitCode> {
+    let machines = Machines {
+        xen: (Lab::named(&made.name)?, made.config(false)?),
+        native: (companion(&made.name)?, made.config(true)?),
+    };
+    paper::paper(&machines, options).map(exit_code)
 }
 
 fn request<'a>(scenario: &'a Scenario, domain: &'a str, out: &'a Path) -> Request<'a> {

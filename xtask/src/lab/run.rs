@@ -89,8 +89,12 @@ pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -
     if ended.is_err() && !signal::interrupted() {
         return ended;
     }
+    let interrupted = signal::interrupted();
     signal::forgive();
     let brought = transfer::fetch(lab, domain, "out", out).and_then(|()| give_to_user(out));
+    if interrupted {
+        signal::remember();
+    }
     match (&ended, brought) {
         (_, Ok(())) => eprintln!("lab: the run is in {}", out.display()),
         // A tracer that refused the scenario made no directory, and said why.
@@ -191,7 +195,7 @@ pub(super) fn new_folder(scenario: &Path, domain: &str, config: &Config) -> Path
 }
 
 /// What root made for the user of sudo is the user's.
-fn give_to_user(folder: &Path) -> Result<()> {
+pub(super) fn give_to_user(folder: &Path) -> Result<()> {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
     if !shell::is_root() {
         return Ok(());

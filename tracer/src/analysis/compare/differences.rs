@@ -18,11 +18,7 @@ use crate::{
 /// What a run is.
 pub(super) fn facts(input: &Input) -> RunFacts {
     let report = &input.report;
-    let lost_share = report
-        .domains
-        .iter()
-        .map(|domain| domain.lost_share)
-        .fold(0.0, f64::max);
+    let lost_share = report.lost_share();
     RunFacts {
         source: input.source.clone(),
         scenario: report.scenario.clone(),
