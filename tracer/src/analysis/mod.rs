@@ -5,6 +5,7 @@ pub mod breakdown;
 pub mod build;
 pub mod compare;
 pub mod document;
+pub mod iteration;
 pub mod jitter;
 pub mod sums;
 pub mod threshold;
