@@ -3,6 +3,7 @@
 
 pub mod breakdown;
 pub mod build;
+pub mod check;
 pub mod compare;
 pub mod document;
 pub mod iteration;

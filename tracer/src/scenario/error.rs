@@ -1,4 +1,4 @@
-//! What is wrong with a scenario, and where.
+//! What is wrong with a scenario, or another TOML file, and where.
 
 use std::{fmt, ops::Range};
 
@@ -6,14 +6,14 @@ use toml_edit::{Document, Item, Key};
 
 /// A problem with a field, before it is known where that stands.
 #[derive(Clone, Debug)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     /// The field, dotted; a number is an index.
-    pub(super) field: String,
+    pub(crate) field: String,
     /// What is wrong, and what is allowed.
-    pub(super) message: String,
+    pub(crate) message: String,
 }
 
-/// What is wrong with a scenario.
+/// What is wrong with a scenario, or a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScenarioError {
     file: String,
@@ -39,12 +39,12 @@ impl fmt::Display for ScenarioError {
 impl std::error::Error for ScenarioError {}
 
 impl ScenarioError {
-    pub(super) fn unreadable(file: &str, error: &std::io::Error) -> Self {
+    pub(crate) fn unreadable(file: &str, what: &str, error: &std::io::Error) -> Self {
         Self {
             file: file.into(),
             position: None,
             field: None,
-            message: format!("cannot read the scenario: {error}"),
+            message: format!("cannot read the {what}: {error}"),
         }
     }
 
@@ -70,7 +70,7 @@ impl ScenarioError {
     }
 
     /// A syntax error, or a field that is unknown, missing or of the wrong type.
-    pub(super) fn from_toml(file: &str, text: &str, error: &toml::de::Error) -> Self {
+    pub(crate) fn from_toml(file: &str, text: &str, error: &toml::de::Error) -> Self {
         let span = error.span();
         Self {
             file: file.into(),
@@ -81,7 +81,7 @@ impl ScenarioError {
     }
 
     /// Finds where a problem's field stands.
-    pub(super) fn locate(file: &str, text: &str, problem: Problem) -> Self {
+    pub(crate) fn locate(file: &str, text: &str, problem: Problem) -> Self {
         let span = Document::parse(text)
             .ok()
             .and_then(|document| find(document.as_item(), &problem.field));

@@ -2,7 +2,7 @@
 //! allowed.
 
 mod check;
-mod error;
+pub(crate) mod error;
 mod overrides;
 pub mod quantity;
 #[cfg(test)]
@@ -23,7 +23,7 @@ impl Scenario {
     pub fn load(path: &Path, changes: Changes<'_>) -> Result<(Self, String), ScenarioError> {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path)
-            .map_err(|error| ScenarioError::unreadable(&file, &error))?;
+            .map_err(|error| ScenarioError::unreadable(&file, "scenario", &error))?;
         Self::parse(&text, &file, changes)
     }
 
