@@ -11,7 +11,8 @@ use crate::report::{self, Format};
 ///
 /// Exit codes: 0 well; 1 a threshold was exceeded, or `check-env` found the machine other than wanted;
 /// 2 the run (`compare`, `paper`: any run) is partial, or too much of it was lost; 3 wrong usage, or the
-/// environment does not allow it (`probes`: a datapath cannot be traced).
+/// environment does not allow it (`probes`: a datapath cannot be traced). `check`: 0 no regression; 1 a
+/// regression; 2 the runs cannot be compared; 3 wrong usage, or a file cannot be read.
 #[derive(Debug, Parser)]
 #[command(name = "tracer", version, arg_required_else_help = true)]
 pub struct Cli {
@@ -35,6 +36,14 @@ pub enum Command {
     Compare(CompareArgs),
     /// Draws up figures and tables of the paper from runs of its scenarios.
     Paper(PaperArgs),
+    /// Holds runs of a new kernel against a baseline: has any stage become slower, or less steady?
+    Check(CheckArgs),
+    /// Saves and lists baselines: what later runs are checked against.
+    Baseline {
+        /// What to do.
+        #[command(subcommand)]
+        command: BaselineCommand,
+    },
     /// Lists the trace points of datapaths: what attaches to this kernel, and why the rest does not.
     Probes(ProbesArgs),
     /// Holds this machine against what a scenario wants of it.
@@ -151,6 +160,70 @@ pub struct PaperArgs {
     pub published: Option<PathBuf>,
 }
 
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Runs of the new kernel: run directories, or reports saved as JSON.
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// What they are held against: the name of a baseline, a baseline's file, a run directory or a saved report.
+    #[arg(long, value_name = "NAME|DIR|FILE")]
+    pub baseline: PathBuf,
+    /// The folder of baselines.
+    #[arg(long, value_name = "DIR", default_value = "baselines")]
+    pub store: PathBuf,
+    /// What counts as a regression: docs/check.md.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// The form.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: report::check::Format,
+    /// Write to a file instead of standard output.
+    #[arg(long, short)]
+    pub output: Option<PathBuf>,
+    /// Exit codes for `git bisect run`: 125 where the runs cannot be compared, or the policy does not let
+    /// undecided figures pass; 128 on errors.
+    #[arg(long)]
+    pub bisect: bool,
+}
+
+/// What can be done with baselines.
+#[derive(Debug, Subcommand)]
+pub enum BaselineCommand {
+    /// Saves runs of one scenario as a baseline.
+    Save(BaselineSaveArgs),
+    /// Lists the baselines.
+    List(BaselineListArgs),
+}
+
+/// Arguments of `baseline save`.
+#[derive(Debug, Args)]
+pub struct BaselineSaveArgs {
+    /// The runs: run directories, or reports saved as JSON.
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// The baseline's name.
+    #[arg(long)]
+    pub name: String,
+    /// The folder of baselines.
+    #[arg(long, value_name = "DIR", default_value = "baselines")]
+    pub store: PathBuf,
+    /// Replace the baseline of this name, if there is one.
+    #[arg(long)]
+    pub replace: bool,
+}
+
+/// Arguments of `baseline list`.
+#[derive(Debug, Args)]
+pub struct BaselineListArgs {
+    /// The folder of baselines.
+    #[arg(long, value_name = "DIR", default_value = "baselines")]
+    pub store: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Arguments of `probes`.
 #[derive(Debug, Args)]
 pub struct ProbesArgs {
@@ -180,4 +253,10 @@ pub enum SchemaOf {
     Report,
     /// Comparisons.
     Compare,
+    /// Checks.
+    Check,
+    /// Policies of checks.
+    Policy,
+    /// Baselines.
+    Baseline,
 }

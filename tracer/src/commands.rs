@@ -1,6 +1,8 @@
 //! What each command does. Data go to standard output, talk to standard error.
 
+mod check;
 mod compare;
+mod load;
 mod paper;
 
 use std::{
@@ -15,10 +17,15 @@ use serde_json::json;
 
 use crate::{
     agent,
-    analysis::{Report, compare::Comparison},
+    analysis::{
+        Report,
+        check::{Check, Policy},
+        compare::Comparison,
+    },
+    baseline::Baseline,
     cli::{AgentArgs, CheckEnvArgs, Cli, Command, ProbesArgs, ReportArgs, RunArgs, SchemaOf},
     datapath::{DATAPATHS, datapath},
-    load,
+    load as workload,
     platform::{Kernel, environment, environment::Verdict},
     probe::survey::{Surveyed, survey},
     report::{self, Format},
@@ -34,6 +41,7 @@ pub const EXCEEDED: u8 = 1;
 pub const PARTIAL: u8 = 2;
 /// Exit code: wrong usage, or the environment does not allow it.
 pub const USAGE: u8 = 3;
+pub use check::ABORT;
 
 /// Does what the command line says; returns the exit code.
 ///
@@ -45,6 +53,8 @@ pub fn obey(cli: Cli) -> anyhow::Result<u8> {
         Command::Report(args) => report(&args),
         Command::Compare(args) => compare::obey(&args),
         Command::Paper(args) => paper::obey(&args),
+        Command::Check(args) => check::obey(&args),
+        Command::Baseline { command } => check::baseline(&command),
         Command::Probes(args) => probes(&args),
         Command::CheckEnv(args) => check_env(&args),
         Command::Schema { of } => {
@@ -52,6 +62,9 @@ pub fn obey(cli: Cli) -> anyhow::Result<u8> {
                 SchemaOf::Scenario => Scenario::json_schema(),
                 SchemaOf::Report => Report::json_schema(),
                 SchemaOf::Compare => Comparison::json_schema(),
+                SchemaOf::Check => Check::json_schema(),
+                SchemaOf::Policy => Policy::json_schema(),
+                SchemaOf::Baseline => Baseline::json_schema(),
             };
             print(format!("{schema:#}\n").as_bytes()).map(|()| WELL)
         }
@@ -67,7 +80,7 @@ pub fn obey(cli: Cli) -> anyhow::Result<u8> {
             Ok(WELL)
         }
         Command::Agent(args) => serve(&args).map(|()| WELL),
-        Command::Load => Ok(u8::try_from(load::run_stdio()).unwrap_or(USAGE)),
+        Command::Load => Ok(u8::try_from(workload::run_stdio()).unwrap_or(USAGE)),
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod analysis;
+pub mod baseline;
 pub mod cli;
 pub mod clock;
 pub mod commands;
@@ -15,5 +16,6 @@ pub mod probe;
 pub mod report;
 pub mod resource;
 pub mod run;
+pub mod saved;
 pub mod scenario;
 pub mod span;

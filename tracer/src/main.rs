@@ -11,7 +11,13 @@ fn main() -> ExitCode {
         Err(error) => {
             let _ = error.print();
             return if error.use_stderr() {
-                ExitCode::from(commands::USAGE)
+                // To `git bisect run`, 3 would be a bad commit.
+                let bisects = std::env::args_os().any(|argument| argument == "--bisect");
+                ExitCode::from(if bisects {
+                    commands::ABORT
+                } else {
+                    commands::USAGE
+                })
             } else {
                 ExitCode::SUCCESS
             };

@@ -133,6 +133,9 @@ fn documents_have_every_value_of_an_enumeration() {
         (&scenario, "scenario.md", "Operation"),
         (&scenario, "scenario.md", "Statistic"),
         (&schema("compare"), "compare.md", "Side"),
+        (&schema("check"), "check.md", "Metric"),
+        (&schema("check"), "check.md", "Status"),
+        (&schema("check"), "check.md", "Why"),
         (&report, "report-schema.md", "Component"),
         (&report, "report-schema.md", "Verdict"),
     ] {
@@ -178,6 +181,30 @@ fn report_document_has_every_field_and_no_other() {
     let schema = schema("report");
     let none = BTreeSet::new();
     assert!(check_fields("report-schema.md", "Report", &schema, &none) > 15);
+}
+
+#[test]
+fn check_document_has_every_field_and_no_other() {
+    let keys = |of: &str| -> BTreeSet<String> {
+        let schema = schema(of);
+        schema["$defs"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect()
+    };
+    let others = keys("report").union(&keys("compare")).cloned().collect();
+    let check = schema("check");
+    let own: BTreeSet<String> = keys("check").difference(&others).cloned().collect();
+    assert!(own.contains("Test"), "{own:?}");
+    assert!(check_fields("check.md", "Check", &check, &others) >= 6);
+}
+
+#[test]
+fn check_document_has_every_key_of_the_policy_and_no_other() {
+    let (text, schema) = (document("check.md"), schema("policy"));
+    assert_eq!(tables(&text, "## Policy")[0], properties(&schema));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    analysis::sums::Sums,
+    analysis::{iteration::IterationSums, sums::Sums},
     datapath::{self, Component},
     span::{own_times, taken::Taken},
 };
@@ -93,6 +93,10 @@ pub struct StageFigures {
     pub error_ns: Option<f64>,
     /// The distribution.
     pub histogram: Vec<Bucket>,
+    /// By iteration: one for each of the breakdown's, also where no request had the stage. The means add up
+    /// to those of the totals.
+    #[serde(default)]
+    pub iterations: Vec<IterationFigures>,
 }
 
 impl StageFigures {
@@ -109,6 +113,7 @@ impl StageFigures {
             figures: Figures::new(sums, total),
             error_ns: None,
             histogram: buckets(sums),
+            iterations: Vec::new(),
         }
     }
 
@@ -156,21 +161,44 @@ pub struct ComponentFigures {
     pub share_of_variance: f64,
 }
 
-/// Totals of one iteration's requests.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// The totals, or one stage, of one iteration's requests. Times in nanoseconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct IterationFigures {
     /// The iteration, from 0.
     pub iteration: u32,
-    /// Requests.
+    /// Requests that had it.
     pub count: u64,
-    /// Mean total, in nanoseconds.
+    /// Mean over *all* requests of the iteration; one without the stage counts as zero.
     pub mean_ns: f64,
-    /// Variance of the totals, in ns^2.
+    /// Variance over those that had it, in ns^2.
     pub variance_ns2: f64,
-    /// Shortest total.
+    /// Shortest.
     pub min_ns: u64,
-    /// Longest total.
+    /// Median of those that had it (as coarse as 0.1%).
+    #[serde(default)]
+    pub p50_ns: u64,
+    /// Their 99th percentile.
+    #[serde(default)]
+    pub p99_ns: u64,
+    /// Longest.
     pub max_ns: u64,
+}
+
+impl IterationFigures {
+    /// Figures of an iteration with so many requests.
+    #[must_use]
+    pub fn new(iteration: u32, sums: &IterationSums, requests: u64) -> Self {
+        Self {
+            iteration,
+            count: sums.count,
+            mean_ns: sums.sum as f64 / requests.max(1) as f64,
+            variance_ns2: sums.variance(),
+            min_ns: sums.min.unwrap_or(0),
+            p50_ns: sums.quantile(0.5),
+            p99_ns: sums.quantile(0.99),
+            max_ns: sums.max,
+        }
+    }
 }
 
 /// One of the slowest requests.

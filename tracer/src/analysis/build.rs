@@ -16,6 +16,7 @@ use crate::{
         breakdown::{
             Breakdown, ComponentFigures, Figures, IterationFigures, SlowSpan, StageFigures, buckets,
         },
+        iteration::IterationSums,
         jitter,
         sums::Sums,
     },
@@ -69,11 +70,30 @@ impl Interrupts {
     }
 }
 
+#[derive(Debug)]
+struct Stage {
+    from: Point,
+    to: Point,
+    sums: Sums,
+    iterations: BTreeMap<u32, IterationSums>,
+}
+
+impl Stage {
+    const fn new(from: Point, to: Point, sums: Sums) -> Self {
+        Self {
+            from,
+            to,
+            sums,
+            iterations: BTreeMap::new(),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Group {
     total: Sums,
-    stages: BTreeMap<(usize, usize), (Point, Point, Sums)>,
-    iterations: BTreeMap<u32, (Sums, u64)>,
+    stages: BTreeMap<(usize, usize), Stage>,
+    iterations: BTreeMap<u32, IterationSums>,
     flags: BTreeMap<&'static str, u64>,
     bytes: u64,
     interrupts: Interrupts,
@@ -122,17 +142,13 @@ impl BreakdownBuilder {
         let order = points_of(span.datapath);
         for (from, to, time) in span.stages() {
             let stage = group.stages.entry((place(order, from), place(order, to)));
-            stage
-                .or_insert_with(|| (from, to, Sums::default()))
-                .2
-                .add(time, total);
+            let stage = stage.or_insert_with(|| Stage::new(from, to, Sums::default()));
+            stage.sums.add(time, total);
+            let iteration = stage.iterations.entry(span.iteration);
+            iteration.or_default().add(time);
         }
-        let iteration = group
-            .iterations
-            .entry(span.iteration)
-            .or_insert_with(|| (Sums::default(), u64::MAX));
-        iteration.0.add(total, total);
-        iteration.1 = iteration.1.min(total);
+        let iteration = group.iterations.entry(span.iteration);
+        iteration.or_default().add(total);
         for (bit, name) in flag::NAMES {
             if span.flags & bit != 0 {
                 *group.flags.entry(name).or_default() += 1;
@@ -167,7 +183,7 @@ impl BreakdownBuilder {
             let key = (place(order, ends.0), place(order, ends.1));
             group
                 .stages
-                .insert(key, (ends.0, ends.1, Sums::from_kernel(stage)));
+                .insert(key, Stage::new(ends.0, ends.1, Sums::from_kernel(stage)));
         }
     }
 
@@ -235,11 +251,12 @@ impl Group {
         let stages: Vec<StageFigures> = self
             .stages
             .values()
-            .map(|(from, to, sums)| StageFigures {
+            .map(|stage| StageFigures {
                 error_ns: names
                     .clock_error_ns
-                    .filter(|_| datapath::crosses(*from, *to)),
-                ..StageFigures::new(*from, *to, sums, total)
+                    .filter(|_| datapath::crosses(stage.from, stage.to)),
+                iterations: iterations(&stage.iterations, &self.iterations),
+                ..StageFigures::new(stage.from, stage.to, &stage.sums, total)
             })
             .collect();
         let is_net = key.datapath.starts_with("net");
@@ -276,7 +293,7 @@ impl Group {
             histogram: buckets(total),
             components: components(&stages, total.count),
             stages,
-            iterations: iterations(&self.iterations),
+            iterations: iterations(&self.iterations, &self.iterations),
             flags: self
                 .flags
                 .into_iter()
@@ -312,16 +329,17 @@ fn components(stages: &[StageFigures], requests: u64) -> Vec<ComponentFigures> {
     components
 }
 
-fn iterations(iterations: &BTreeMap<u32, (Sums, u64)>) -> Vec<IterationFigures> {
-    iterations
+/// Figures of every iteration of the totals, of those or of a stage.
+fn iterations(
+    own: &BTreeMap<u32, IterationSums>,
+    totals: &BTreeMap<u32, IterationSums>,
+) -> Vec<IterationFigures> {
+    let none = IterationSums::default();
+    totals
         .iter()
-        .map(|(iteration, (sums, min_ns))| IterationFigures {
-            iteration: *iteration,
-            count: sums.count,
-            mean_ns: sums.mean(),
-            variance_ns2: sums.variance(),
-            min_ns: *min_ns,
-            max_ns: sums.max,
+        .map(|(iteration, total)| {
+            let sums = own.get(iteration).unwrap_or(&none);
+            IterationFigures::new(*iteration, sums, total.count)
         })
         .collect()
 }

@@ -3,8 +3,10 @@
 
 pub mod breakdown;
 pub mod build;
+pub mod check;
 pub mod compare;
 pub mod document;
+pub mod iteration;
 pub mod jitter;
 pub mod paper;
 pub mod sums;

@@ -66,6 +66,24 @@ proptest! {
     }
 
     #[test]
+    fn means_of_the_stages_add_up_in_every_iteration(spans in prop::collection::vec(span(), 1..80)) {
+        let breakdown = build(&spans);
+        for (at, total) in breakdown.iterations.iter().enumerate() {
+            let of_stages = breakdown.stages.iter().map(|stage| &stage.iterations[at]);
+            prop_assert!(of_stages.clone().all(|own| own.iteration == total.iteration && own.count <= total.count));
+            let sum: f64 = of_stages.map(|own| own.mean_ns).sum();
+            prop_assert!((sum - total.mean_ns).abs() <= 1e-9 * total.mean_ns, "{} {}", sum, total.mean_ns);
+        }
+        for stage in &breakdown.stages {
+            prop_assert_eq!(stage.iterations.len(), breakdown.iterations.len());
+            let count: u64 = stage.iterations.iter().map(|own| own.count).sum();
+            prop_assert_eq!(count, stage.figures.count);
+            let longest = stage.iterations.iter().map(|own| own.max_ns).max();
+            prop_assert_eq!(longest, Some(stage.figures.max_ns));
+        }
+    }
+
+    #[test]
     fn the_order_of_spans_does_not_matter(spans in prop::collection::vec(span(), 1..60)) {
         let mut reversed = spans.clone();
         reversed.reverse();

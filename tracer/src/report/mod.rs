@@ -1,5 +1,6 @@
 //! A report in the forms that people and programs read.
 
+pub mod check;
 pub mod compare;
 mod folded;
 mod html;

@@ -13,7 +13,7 @@ pub(crate) struct Problem {
     pub(crate) message: String,
 }
 
-/// What is wrong with a scenario.
+/// What is wrong with a scenario, or a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScenarioError {
     file: String,

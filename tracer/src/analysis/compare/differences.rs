@@ -16,18 +16,22 @@ use crate::{
 };
 
 /// What a run is.
-pub(super) fn facts(input: &Input) -> RunFacts {
-    let report = &input.report;
+pub(super) fn facts_of(input: &Input) -> RunFacts {
+    facts(&input.source, &input.report, input.max_lost_share)
+}
+
+/// What a run is that may lose this share of its requests.
+pub(in crate::analysis) fn facts(source: &str, report: &Report, max_lost_share: f64) -> RunFacts {
     let lost_share = report.lost_share();
     RunFacts {
-        source: input.source.clone(),
+        source: source.into(),
         scenario: report.scenario.clone(),
         question: report.question.clone(),
         started: report.started.clone(),
         version: report.version.clone(),
         partial: report.partial.clone(),
         lost_share,
-        lost_too_many: lost_share > input.max_lost_share,
+        lost_too_many: lost_share > max_lost_share,
         host: report.host.clone(),
     }
 }
@@ -36,7 +40,7 @@ pub(super) fn facts(input: &Input) -> RunFacts {
 pub(super) fn warnings(a: &Input, b: &Input) -> Vec<String> {
     let mut warnings = Vec::new();
     for (side, input) in [(Side::A, a), (Side::B, b)] {
-        let (name, facts) = (side.name(), facts(input));
+        let (name, facts) = (side.name(), facts_of(input));
         if let Some(reason) = &facts.partial {
             warnings.push(format!("{name} is a partial run: {reason}"));
         }
@@ -53,7 +57,7 @@ pub(super) fn warnings(a: &Input, b: &Input) -> Vec<String> {
 }
 
 /// Scenario, tracer, hosts of the domains that are compared, settings of the machine.
-pub(super) fn differences(
+pub(in crate::analysis) fn differences(
     a: &Report,
     b: &Report,
     pairs: &[(&Breakdown, &Breakdown)],

@@ -3,7 +3,7 @@
 /// Every item of both, each once, in A's order, and in B's wherever the two do not contradict each
 /// other. Between items that both have, one of A's own comes before one of B's own where `a_first` says
 /// so of them.
-pub(super) fn merge<T: Clone + PartialEq>(
+pub(in crate::analysis) fn merge<T: Clone + PartialEq>(
     a: &[T],
     b: &[T],
     a_first: impl Fn(&T, &T) -> bool,

@@ -23,6 +23,9 @@ pub use document::{
 };
 pub use verdict::{Blamed, Outcome, Verdict};
 
+pub(in crate::analysis) use differences::{differences, facts};
+pub(in crate::analysis) use merge::merge;
+
 use crate::analysis::{breakdown::Breakdown, compare::points::Points, document::Report};
 
 /// A run to compare.
@@ -104,8 +107,8 @@ pub fn compare(a: &Input, b: &Input, selection: &Selection) -> Result<Comparison
     Ok(Comparison {
         schema: SCHEMA.into(),
         version: env!("CARGO_PKG_VERSION").into(),
-        a: differences::facts(a),
-        b: differences::facts(b),
+        a: differences::facts_of(a),
+        b: differences::facts_of(b),
         warnings,
         differences: differences::differences(&a.report, &b.report, &pairing.pairs),
         pairs,
@@ -142,8 +145,17 @@ fn check_unpaired(a: &Input, b: &Input) -> Result<(), CompareError> {
     }
 }
 
+/// The breakdowns of two runs that are of one kind, the best fits.
+pub(in crate::analysis) fn pair_breakdowns<'r>(
+    a: &'r [Breakdown],
+    b: &'r [Breakdown],
+) -> Vec<(&'r Breakdown, &'r Breakdown)> {
+    let pairing = pairing::pair(a, b, &Selection::default());
+    pairing.map_or_else(|_| Vec::new(), |pairing| pairing.pairs)
+}
+
 /// Two breakdowns side by side.
-fn pair(a: &Breakdown, b: &Breakdown) -> Pair {
+pub(in crate::analysis) fn pair(a: &Breakdown, b: &Breakdown) -> Pair {
     let total = parts::whole(a, b);
     let points = Points::new(a, b);
     let stages = parts::stages(a, b, &points, &total);

@@ -1,0 +1,264 @@
+//! A check as a document: what `tracer check --format json` prints. `docs/check.md` explains the fields; the
+//! schema's version changes with their meaning.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::sample::Metric;
+use crate::{
+    analysis::compare::{Difference, RunFacts},
+    datapath::Component,
+};
+
+/// The schema's name and version.
+pub const SCHEMA: &str = "tracer.check/1";
+
+/// New runs against a baseline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Check {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Version of the tracer that checked.
+    pub version: String,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// Where the runs cannot be compared: why, and what to do.
+    pub reasons: Vec<String>,
+    /// What a reader must know first.
+    pub warnings: Vec<String>,
+    /// The baseline's runs.
+    pub base: Vec<RunFacts>,
+    /// The new ones.
+    pub new: Vec<RunFacts>,
+    /// What else differs between the first runs of both sides.
+    pub differences: Vec<Difference>,
+    /// How it was checked.
+    pub method: Method,
+    /// What was checked, by breakdown.
+    pub breakdowns: Vec<BreakdownChecked>,
+}
+
+/// What came of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// No regression.
+    Passed,
+    /// A regression.
+    Regressed,
+    /// No regression is shown, but one that matters is not ruled out, and the policy does not let that pass.
+    Undecided,
+    /// The runs are not of a kind, or cannot be trusted.
+    NotComparable,
+}
+
+/// How it was checked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Method {
+    /// How often a check of two equal kernels may fail.
+    pub alpha: f64,
+    /// Of the intervals.
+    pub confidence: f64,
+    /// Seed of the bootstrap.
+    pub seed: u64,
+    /// Its draws.
+    pub resamples: u64,
+    /// Tests among which alpha is divided.
+    pub tests: u64,
+}
+
+/// What a test deals to the sides at random.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Iterations: there is one run a side.
+    Iterations,
+    /// Runs.
+    Runs,
+}
+
+/// Which test it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Procedure {
+    /// Of Mann and Whitney: of ranks.
+    Rank,
+    /// Student's, of runs too few for ranks to tell.
+    Student,
+}
+
+/// What a test says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Worse, by as much as matters.
+    Regressed,
+    /// Better, by as much as matters.
+    Improved,
+    /// Not worse by as much as matters.
+    Unchanged,
+    /// It cannot tell.
+    Undecided,
+}
+
+/// Why a test cannot tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// The interval has both what matters and what does not.
+    Interval,
+    /// The difference may be chance, with so many tests.
+    Chance,
+    /// So few iterations or runs could not show any difference.
+    Few,
+    /// The runs drift by as much themselves.
+    Drift,
+}
+
+/// How many more iterations or runs a side a firm answer would take, about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct More {
+    /// How many.
+    pub count: u64,
+    /// Of what.
+    pub of: Unit,
+}
+
+/// A breakdown of both sides.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BreakdownChecked {
+    /// The base's title.
+    pub title: String,
+    /// The datapath.
+    pub datapath: String,
+    /// The domain.
+    pub domain: String,
+    /// `read`, `write`, `tcp`, ...
+    pub operation: String,
+    /// Requests of the base.
+    pub base_count: u64,
+    /// Requests of the new runs.
+    pub new_count: u64,
+    /// Where a total regressed: the stage that contributes most.
+    pub blamed: Option<Blamed>,
+    /// The total first, then the stages in the datapath's order.
+    pub stages: Vec<StageChecked>,
+}
+
+/// What contributes most to a total's regression.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Blamed {
+    /// The total's figure: the mean, if that regressed, else the first that did.
+    pub metric: Metric,
+    /// The stage.
+    pub stage: String,
+    /// What it adds, in nanoseconds.
+    pub added_ns: f64,
+    /// Of the mean: its share of the total's difference; above 1 where other stages go the other way.
+    pub share: Option<f64>,
+}
+
+/// The total, or a stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StageChecked {
+    /// `total`, or both ends. Where the runs have no stages in common between two points: these.
+    pub name: String,
+    /// Whose time it is; none: the total, or several components.
+    pub component: Option<Component>,
+    /// Its share of the base's mean.
+    pub base_share: f64,
+    /// Its share of the new runs' mean.
+    pub new_share: f64,
+    /// Why it was left out, if it was.
+    pub left_out: Option<String>,
+    /// The tests.
+    pub tests: Vec<Test>,
+}
+
+/// A figure held against the base's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Test {
+    /// The figure.
+    pub metric: Metric,
+    /// What it says.
+    pub status: Status,
+    /// The base's level, in nanoseconds.
+    pub base_ns: f64,
+    /// The new runs' level, in nanoseconds.
+    pub new_ns: f64,
+    /// New over base.
+    pub ratio: f64,
+    /// Lower end of its interval.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// The smallest ratio that matters, by the policy.
+    pub matters: f64,
+    /// How often chance makes it so much worse.
+    pub p: f64,
+    /// The same, corrected for the number of tests.
+    pub p_corrected: f64,
+    /// Which test.
+    pub procedure: Procedure,
+    /// What it deals to the sides.
+    pub unit: Unit,
+    /// The base's units.
+    pub base_units: u64,
+    /// The new side's.
+    pub new_units: u64,
+    /// With one run a side: how far the thirds of either run differ, as a ratio.
+    pub drift: Option<f64>,
+    /// Why it cannot tell.
+    pub why: Option<Why>,
+    /// What a firm answer would take; none: more than is sensible, or it is firm.
+    pub more: Option<More>,
+}
+
+impl Check {
+    /// The JSON schema of checks.
+    #[must_use]
+    pub fn json_schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
+
+    /// All tests, each with its breakdown and stage.
+    pub fn tests(&self) -> impl Iterator<Item = (&BreakdownChecked, &StageChecked, &Test)> {
+        self.breakdowns.iter().flat_map(|breakdown| {
+            let stages = breakdown.stages.iter();
+            stages
+                .flat_map(move |stage| stage.tests.iter().map(move |test| (breakdown, stage, test)))
+        })
+    }
+
+    /// How many tests say this.
+    #[must_use]
+    pub fn count(&self, status: Status) -> usize {
+        self.tests()
+            .filter(|(_, _, test)| test.status == status)
+            .count()
+    }
+}
+
+impl Status {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Regressed => "regressed",
+            Self::Improved => "improved",
+            Self::Unchanged => "unchanged",
+            Self::Undecided => "undecided",
+        }
+    }
+}
+
+impl Unit {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Iterations => "iterations",
+            Self::Runs => "runs",
+        }
+    }
+}

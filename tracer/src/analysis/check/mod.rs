@@ -1,0 +1,311 @@
+//! Whether a new kernel is slower than the last: runs of it against a baseline's.
+//!
+//! Requests are not independent of each other, iterations nearly are, and runs (boots) are: what is dealt
+//! and drawn at random are iterations where there is one run a side, else runs. `docs/check.md` explains the
+//! method and names its sources.
+
+mod bootstrap;
+mod comparable;
+mod document;
+mod holm;
+pub mod policy;
+mod rank;
+mod run;
+mod sample;
+mod student;
+mod subjects;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+pub use document::{
+    Blamed, BreakdownChecked, Check, Method, More, Procedure, SCHEMA, StageChecked, Status, Test,
+    Unit, Verdict, Why,
+};
+pub use policy::{Policy, Undecided};
+pub use run::CheckedRun;
+pub use sample::{Kind, Metric};
+
+use holm::{Weighted, holm};
+use subjects::{Group, Subject, groups, subjects};
+use verdict::Tested;
+
+use crate::analysis::compare::differences;
+
+/// Why these runs are not of a kind: a baseline of them would be no baseline.
+#[must_use]
+pub fn not_of_a_kind(runs: &[CheckedRun]) -> Vec<String> {
+    let all: Vec<&CheckedRun> = runs.iter().collect();
+    comparable::reasons(&all, None)
+}
+
+/// Holds new runs against a baseline's. The order of either does not matter.
+#[must_use]
+pub fn check(base: &[CheckedRun], new: &[CheckedRun], policy: &Policy) -> Check {
+    let (base, new) = (in_order(base), in_order(new));
+    let groups = groups(&base, &new, policy);
+    let mut check = Check {
+        schema: SCHEMA.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        verdict: Verdict::NotComparable,
+        reasons: reasons(&base, &new, &groups, policy),
+        warnings: warnings(&base, &new, &groups, policy),
+        base: base
+            .iter()
+            .map(|run| run.facts(policy.max_lost_percent))
+            .collect(),
+        new: new
+            .iter()
+            .map(|run| run.facts(policy.max_lost_percent))
+            .collect(),
+        differences: match (base.first(), new.first()) {
+            (Some(base), Some(new)) => differences(&base.report, &new.report, &[]),
+            _ => Vec::new(),
+        },
+        method: Method {
+            alpha: policy.alpha,
+            confidence: policy.confidence,
+            seed: bootstrap::SEED,
+            resamples: bootstrap::RESAMPLES as u64,
+            tests: 0,
+        },
+        breakdowns: Vec::new(),
+    };
+    if check.reasons.is_empty() {
+        check_groups(&mut check, &groups, policy);
+        check.verdict = overall(&check, policy);
+    }
+    check
+}
+
+fn in_order(runs: &[CheckedRun]) -> Vec<&CheckedRun> {
+    let mut runs: Vec<&CheckedRun> = runs.iter().collect();
+    runs.sort_by_key(|run| (&run.report.started, &run.source));
+    runs
+}
+
+fn overall(check: &Check, policy: &Policy) -> Verdict {
+    if check.count(Status::Regressed) > 0 {
+        Verdict::Regressed
+    } else if check.count(Status::Undecided) > 0 && policy.undecided == Undecided::Fail {
+        Verdict::Undecided
+    } else {
+        Verdict::Passed
+    }
+}
+
+fn reasons(
+    base: &[&CheckedRun],
+    new: &[&CheckedRun],
+    groups: &[Group<'_>],
+    policy: &Policy,
+) -> Vec<String> {
+    let all = [base, new].concat();
+    let mut reasons = comparable::reasons(&all, policy.max_lost_percent);
+    if reasons.is_empty() && !groups.iter().any(is_whole) {
+        let titles = |side: &[&CheckedRun]| -> String {
+            let mut titles: Vec<String> = side
+                .iter()
+                .flat_map(|run| run.report.breakdowns.iter().map(|b| b.title()))
+                .collect();
+            titles.dedup();
+            let words = titles.join(", ");
+            if words.is_empty() {
+                "no requests".into()
+            } else {
+                words
+            }
+        };
+        reasons.push(format!(
+            "the runs have no datapath in common whose requests are known by iteration (the baseline has {}; the new runs {}): `tracer report` says why; probes.mode = \"aggregate\" keeps no iterations",
+            titles(base),
+            titles(new)
+        ));
+    }
+    reasons
+}
+
+fn is_whole(group: &Group<'_>) -> bool {
+    !group.base.is_empty() && !group.new.is_empty()
+}
+
+fn warnings(
+    base: &[&CheckedRun],
+    new: &[&CheckedRun],
+    groups: &[Group<'_>],
+    policy: &Policy,
+) -> Vec<String> {
+    let mut warnings: Vec<String> = Vec::new();
+    for (side, runs) in [("baseline", base), ("new", new)] {
+        for run in runs {
+            let own = run.report.warnings.iter();
+            warnings.extend(own.map(|warning| format!("{side}, {}: {warning}", run.source)));
+        }
+    }
+    for group in groups {
+        let Some(first) = group.base.first() else {
+            continue;
+        };
+        for (side, members, of) in [
+            ("baseline", group.base.len(), base.len()),
+            ("new", group.new.len(), new.len()),
+        ] {
+            if members < of {
+                warnings.push(format!(
+                    "{}: {members} of {of} {side} runs have it",
+                    first.title()
+                ));
+            }
+        }
+    }
+    let breakdowns = || {
+        base.iter()
+            .chain(new)
+            .flat_map(|run| &run.report.breakdowns)
+    };
+    for name in &policy.ignore_datapaths {
+        if !breakdowns().any(|breakdown| breakdown.datapath == *name) {
+            warnings.push(format!(
+                "the policy ignores the datapath {name}, which no run has"
+            ));
+        }
+    }
+    for name in &policy.ignore_stages {
+        let has = |name: &str| breakdowns().any(|b| b.stages.iter().any(|s| s.name() == name));
+        if name != subjects::TOTAL && !has(name) {
+            warnings.push(format!(
+                "the policy ignores the stage {name}, which no run has"
+            ));
+        }
+    }
+    warnings
+}
+
+/// A test to be made: of which group and subject.
+struct Planned {
+    group: usize,
+    subject: usize,
+    metric: Metric,
+    weight: f64,
+}
+
+fn check_groups(check: &mut Check, groups: &[Group<'_>], policy: &Policy) {
+    let groups: Vec<&Group<'_>> = groups.iter().filter(|group| is_whole(group)).collect();
+    let mut subjects: Vec<Vec<Subject>> = groups
+        .iter()
+        .map(|group| subjects(group, policy).unwrap_or_default())
+        .collect();
+    let planned = plan(&groups, &subjects, policy);
+    let tested: Vec<(&Planned, Tested)> = planned
+        .iter()
+        .filter_map(|test| {
+            let subject = &subjects[test.group][test.subject];
+            let (base, new) = subject.samples(groups[test.group], test.metric)?;
+            let bound = policy.alpha * test.weight;
+            Some((test, Tested::new(test.metric, base, new, bound)))
+        })
+        .collect();
+    let corrected = |of: fn(&Tested) -> f64| {
+        let weighted = tested.iter().map(|(test, tested)| Weighted {
+            p: of(tested),
+            weight: test.weight,
+        });
+        holm(&weighted.collect::<Vec<_>>())
+    };
+    let (worse, better) = (corrected(|t| t.p_worse), corrected(|t| t.p_better));
+    check.method.tests = tested.len() as u64;
+    for (at, (test, tested)) in tested.iter().enumerate() {
+        let decided = tested.decide(worse[at], better[at], policy);
+        subjects[test.group][test.subject]
+            .checked
+            .tests
+            .push(decided);
+    }
+    check.breakdowns = groups
+        .iter()
+        .zip(subjects)
+        .filter_map(|(group, subjects)| breakdown(group, subjects))
+        .collect();
+}
+
+/// All tests, and how alpha is divided among them: half of it for the totals' means, which say whether the
+/// kernel has become slower at all, so that few iterations can tell; the rest is for where and how.
+fn plan(groups: &[&Group<'_>], subjects: &[Vec<Subject>], policy: &Policy) -> Vec<Planned> {
+    let mut planned = Vec::new();
+    for (group, subjects) in subjects.iter().enumerate() {
+        for (subject, of) in subjects.iter().enumerate() {
+            let tested = policy.metrics.iter().filter(|metric| {
+                of.checked.left_out.is_none() && of.samples(groups[group], **metric).is_some()
+            });
+            planned.extend(tested.map(|metric| Planned {
+                group,
+                subject,
+                metric: *metric,
+                weight: if of.is_total() && *metric == Metric::Mean {
+                    1.0
+                } else {
+                    0.0
+                },
+            }));
+        }
+    }
+    let first = planned.iter().filter(|test| test.weight > 0.0).count();
+    let others = planned.len() - first;
+    let whole = if first > 0 && others > 0 { 0.5 } else { 1.0 };
+    for test in &mut planned {
+        let among = if test.weight > 0.0 { first } else { others };
+        test.weight = whole / among as f64;
+    }
+    planned
+}
+
+fn breakdown(group: &Group<'_>, subjects: Vec<Subject>) -> Option<BreakdownChecked> {
+    let first = group.base.first()?;
+    let count = |members: &[&crate::analysis::Breakdown]| {
+        members
+            .iter()
+            .fold(0u64, |sum, member| sum.saturating_add(member.total.count))
+    };
+    Some(BreakdownChecked {
+        title: first.title(),
+        datapath: first.datapath.clone(),
+        domain: first.domain.clone(),
+        operation: first.operation.clone(),
+        base_count: count(&group.base),
+        new_count: count(&group.new),
+        blamed: blame(&subjects),
+        stages: subjects
+            .into_iter()
+            .map(|subject| subject.checked)
+            .collect(),
+    })
+}
+
+/// What contributes most to the total's regression: of the mean the stage that adds most, as these add up;
+/// of another figure the stage whose own has risen most.
+fn blame(subjects: &[Subject]) -> Option<Blamed> {
+    let (total, stages) = subjects.split_first()?;
+    let regressed = |test: &&Test| test.status == Status::Regressed;
+    let metric = total.checked.tests.iter().find(regressed)?.metric;
+    let added = |stage: &Subject| {
+        if metric == Metric::Mean {
+            return Some(stage.added_ns);
+        }
+        let own = stage
+            .checked
+            .tests
+            .iter()
+            .find(|test| test.metric == metric)?;
+        Some(own.new_ns - own.base_ns)
+    };
+    let most = stages
+        .iter()
+        .filter_map(|stage| Some((stage, added(stage)?)))
+        .max_by(|x, y| x.1.total_cmp(&y.1))?;
+    Some(Blamed {
+        metric,
+        stage: most.0.checked.name.clone(),
+        added_ns: most.1,
+        share: (metric == Metric::Mean).then(|| most.1 / total.added_ns),
+    })
+}

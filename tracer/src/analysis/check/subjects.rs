@@ -1,0 +1,226 @@
+//! What of two sides is held against what: breakdowns of one datapath, domain and operation; in these the
+//! total, every stage that both have, and the way between points that both have, where their stages differ.
+
+use std::ptr;
+
+use super::{
+    document::StageChecked,
+    policy::Policy,
+    run::CheckedRun,
+    sample::{Metric, Sample},
+};
+use crate::analysis::{
+    breakdown::{Breakdown, IterationFigures, StageFigures},
+    compare::{Pair, Stretch, merge, pair, pair_breakdowns},
+};
+
+/// The name of the total among the stages.
+pub(super) const TOTAL: &str = "total";
+
+/// The breakdowns of both sides that are of one kind, one a run.
+#[derive(Debug)]
+pub(super) struct Group<'r> {
+    pub(super) base: Vec<&'r Breakdown>,
+    pub(super) new: Vec<&'r Breakdown>,
+}
+
+/// For every breakdown of a base run those of all other runs.
+pub(super) fn groups<'r>(
+    base: &[&'r CheckedRun],
+    new: &[&'r CheckedRun],
+    policy: &Policy,
+) -> Vec<Group<'r>> {
+    let mut groups: Vec<Group<'r>> = Vec::new();
+    for run in base {
+        for breakdown in &run.report.breakdowns {
+            let is_member = |member: &&Breakdown| ptr::eq(*member, breakdown);
+            let known = groups.iter().any(|group| group.base.iter().any(is_member));
+            if known || policy.ignore_datapaths.contains(&breakdown.datapath) {
+                continue;
+            }
+            let members = |side: &[&'r CheckedRun]| -> Vec<&'r Breakdown> {
+                let members = side
+                    .iter()
+                    .filter_map(|other| counterpart(run, breakdown, other));
+                members
+                    .filter(|member| !member.iterations.is_empty())
+                    .collect()
+            };
+            groups.push(Group {
+                base: members(base),
+                new: members(new),
+            });
+        }
+    }
+    groups
+}
+
+/// What another run has of a run's breakdown: of the same datapath, domain and operation. A device may have
+/// another name: loop devices do, from run to run.
+fn counterpart<'r>(
+    run: &'r CheckedRun,
+    own: &'r Breakdown,
+    other: &'r CheckedRun,
+) -> Option<&'r Breakdown> {
+    if ptr::eq(run, other) {
+        return Some(own);
+    }
+    let pairs = pair_breakdowns(&run.report.breakdowns, &other.report.breakdowns);
+    let found = pairs.into_iter().find(|(first, _)| ptr::eq(*first, own))?.1;
+    (found.datapath == own.datapath && found.domain == own.domain).then_some(found)
+}
+
+/// The runs' breakdowns as one, as far as means need it.
+fn pooled(members: &[&Breakdown]) -> Option<Breakdown> {
+    let (first, others) = members.split_first()?;
+    let mut pooled = (*first).clone();
+    for other in others {
+        pooled.total.count = pooled.total.count.saturating_add(other.total.count);
+        pooled.total.sum_ns = pooled.total.sum_ns.saturating_add(other.total.sum_ns);
+        let names = |side: &Breakdown| -> Vec<String> {
+            side.stages.iter().map(StageFigures::name).collect()
+        };
+        let order = merge(&names(&pooled), &names(other), |_, _| true);
+        pooled.stages = order
+            .iter()
+            .filter_map(|name| {
+                let (own, others) = (find(&pooled, name), find(other, name));
+                let mut stage = own.or(others)?.clone();
+                if let (Some(_), Some(more)) = (own, others) {
+                    let figures = &mut stage.figures;
+                    figures.count = figures.count.saturating_add(more.figures.count);
+                    figures.sum_ns = figures.sum_ns.saturating_add(more.figures.sum_ns);
+                }
+                Some(stage)
+            })
+            .collect();
+    }
+    Some(pooled)
+}
+
+fn find<'b>(breakdown: &'b Breakdown, name: &str) -> Option<&'b StageFigures> {
+    breakdown.stages.iter().find(|stage| stage.name() == name)
+}
+
+/// The total, a stage, or the stages of both sides between two points.
+#[derive(Debug)]
+pub(super) struct Subject {
+    /// What is said of it; without tests yet.
+    pub(super) checked: StageChecked,
+    /// The base's stages; of the total none.
+    base: Vec<String>,
+    new: Vec<String>,
+    /// New mean less base, over all requests, in nanoseconds: these of the stages add up to the total's.
+    pub(super) added_ns: f64,
+}
+
+impl Subject {
+    pub(super) fn is_total(&self) -> bool {
+        self.checked.name == TOTAL
+    }
+
+    /// Both sides' figures; `None`: this figure is not to be had of both.
+    pub(super) fn samples(&self, group: &Group<'_>, metric: Metric) -> Option<(Sample, Sample)> {
+        let one_stage = |stages: &[String]| stages.len() < 2;
+        // Of several stages only means make sense together: they add up.
+        if metric != Metric::Mean && !(one_stage(&self.base) && one_stage(&self.new)) {
+            return None;
+        }
+        let sample = |members: &[&Breakdown], stages: &[String]| {
+            let runs = members.iter().map(|run| self.figures(run, stages, metric));
+            Sample::new(metric.scale(), runs)
+        };
+        sample(&group.base, &self.base).zip(sample(&group.new, &self.new))
+    }
+
+    /// A figure of every iteration of a run.
+    fn figures(&self, run: &Breakdown, stages: &[String], metric: Metric) -> Vec<f64> {
+        let in_order = |iterations: &[IterationFigures]| -> Vec<IterationFigures> {
+            let mut iterations = iterations.to_vec();
+            iterations.sort_by_key(|figures| figures.iteration);
+            iterations
+        };
+        let of = |iterations: &[IterationFigures]| -> Vec<f64> {
+            let iterations = in_order(iterations);
+            iterations
+                .iter()
+                .filter_map(|figures| metric.of(figures))
+                .collect()
+        };
+        if self.is_total() {
+            return of(&run.iterations);
+        }
+        let found: Vec<&StageFigures> = stages.iter().filter_map(|name| find(run, name)).collect();
+        match (metric, &found[..]) {
+            (Metric::Mean, found) => {
+                let mut sums = vec![0.0; run.iterations.len()];
+                for stage in found {
+                    for (sum, own) in sums.iter_mut().zip(in_order(&stage.iterations)) {
+                        *sum += own.mean_ns;
+                    }
+                }
+                sums
+            }
+            (_, [stage]) => of(&stage.iterations),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The total, then the stages. `None`: a side has nothing.
+pub(super) fn subjects(group: &Group<'_>, policy: &Policy) -> Option<Vec<Subject>> {
+    let (base, new) = (pooled(&group.base)?, pooled(&group.new)?);
+    let pair = pair(&base, &new);
+    let whole = Subject {
+        checked: StageChecked {
+            name: TOTAL.into(),
+            component: None,
+            base_share: 1.0,
+            new_share: 1.0,
+            left_out: ignored(TOTAL, policy),
+            tests: Vec::new(),
+        },
+        base: Vec::new(),
+        new: Vec::new(),
+        added_ns: pair.total.mean_ns.step(),
+    };
+    let stages = pair
+        .stretches
+        .iter()
+        .map(|stretch| stage(stretch, &pair, policy));
+    Some(std::iter::once(whole).chain(stages).collect())
+}
+
+fn stage(stretch: &Stretch, pair: &Pair, policy: &Policy) -> Subject {
+    let share = |part: Option<f64>, whole: Option<f64>| {
+        let share = part.unwrap_or(0.0) / whole.unwrap_or(0.0);
+        if share.is_finite() { share } else { 0.0 }
+    };
+    let (part, total) = (&stretch.part.mean_ns, &pair.total.mean_ns);
+    let (base_share, new_share) = (share(part.a, total.a), share(part.b, total.b));
+    let name = format!("{}..{}", stretch.from, stretch.to);
+    let known = pair.stages.iter().find(|stage| stage.name() == name);
+    let least = policy.min_share_percent / 100.0;
+    let is_small = base_share < least && new_share < least;
+    Subject {
+        checked: StageChecked {
+            component: known.map(|stage| stage.component),
+            base_share,
+            new_share,
+            left_out: ignored(&name, policy).or_else(|| {
+                let words = || format!("less than {}% of the total", policy.min_share_percent);
+                is_small.then(words)
+            }),
+            name,
+            tests: Vec::new(),
+        },
+        base: stretch.stages_a.clone(),
+        new: stretch.stages_b.clone(),
+        added_ns: part.step(),
+    }
+}
+
+fn ignored(name: &str, policy: &Policy) -> Option<String> {
+    let is_it = policy.ignore_stages.iter().any(|ignored| ignored == name);
+    is_it.then(|| "ignored by the policy".into())
+}

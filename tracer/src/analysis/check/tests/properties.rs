@@ -1,0 +1,200 @@
+//! What must hold for every check.
+
+use proptest::prelude::*;
+
+use super::{STAGES, Steps, checked, run, stage, status};
+use crate::analysis::check::{CheckedRun, Metric, Status, Unit, Verdict};
+
+/// Iterations of requests, each stage up to a tenth longer than the shortest.
+fn iterations(count: usize) -> impl Strategy<Value = Vec<Vec<Steps>>> {
+    let step = || 100_000u64..110_000;
+    let request = (step(), step(), step()).prop_map(|(a, b, c)| [a, b, c]);
+    prop::collection::vec(prop::collection::vec(request, 1..12), count)
+}
+
+fn any_iterations() -> impl Strategy<Value = Vec<Vec<Steps>>> {
+    let request = prop::array::uniform3(0u64..5_000_000);
+    prop::collection::vec(prop::collection::vec(request, 0..6), 1..9)
+}
+
+fn runs(sides: &[Vec<Vec<Steps>>], name: &str) -> Vec<CheckedRun> {
+    let numbered = sides.iter().enumerate();
+    numbered
+        .map(|(at, side)| run(&format!("{name}{at}"), side))
+        .collect()
+}
+
+fn slower(iterations: &[Vec<Steps>], at: usize, extra: u64) -> Vec<Vec<Steps>> {
+    let mut slower = iterations.to_vec();
+    for request in slower.iter_mut().flatten() {
+        request[at] += extra;
+    }
+    slower
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn a_run_is_no_regression_of_itself(sides in prop::collection::vec(any_iterations(), 1..6)) {
+        let runs = runs(&sides, "run");
+        let check = checked(&runs, &runs);
+        let has_requests = sides.iter().flatten().any(|requests| !requests.is_empty());
+        let expected = if has_requests { Verdict::Passed } else { Verdict::NotComparable };
+        prop_assert_eq!(check.verdict, expected, "{:?}", check.reasons);
+        for (_, _, test) in check.tests() {
+            prop_assert!(test.status != Status::Improved, "{:?}", test);
+            prop_assert!((test.ratio - 1.0).abs() < 1e-9);
+            prop_assert!(test.low <= test.ratio + 1e-9 && test.ratio <= test.high + 1e-9, "{:?}", test);
+        }
+    }
+
+    #[test]
+    fn a_constant_on_one_stage_is_blamed_on_it(
+        side in iterations(7),
+        at in 0usize..3,
+        extra in 200_000u64..2_000_000,
+    ) {
+        let new = run("b", &slower(&side, at, extra));
+        let check = checked(&[run("a", &side)], &[new]);
+        prop_assert_eq!(check.verdict, Verdict::Regressed);
+        let blamed = check.breakdowns[0].blamed.as_ref().unwrap();
+        prop_assert_eq!(&blamed.stage, STAGES[at]);
+        prop_assert_eq!(blamed.metric, Metric::Mean);
+        prop_assert!((blamed.added_ns - extra as f64).abs() < 1.0);
+        prop_assert!((blamed.share.unwrap() - 1.0).abs() < 1e-6);
+        prop_assert_eq!(status(&check, STAGES[at], Metric::Mean), Status::Regressed);
+        // A constant is no jitter, and the other stages are as they were.
+        for metric in [Metric::Stddev, Metric::Range] {
+            prop_assert!(status(&check, STAGES[at], metric) != Status::Regressed);
+        }
+        for other in (0..3).filter(|other| *other != at) {
+            let tests = &stage(&check, STAGES[other]).tests;
+            prop_assert!(tests.iter().all(|test| test.status != Status::Regressed), "{:?}", tests);
+        }
+    }
+
+    #[test]
+    fn what_is_faster_is_an_improvement(side in iterations(7), at in 0usize..3) {
+        let slow = run("a", &slower(&side, at, 300_000));
+        let check = checked(&[slow], &[run("b", &side)]);
+        prop_assert_eq!(check.verdict, Verdict::Passed);
+        prop_assert_eq!(status(&check, "total", Metric::Mean), Status::Improved);
+    }
+
+    #[test]
+    fn neither_order_matters(
+        base in prop::collection::vec(any_iterations(), 1..5),
+        new in prop::collection::vec(any_iterations(), 1..5),
+    ) {
+        let (base, new) = (runs(&base, "base"), runs(&new, "new"));
+        let reversed = |runs: &[CheckedRun]| -> Vec<CheckedRun> {
+            let mut runs = runs.to_vec();
+            runs.reverse();
+            for breakdown in runs.iter_mut().flat_map(|run| &mut run.report.breakdowns) {
+                breakdown.iterations.reverse();
+                breakdown.stages.iter_mut().for_each(|stage| stage.iterations.reverse());
+            }
+            runs
+        };
+        let check = checked(&base, &new);
+        prop_assert_eq!(&check, &checked(&reversed(&base), &reversed(&new)));
+            }
+
+    #[test]
+    fn figures_are_within_their_bounds(
+        base in prop::collection::vec(any_iterations(), 1..6),
+        new in prop::collection::vec(any_iterations(), 1..6),
+    ) {
+        let check = checked(&runs(&base, "base"), &runs(&new, "new"));
+        for (_, _, test) in check.tests() {
+            prop_assert!((0.0..=1.0).contains(&test.p), "{:?}", test);
+            prop_assert!((test.p..=1.0).contains(&test.p_corrected), "{:?}", test);
+            prop_assert!(test.low <= test.high && test.low > 0.0, "{:?}", test);
+            prop_assert!(test.high.is_finite() && test.ratio.is_finite(), "{:?}", test);
+            prop_assert_eq!(test.why.is_some(), test.status == Status::Undecided);
+            prop_assert!(test.more.is_none_or(|more| more.count > 0 && more.count <= 1_000));
+            let single = base.len() == 1 && new.len() == 1;
+            prop_assert!(!single || test.unit == Unit::Iterations);
+        }
+        for breakdown in &check.breakdowns {
+            let share = |of: fn(&crate::analysis::check::StageChecked) -> f64| -> f64 {
+                breakdown.stages[1..].iter().map(of).sum()
+            };
+            prop_assert!((share(|stage| stage.base_share) - 1.0).abs() < 1e-6 || breakdown.base_count == 0 || share(|s| s.base_share) == 0.0);
+        }
+    }
+}
+
+#[test]
+fn few_iterations_tell_a_slower_total_and_say_how_many_tell_the_rest() {
+    let side: Vec<Vec<Steps>> = (0..5)
+        .map(|i| vec![[100_000 + i * 100, 900_000, 50_000]; 9])
+        .collect();
+    let check = checked(&[run("a", &side)], &[run("b", &slower(&side, 1, 400_000))]);
+    assert_eq!(check.verdict, Verdict::Regressed);
+    assert_eq!(status(&check, "total", Metric::Mean), Status::Regressed);
+    assert_eq!(
+        check.breakdowns[0].blamed.as_ref().unwrap().stage,
+        STAGES[1]
+    );
+    let test = &stage(&check, STAGES[1]).tests[0];
+    assert_eq!(test.status, Status::Undecided);
+    let more = test.more.unwrap();
+    assert_eq!((more.count, more.of), (1, Unit::Iterations), "{test:?}");
+}
+
+#[test]
+fn what_drifts_as_far_by_itself_is_not_blamed() {
+    let line = |from: u64| -> Vec<Vec<Steps>> {
+        (from..from + 9)
+            .map(|i| vec![[100_000, 500_000 + i * 20_000, 50_000]; 5])
+            .collect()
+    };
+    let check = checked(&[run("a", &line(0))], &[run("b", &line(9))]);
+    assert_eq!(check.verdict, Verdict::Passed, "{check:?}");
+    let test = &stage(&check, "total").tests[0];
+    assert_eq!(
+        test.why,
+        Some(crate::analysis::check::Why::Drift),
+        "{test:?}"
+    );
+    assert_eq!(test.more.unwrap().of, Unit::Runs);
+}
+
+#[test]
+fn several_runs_are_the_units_and_their_own_differences_count() {
+    let boot = |name: &str, level: u64| {
+        let side: Vec<Vec<Steps>> = (0..20)
+            .map(|i| vec![[100_000, level + i * 10, 50_000]; 5])
+            .collect();
+        run(name, &side)
+    };
+    let side = |name: &str, levels: &[u64]| -> Vec<CheckedRun> {
+        let numbered = levels.iter().enumerate();
+        numbered
+            .map(|(at, level)| boot(&format!("{name}{at}"), *level))
+            .collect()
+    };
+    // By iterations 60 to 60 and no overlap in the means of the sides; by boots it is noise.
+    let (base, new) = (
+        side("a", &[900_000, 1_100_000, 950_000]),
+        side("b", &[1_050_000, 1_150_000, 980_000]),
+    );
+    assert_eq!(checked(&base, &new).verdict, Verdict::Passed);
+    // Three boots of each that agree tell what one cannot.
+    let (base, new) = (
+        side("a", &[900_000, 901_000, 902_000]),
+        side("b", &[1_100_000, 1_101_000, 1_102_000]),
+    );
+    let check = checked(&base, &new);
+    assert_eq!(check.verdict, Verdict::Regressed);
+    let test = &stage(&check, STAGES[1]).tests[0];
+    assert_eq!(
+        (test.unit, test.base_units, test.status),
+        (Unit::Runs, 3, Status::Regressed)
+    );
+    // One new boot against several.
+    assert_eq!(checked(&base, &new[..1]).verdict, Verdict::Regressed);
+    assert_eq!(checked(&base, &base[..1]).verdict, Verdict::Passed);
+}

@@ -1,0 +1,200 @@
+//! What cannot be compared is refused with a reason.
+
+use super::{STAGES, Steps, checked, run, stage};
+use crate::analysis::check::{Check, CheckedRun, Metric, Policy, Verdict, check, not_of_a_kind};
+
+fn quiet(name: &str) -> CheckedRun {
+    let side: Vec<Vec<Steps>> = (0..6)
+        .map(|i| vec![[10_000 + i, 90_000 - i, 5_000]; 9])
+        .collect();
+    run(name, &side)
+}
+
+fn changed(change: impl FnOnce(&mut CheckedRun)) -> CheckedRun {
+    let mut run = quiet("b");
+    change(&mut run);
+    run
+}
+
+fn reason(check: &Check) -> &str {
+    assert_eq!(check.verdict, Verdict::NotComparable);
+    assert!(check.breakdowns.is_empty());
+    &check.reasons[0]
+}
+
+#[test]
+fn other_questions_and_machines_and_bad_runs_are_refused() {
+    let scenario = |from: &str, to: &str| {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        changed(|run| run.scenario = run.scenario.take().map(|text| text.replace(&from, &to)))
+    };
+    for (other, said) in [
+        (
+            changed(|run| run.report.scenario = "other".into()),
+            "b of other: run the same scenario",
+        ),
+        (
+            scenario("[run]", "[run]\nwarm_up = 9"),
+            "with different settings (run.warm_up)",
+        ),
+        (
+            changed(|run| run.report.host.cpus = 8),
+            "different machines (CPUs: 2 and 8)",
+        ),
+        (
+            changed(|run| run.report.domains[0].host.xen_role = "dom0".into()),
+            "native: Xen role:  and dom0",
+        ),
+        (
+            changed(|run| run.report.domains[0].name = "guest".into()),
+            "domains: native and guest",
+        ),
+        (
+            changed(|run| run.report.partial = Some("killed".into())),
+            "partial run (killed): make it again",
+        ),
+        (
+            changed(|run| run.report.domains[0].lost_share = 0.02),
+            "lost 2.0% of its requests, more than 1%",
+        ),
+        (
+            changed(|run| run.report.breakdowns[0].datapath = "disk/vbd".into()),
+            "no datapath in common",
+        ),
+        (
+            changed(|run| run.report.breakdowns.clear()),
+            "the new runs no requests",
+        ),
+        (
+            changed(|run| run.report.breakdowns[0].iterations.clear()),
+            "known by iteration",
+        ),
+    ] {
+        let check = checked(&[quiet("a")], &[quiet("c"), other]);
+        if !check.reasons.is_empty() {
+            assert!(reason(&check).contains(said), "{said}: {:?}", check.reasons);
+            continue;
+        }
+        // One of two new runs has no counterpart: that is told, and the other is checked.
+        assert!(
+            check.warnings[0].contains("1 of 2 new runs have it"),
+            "{said}"
+        );
+        let Some(CheckedRun { .. }) = check.new.first().map(|_| quiet("a")) else {
+            continue;
+        };
+    }
+    assert_eq!(
+        not_of_a_kind(&[quiet("a"), quiet("b")]),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        not_of_a_kind(&[quiet("a"), changed(|run| run.report.scenario = "x".into())]).len(),
+        1
+    );
+}
+
+#[test]
+fn runs_without_a_counterpart_are_refused_where_there_is_none_at_all() {
+    let other = changed(|run| run.report.breakdowns[0].datapath = "disk/vbd".into());
+    let check = checked(&[quiet("a")], &[other]);
+    let said = reason(&check);
+    assert!(
+        said.contains("no datapath in common") && said.contains("disk/vbd · native"),
+        "{said}"
+    );
+    let aggregate = changed(|run| run.report.breakdowns[0].iterations.clear());
+    assert!(reason(&checked(&[quiet("a")], &[aggregate])).contains("aggregate"));
+}
+
+#[test]
+fn more_iterations_and_another_kernel_are_no_other_question() {
+    let other = changed(|run| {
+        run.scenario = run.scenario.take().map(|text| text.replace("= 5", "= 50"));
+        run.report.host.kernel = "6.19".into();
+    });
+    let check = checked(&[quiet("a")], &[other]);
+    assert_eq!(check.verdict, Verdict::Passed);
+    assert_eq!(check.differences[0].what, "kernel");
+}
+
+#[test]
+fn a_policy_leaves_out_what_it_names_and_what_is_small() {
+    let text = format!(
+        "ignore_stages = [\"{}\", \"typo\"]\nmin_share_percent = 20\nmetrics = [\"max\"]",
+        STAGES[1]
+    );
+    let policy = Policy::parse(&text, "p").unwrap();
+    let check = check(&[quiet("a")], &[quiet("b")], &policy);
+    let left_out = |name: &str| stage(&check, name).left_out.as_deref();
+    assert_eq!(left_out(STAGES[1]), Some("ignored by the policy"));
+    assert_eq!(left_out(STAGES[0]), Some("less than 20% of the total"));
+    assert_eq!(left_out("total"), None);
+    assert!(check.tests().all(|(_, _, test)| test.metric == Metric::Max));
+    assert!(
+        check
+            .warnings
+            .iter()
+            .any(|w| w.contains("the stage typo, which no run has"))
+    );
+    let text = "ignore_datapaths = [\"disk/native\"]";
+    let policy = Policy::parse(text, "p").unwrap();
+    assert_eq!(
+        super::check(&[quiet("a")], &[quiet("b")], &policy).verdict,
+        Verdict::NotComparable
+    );
+}
+
+#[test]
+fn losses_are_what_the_policy_allows() {
+    let lossy = changed(|run| run.report.domains[0].lost_share = 0.02);
+    let policy = Policy::parse("max_lost_percent = 3", "p").unwrap();
+    assert_eq!(
+        check(&[quiet("a")], &[lossy], &policy).verdict,
+        Verdict::Passed
+    );
+    let strict = Policy::parse("undecided = \"fail\"\nmax_lost_percent = 0", "p").unwrap();
+    assert_eq!(
+        check(&[quiet("a")], &[quiet("b")], &strict).verdict,
+        Verdict::Passed
+    );
+}
+
+#[test]
+fn a_stage_that_one_kernel_times_as_two_is_checked_as_one() {
+    let mut other = quiet("b");
+    let stages = &mut other.report.breakdowns[0].stages;
+    let mut half = stages[1].clone();
+    for (half, whole) in half.iterations.iter_mut().zip(&mut stages[1].iterations) {
+        half.mean_ns /= 2.0;
+        whole.mean_ns /= 2.0;
+    }
+    half.figures.sum_ns /= 2;
+    stages[1].figures.sum_ns -= half.figures.sum_ns;
+    half.to = "blkfront.push".into();
+    stages[1].from = "blkfront.push".into();
+    stages.insert(1, half);
+    let check = checked(&[quiet("a")], &[other]);
+    assert_eq!(check.verdict, Verdict::Passed);
+    let tests = &stage(&check, STAGES[1]).tests;
+    assert_eq!(tests.len(), 1, "only the mean: {tests:?}");
+    assert!((tests[0].ratio - 1.0).abs() < 1e-9);
+    assert!(
+        check.breakdowns[0]
+            .stages
+            .iter()
+            .all(|stage| !stage.name.contains("push"))
+    );
+}
+
+#[test]
+fn old_and_damaged_reports_are_told() {
+    assert_eq!(quiet("a").problem(), None);
+    let old = changed(|run| run.report.breakdowns[0].stages[0].iterations.clear());
+    assert!(old.problem().unwrap().contains("older tracer"));
+    let damaged = changed(|run| run.report.breakdowns[0].iterations[2].mean_ns = -1.0);
+    assert!(damaged.problem().unwrap().contains("damaged"));
+    let damaged = changed(|run| drop(run.report.breakdowns[0].iterations.pop()));
+    assert!(damaged.problem().unwrap().contains("damaged"));
+    assert_eq!(quiet("a").trimmed().problem(), None);
+}

@@ -1,0 +1,146 @@
+//! The check for continuous integration: a test suite a breakdown, a test case a figure of a stage.
+
+use quick_xml::{
+    Writer,
+    events::{BytesDecl, BytesText, Event},
+};
+
+use super::{headline, remark, words};
+use crate::analysis::check::{BreakdownChecked, Check, StageChecked, Status, Test, Verdict};
+
+type Out = Writer<Vec<u8>>;
+
+/// # Errors
+/// If it cannot be written.
+pub(super) fn render(check: &Check) -> anyhow::Result<Vec<u8>> {
+    let mut out = Writer::new_with_indent(Vec::new(), b' ', 2);
+    out.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+    out.create_element("testsuites")
+        .with_attribute(("name", "tracer check"))
+        .write_inner_content(|out| {
+            write_comparable(out, check)?;
+            for breakdown in &check.breakdowns {
+                write_suite(out, check, breakdown)?;
+            }
+            Ok(())
+        })?;
+    let mut bytes = out.into_inner();
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Whether the runs can be compared is a test of its own: without it there is no other.
+fn write_comparable(out: &mut Out, check: &Check) -> std::io::Result<()> {
+    let is_not = check.verdict == Verdict::NotComparable;
+    let counts = [
+        ("tests", 1),
+        ("failures", 0),
+        ("errors", usize::from(is_not)),
+        ("skipped", 0),
+    ];
+    write_counted(out, "runs", counts, |out| {
+        let case = out
+            .create_element("testcase")
+            .with_attribute(("classname", "runs"))
+            .with_attribute(("name", "comparable"));
+        if !is_not {
+            case.write_empty()?;
+            return Ok(());
+        }
+        case.write_inner_content(|out| {
+            out.create_element("error")
+                .with_attribute(("message", &*headline(check)))
+                .write_text_content(BytesText::new(&check.reasons.join("\n")))?;
+            Ok(())
+        })?;
+        Ok(())
+    })
+}
+
+fn write_counted(
+    out: &mut Out,
+    name: &str,
+    counts: [(&str, usize); 4],
+    inner: impl FnOnce(&mut Out) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let counts = counts.map(|(name, count)| (name, count.to_string()));
+    out.create_element("testsuite")
+        .with_attribute(("name", name))
+        .with_attributes(counts.iter().map(|(name, count)| (*name, count.as_str())))
+        .write_inner_content(inner)?;
+    Ok(())
+}
+
+/// What becomes of a test.
+enum Outcome {
+    Passed,
+    Failed(String),
+    Skipped(String),
+}
+
+fn outcome(check: &Check, test: &Test) -> Outcome {
+    let said = || format!("{} ({})", words(test), remark(test));
+    match test.status {
+        Status::Regressed => Outcome::Failed(words(test)),
+        Status::Undecided if check.verdict == Verdict::Undecided => Outcome::Failed(said()),
+        Status::Undecided => Outcome::Skipped(said()),
+        Status::Improved | Status::Unchanged => Outcome::Passed,
+    }
+}
+
+fn write_suite(out: &mut Out, check: &Check, breakdown: &BreakdownChecked) -> std::io::Result<()> {
+    let left_out = |stage: &StageChecked| {
+        let case = |why: &String| {
+            (
+                stage.name.clone(),
+                Outcome::Skipped(format!("not checked: {why}")),
+            )
+        };
+        stage.left_out.as_ref().map(case)
+    };
+    let cases: Vec<(String, Outcome)> = breakdown
+        .stages
+        .iter()
+        .flat_map(|stage| {
+            let tests = stage.tests.iter().map(|test| {
+                let name = format!("{} {}", stage.name, test.metric.name());
+                (name, outcome(check, test))
+            });
+            tests.chain(left_out(stage)).collect::<Vec<_>>()
+        })
+        .collect();
+    let count = |is: fn(&Outcome) -> bool| cases.iter().filter(|(_, case)| is(case)).count();
+    let counts = [
+        ("tests", cases.len()),
+        ("failures", count(|case| matches!(case, Outcome::Failed(_)))),
+        ("errors", 0),
+        ("skipped", count(|case| matches!(case, Outcome::Skipped(_)))),
+    ];
+    write_counted(out, &breakdown.title, counts, |out| {
+        cases
+            .iter()
+            .try_for_each(|(name, case)| write_case(out, &breakdown.title, name, case))
+    })
+}
+
+fn write_case(out: &mut Out, class: &str, name: &str, outcome: &Outcome) -> std::io::Result<()> {
+    let case = out
+        .create_element("testcase")
+        .with_attribute(("classname", class))
+        .with_attribute(("name", name));
+    let (element, message) = match outcome {
+        Outcome::Passed => {
+            case.write_empty()?;
+            return Ok(());
+        }
+        Outcome::Failed(message) => ("failure", message),
+        Outcome::Skipped(message) => ("skipped", message),
+    };
+    case.write_inner_content(|out| {
+        out.create_element(element)
+            .with_attribute(("message", message.as_str()))
+            .write_empty()?;
+        Ok(())
+    })?;
+    Ok(())
+}

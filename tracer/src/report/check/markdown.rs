@@ -1,0 +1,107 @@
+//! The check for a pull request: the verdict, what is worse or better, and the rest folded away.
+
+use std::fmt::{Result, Write as _};
+
+use super::{headline, interval, method, probability, remark, rows, sentences};
+use crate::{
+    analysis::check::{BreakdownChecked, Check, StageChecked, Status, Test, Verdict},
+    report::units::{ratio, time},
+};
+
+pub(super) fn render(check: &Check) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write(&mut out, check);
+    out
+}
+
+fn write(out: &mut String, check: &Check) -> Result {
+    let mark = match check.verdict {
+        Verdict::Passed => "✅",
+        Verdict::Regressed => "❌",
+        Verdict::Undecided | Verdict::NotComparable => "⚠️",
+    };
+    writeln!(out, "### {mark} tracer: {}\n", headline(check))?;
+    for line in check.reasons.iter().chain(&sentences(check)) {
+        writeln!(out, "- {}", escaped(line))?;
+    }
+    for warning in &check.warnings {
+        writeln!(out, "- warning: {}", escaped(warning))?;
+    }
+    for difference in &check.differences {
+        let (what, a, b) = (&difference.what, &difference.a, &difference.b);
+        writeln!(out, "- {}: {} → {}", escaped(what), escaped(a), escaped(b))?;
+    }
+    let is_news = |test: &Test| matches!(test.status, Status::Regressed | Status::Improved);
+    for breakdown in &check.breakdowns {
+        write_table(out, breakdown, |test| is_news(test))?;
+    }
+    if check.breakdowns.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n<details><summary>All stages</summary>")?;
+    for breakdown in &check.breakdowns {
+        write_table(out, breakdown, |_| true)?;
+    }
+    writeln!(out, "\n{}\n\n</details>", method(check))
+}
+
+fn write_table(
+    out: &mut String,
+    breakdown: &BreakdownChecked,
+    is_shown: impl Fn(&Test) -> bool,
+) -> Result {
+    let rows: Vec<(&StageChecked, &Test)> =
+        rows(breakdown).filter(|(_, test)| is_shown(test)).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n**{}**\n", escaped(&breakdown.title))?;
+    writeln!(
+        out,
+        "| stage | figure | base | new | ratio | interval | p | |"
+    )?;
+    writeln!(
+        out,
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"
+    )?;
+    for (stage, test) in rows {
+        let remark = remark(test);
+        let remark = if remark.is_empty() {
+            remark
+        } else {
+            format!(": {remark}")
+        };
+        writeln!(
+            out,
+            "| `{}` | {} | {} | {} | {} | {} | {} | {}{remark} |",
+            stage.name,
+            test.metric.name(),
+            time(test.base_ns),
+            time(test.new_ns),
+            ratio(test.ratio),
+            interval(test),
+            escaped(&probability(test)),
+            test.status.name()
+        )?;
+    }
+    Ok(())
+}
+
+/// Text that Markdown, or HTML in it, would take for its own.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '<' => escaped.push_str("&lt;"),
+            '&' => escaped.push_str("&amp;"),
+            '\n' | '\r' => escaped.push(' '),
+            '|' | '*' | '_' | '`' | '[' | ']' | '\\' | '@' | '#' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            _ => escaped.push(c),
+        }
+    }
+    escaped
+}

@@ -1,0 +1,175 @@
+//! A check in the forms that people and programs read.
+
+mod junit;
+mod markdown;
+mod text;
+
+use crate::{
+    analysis::check::{
+        BreakdownChecked, Check, Metric, More, StageChecked, Status, Test, Unit, Verdict, Why,
+    },
+    report::units::{percent, ratio, step, time},
+};
+
+/// A form of check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For a terminal.
+    Text,
+    /// For programs: `docs/check.md`.
+    Json,
+    /// For continuous integration: one test case a figure.
+    Junit,
+    /// For a pull request.
+    Markdown,
+}
+
+/// Renders a check.
+///
+/// # Errors
+/// If it cannot be written as JSON or XML.
+pub fn render(check: &Check, format: Format) -> anyhow::Result<Vec<u8>> {
+    match format {
+        Format::Text => Ok(text::render(check).into_bytes()),
+        Format::Json => {
+            let mut bytes = serde_json::to_vec_pretty(check)?;
+            bytes.push(b'\n');
+            Ok(bytes)
+        }
+        Format::Junit => junit::render(check),
+        Format::Markdown => Ok(markdown::render(check).into_bytes()),
+    }
+}
+
+/// The verdict in one line.
+fn headline(check: &Check) -> String {
+    let word = match check.verdict {
+        Verdict::Passed => "passed",
+        Verdict::Regressed => "REGRESSED",
+        Verdict::Undecided => "UNDECIDED",
+        Verdict::NotComparable => return "NOT COMPARABLE".into(),
+    };
+    let counts = [Status::Regressed, Status::Improved, Status::Undecided].map(|status| {
+        let count = check.count(status);
+        (count > 0).then(|| format!("{count} {}", status.name()))
+    });
+    let counts: Vec<String> = counts.into_iter().flatten().collect();
+    let tests = check.method.tests;
+    if counts.is_empty() {
+        format!("{word}: {tests} figures, none of which is worse")
+    } else {
+        format!("{word}: {} of {tests} figures", counts.join(", "))
+    }
+}
+
+/// Of every breakdown with a regression what regressed, and by which stage.
+fn sentences(check: &Check) -> Vec<String> {
+    check.breakdowns.iter().filter_map(sentence).collect()
+}
+
+fn sentence(breakdown: &BreakdownChecked) -> Option<String> {
+    let is_regressed = |test: &&Test| test.status == Status::Regressed;
+    if let Some(blamed) = &breakdown.blamed {
+        let total = breakdown.stages.first()?.tests.iter();
+        let test = total.clone().find(|test| test.metric == blamed.metric)?;
+        let (what, added) = (words(test), step(blamed.added_ns));
+        let share = blamed
+            .share
+            .map_or_else(String::new, |share| format!(", {} of that", percent(share)));
+        let stage = &blamed.stage;
+        return Some(if blamed.metric == Metric::Mean {
+            format!(
+                "{}: {what}; {stage} adds most: {added}{share}",
+                breakdown.title
+            )
+        } else {
+            format!(
+                "{}: {what}; that of {stage} rose most: {added}",
+                breakdown.title
+            )
+        });
+    }
+    let mut regressed = breakdown.stages.iter().filter_map(|stage| {
+        let test = stage.tests.iter().find(is_regressed)?;
+        Some(format!("{}: {}", stage.name, words(test)))
+    });
+    let first = regressed.next()?;
+    let all: Vec<String> = std::iter::once(first).chain(regressed).collect();
+    Some(format!("{}: {}", breakdown.title, all.join("; ")))
+}
+
+/// A test in words: what it was, what it is.
+fn words(test: &Test) -> String {
+    format!(
+        "the {} is {} the baseline's ({} → {})",
+        test.metric.name(),
+        ratio(test.ratio),
+        time(test.base_ns),
+        time(test.new_ns)
+    )
+}
+
+/// The interval of a ratio.
+fn interval(test: &Test) -> String {
+    format!("{:.2} to {:.2}", test.low, test.high)
+}
+
+/// The corrected probability.
+fn probability(test: &Test) -> String {
+    if test.p_corrected < 1e-4 {
+        "<0.0001".into()
+    } else {
+        format!("{:.4}", test.p_corrected)
+    }
+}
+
+/// What is to be said of a test beside its figures: why it cannot tell, and what would.
+fn remark(test: &Test) -> String {
+    let why = match test.why {
+        Some(Why::Interval) => "the interval is too wide",
+        Some(Why::Chance) => "it may be chance",
+        Some(Why::Few) => "too few to tell",
+        Some(Why::Drift) => "the runs drift as much by themselves",
+        None => return String::new(),
+    };
+    let more = match test.more {
+        Some(More {
+            count,
+            of: Unit::Runs,
+        }) => format!("{count} more runs a side"),
+        Some(More {
+            count,
+            of: Unit::Iterations,
+        }) => format!("{count} more iterations a run"),
+        None => "a firm answer would take more than is sensible".into(),
+    };
+    format!("{why}: {more}")
+}
+
+/// The rows of a table: the total's, every stage's mean, and whatever is worse or better.
+fn rows(breakdown: &BreakdownChecked) -> impl Iterator<Item = (&StageChecked, &Test)> {
+    breakdown.stages.iter().enumerate().flat_map(|(at, stage)| {
+        let is_shown = move |test: &&Test| {
+            let is_news = matches!(test.status, Status::Regressed | Status::Improved);
+            at == 0 || is_news || test.metric == Metric::Mean
+        };
+        stage
+            .tests
+            .iter()
+            .filter(is_shown)
+            .map(move |test| (stage, test))
+    })
+}
+
+/// How it was checked, in a line.
+fn method(check: &Check) -> String {
+    let method = &check.method;
+    format!(
+        "method: alpha {} over {} tests, {}% intervals of {} draws, seed {}",
+        method.alpha,
+        method.tests,
+        method.confidence * 100.0,
+        method.resamples,
+        method.seed
+    )
+}

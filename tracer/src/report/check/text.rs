@@ -1,0 +1,96 @@
+//! The check for a terminal. The verdict stands first.
+
+use std::fmt::{Result, Write as _};
+
+use super::{headline, interval, method, probability, remark, rows, sentences};
+use crate::{
+    analysis::{
+        check::{BreakdownChecked, Check},
+        compare::RunFacts,
+    },
+    report::units::{percent, ratio, time},
+};
+
+pub(super) fn render(check: &Check) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write(&mut out, check);
+    out
+}
+
+fn write(out: &mut String, check: &Check) -> Result {
+    writeln!(out, "{}", headline(check))?;
+    for line in check.reasons.iter().chain(&sentences(check)) {
+        writeln!(out, "  {line}")?;
+    }
+    for warning in &check.warnings {
+        writeln!(out, "WARNING: {warning}")?;
+    }
+    for (side, runs) in [("base", &check.base), ("new", &check.new)] {
+        for run in runs {
+            write_run(out, side, run)?;
+        }
+    }
+    for difference in &check.differences {
+        let (a, b) = (&difference.a, &difference.b);
+        writeln!(out, "differs: {}: base {a}, new {b}", difference.what)?;
+    }
+    for breakdown in &check.breakdowns {
+        write_breakdown(out, breakdown)?;
+    }
+    if !check.breakdowns.is_empty() {
+        writeln!(out, "{}", method(check))?;
+    }
+    Ok(())
+}
+
+fn write_run(out: &mut String, side: &str, run: &RunFacts) -> Result {
+    writeln!(
+        out,
+        "{side:<4} {}  {} · Linux {} · {} · {} lost",
+        run.source,
+        run.scenario,
+        run.host.kernel,
+        run.started,
+        percent(run.lost_share)
+    )
+}
+
+fn write_breakdown(out: &mut String, breakdown: &BreakdownChecked) -> Result {
+    writeln!(
+        out,
+        "\n{}   base {} requests, new {}",
+        breakdown.title, breakdown.base_count, breakdown.new_count
+    )?;
+    let names = breakdown
+        .stages
+        .iter()
+        .map(|stage| stage.name.chars().count());
+    let width = names.max().unwrap_or(0);
+    writeln!(
+        out,
+        "  {:<width$} {:<6} {:>9} {:>9} {:>7} {:>14} {:>8}",
+        "stage", "figure", "base", "new", "ratio", "interval", "p"
+    )?;
+    for (stage, test) in rows(breakdown) {
+        let line = format!(
+            "  {:<width$} {:<6} {:>9} {:>9} {:>7} {:>14} {:>8}  {:<9}  {}",
+            stage.name,
+            test.metric.name(),
+            time(test.base_ns),
+            time(test.new_ns),
+            ratio(test.ratio),
+            interval(test),
+            probability(test),
+            test.status.name(),
+            remark(test)
+        );
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    for stage in &breakdown.stages {
+        if let Some(why) = &stage.left_out {
+            writeln!(out, "  {:<width$} not checked: {why}", stage.name)?;
+        }
+    }
+    writeln!(out)
+}

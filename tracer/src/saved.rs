@@ -1,0 +1,50 @@
+//! Documents that were saved as JSON: reports and baselines.
+
+use anyhow::{Context as _, bail};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// A kind of document, and what to say of what is none.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// With its article.
+    pub what: &'static str,
+    /// Its name and version.
+    pub schema: &'static str,
+    /// What can be named in its place.
+    pub choice: &'static str,
+    /// How it is saved again.
+    pub again: &'static str,
+}
+
+/// The schema of a text that is JSON.
+#[must_use]
+pub fn schema(text: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    value.get("schema")?.as_str().map(ToOwned::to_owned)
+}
+
+/// Reads a document; `name` is that of its file.
+///
+/// # Errors
+/// If it is not JSON, not of this kind, of another version, or damaged; with what to do.
+pub fn parse<T: DeserializeOwned>(text: &str, name: &str, kind: &Kind) -> anyhow::Result<T> {
+    let Kind {
+        what,
+        schema,
+        choice,
+        again,
+    } = kind;
+    let value: Value = serde_json::from_str(text)
+        .with_context(|| format!("{name} is not {what}: it is not JSON; {choice}"))?;
+    match value.get("schema").and_then(Value::as_str) {
+        Some(own) if own == *schema => {}
+        Some(other) => {
+            bail!("{name} is of the format {other}, and only {schema} can be read; {choice}")
+        }
+        None => bail!("{name} is not {what}: it has no schema; {choice}"),
+    }
+    serde_json::from_value(value).with_context(|| {
+        format!("{name} is damaged, or was saved by another version of tracer: save it again with {again}")
+    })
+}
