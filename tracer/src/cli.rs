@@ -44,6 +44,12 @@ pub enum Command {
         #[command(subcommand)]
         command: BaselineCommand,
     },
+    /// Keeps figures of runs over time, and exports them for dashboards.
+    History {
+        /// What to do.
+        #[command(subcommand)]
+        command: HistoryCommand,
+    },
     /// Lists the trace points of datapaths: what attaches to this kernel, and why the rest does not.
     Probes(ProbesArgs),
     /// Holds this machine against what a scenario wants of it.
@@ -222,6 +228,41 @@ pub struct BaselineListArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// What can be done with a history.
+#[derive(Debug, Subcommand)]
+pub enum HistoryCommand {
+    /// Adds runs; one that is there already is written anew.
+    Append {
+        /// The runs: run directories, or reports saved as JSON.
+        #[arg(required = true, value_name = "RUN")]
+        runs: Vec<PathBuf>,
+        /// The history's folder.
+        #[arg(long)]
+        dir: PathBuf,
+    },
+    /// Prints it for another program.
+    Export {
+        /// The history's folder.
+        #[arg(long)]
+        dir: PathBuf,
+        /// The form.
+        #[arg(long, value_enum)]
+        format: HistoryFormat,
+        /// Write to a file instead of standard output.
+        #[arg(long, short)]
+        output: Option<PathBuf>,
+    },
+}
+
+/// A form of history.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum HistoryFormat {
+    /// For Prometheus and what reads its text format.
+    Openmetrics,
+    /// For data frames and query engines.
+    Parquet,
 }
 
 /// Arguments of `probes`.

@@ -2,6 +2,7 @@
 
 mod check;
 mod compare;
+mod history;
 mod load;
 mod paper;
 
@@ -55,6 +56,7 @@ pub fn obey(cli: Cli) -> anyhow::Result<u8> {
         Command::Paper(args) => paper::obey(&args),
         Command::Check(args) => check::obey(&args),
         Command::Baseline { command } => check::baseline(&command),
+        Command::History { command } => history::obey(&command),
         Command::Probes(args) => probes(&args),
         Command::CheckEnv(args) => check_env(&args),
         Command::Schema { of } => {

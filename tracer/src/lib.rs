@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod datapath;
+pub mod history;
 pub mod load;
 pub mod platform;
 pub mod probe;

@@ -420,8 +420,64 @@ fn undecided_is_what_the_policy_says() {
     let strict = [&args[..], &["--policy", "strict.toml"]].concat();
     let (code, text, _) = outcome(folder.path(), &strict);
     assert!(code == 1 && text.starts_with("UNDECIDED"), "{text}");
+    assert!(
+        text.contains("blk.issue..irq.entry    max"),
+        "all that fails is shown: {text}"
+    );
     let bisect = [&strict[..], &["--bisect"]].concat();
     assert_eq!(outcome(folder.path(), &bisect).0, 125);
+}
+
+#[test]
+fn a_history_takes_a_run_once_and_is_exported() {
+    let folder = folder();
+    let at = folder.path();
+    let append = [
+        "history",
+        "append",
+        "a.json",
+        "slow.json",
+        "--dir",
+        "history",
+    ];
+    assert_eq!(outcome(at, &append).0, 0);
+    assert_eq!(outcome(at, &append).0, 0);
+    assert_eq!(fs::read_dir(at.join("history")).unwrap().count(), 2);
+    let export = [
+        "history",
+        "export",
+        "--dir",
+        "history",
+        "--format",
+        "openmetrics",
+    ];
+    let (code, text, _) = outcome(at, &export);
+    assert!(code == 0 && text.ends_with("# EOF\n"), "{text}");
+    let args = [
+        "history", "export", "--dir", "history", "--format", "parquet", "-o", "out",
+    ];
+    assert_eq!(outcome(at, &args).0, 0);
+    assert!(fs::read(at.join("out")).unwrap().starts_with(b"PAR1"));
+    // A total and three stages of two runs.
+    let samples = text
+        .lines()
+        .filter(|line| line.starts_with("tracer_mean_seconds{"));
+    assert_eq!(samples.count(), 8, "{text}");
+    let (code, _, words) = outcome(
+        at,
+        &[
+            "history",
+            "export",
+            "--dir",
+            "no",
+            "--format",
+            "openmetrics",
+        ],
+    );
+    assert!(
+        code == 3 && words.contains("cannot read the history no"),
+        "{words}"
+    );
 }
 
 #[test]

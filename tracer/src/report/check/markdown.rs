@@ -4,7 +4,7 @@ use std::fmt::{Result, Write as _};
 
 use super::{headline, interval, method, probability, remark, rows, sentences};
 use crate::{
-    analysis::check::{BreakdownChecked, Check, StageChecked, Status, Test, Verdict},
+    analysis::check::{BreakdownChecked, Check, StageChecked, Test, Verdict},
     report::units::{ratio, time},
 };
 
@@ -32,27 +32,27 @@ fn write(out: &mut String, check: &Check) -> Result {
         let (what, a, b) = (&difference.what, &difference.a, &difference.b);
         writeln!(out, "- {}: {} → {}", escaped(what), escaped(a), escaped(b))?;
     }
-    let is_news = |test: &Test| matches!(test.status, Status::Regressed | Status::Improved);
     for breakdown in &check.breakdowns {
-        write_table(out, breakdown, |test| is_news(test))?;
+        write_table(out, check, breakdown, |test| super::is_news(check, test))?;
     }
     if check.breakdowns.is_empty() {
         return Ok(());
     }
     writeln!(out, "\n<details><summary>All stages</summary>")?;
     for breakdown in &check.breakdowns {
-        write_table(out, breakdown, |_| true)?;
+        write_table(out, check, breakdown, |_| true)?;
     }
     writeln!(out, "\n{}\n\n</details>", method(check))
 }
 
 fn write_table(
     out: &mut String,
+    check: &Check,
     breakdown: &BreakdownChecked,
     is_shown: impl Fn(&Test) -> bool,
 ) -> Result {
-    let rows: Vec<(&StageChecked, &Test)> =
-        rows(breakdown).filter(|(_, test)| is_shown(test)).collect();
+    let mut rows: Vec<(&StageChecked, &Test)> = rows(check, breakdown);
+    rows.retain(|(_, test)| is_shown(test));
     if rows.is_empty() {
         return Ok(());
     }

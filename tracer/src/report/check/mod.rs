@@ -146,19 +146,23 @@ fn remark(test: &Test) -> String {
     format!("{why}: {more}")
 }
 
-/// The rows of a table: the total's, every stage's mean, and whatever is worse or better.
-fn rows(breakdown: &BreakdownChecked) -> impl Iterator<Item = (&StageChecked, &Test)> {
-    breakdown.stages.iter().enumerate().flat_map(|(at, stage)| {
-        let is_shown = move |test: &&Test| {
-            let is_news = matches!(test.status, Status::Regressed | Status::Improved);
-            at == 0 || is_news || test.metric == Metric::Mean
-        };
-        stage
-            .tests
-            .iter()
-            .filter(is_shown)
-            .map(move |test| (stage, test))
-    })
+/// Whether a test is what a reader looks for: worse, better, or undecided where that fails the check.
+fn is_news(check: &Check, test: &Test) -> bool {
+    match test.status {
+        Status::Regressed | Status::Improved => true,
+        Status::Undecided => check.verdict == Verdict::Undecided,
+        Status::Unchanged => false,
+    }
+}
+
+/// The rows of a table: the total's, every stage's mean, whatever is worse or better, and what is undecided
+/// where that fails the check.
+fn rows<'c>(check: &Check, breakdown: &'c BreakdownChecked) -> Vec<(&'c StageChecked, &'c Test)> {
+    let stages = breakdown.stages.iter().enumerate();
+    let all = stages.flat_map(|(at, stage)| stage.tests.iter().map(move |test| (at, stage, test)));
+    all.filter(|(at, _, test)| *at == 0 || test.metric == Metric::Mean || is_news(check, test))
+        .map(|(_, stage, test)| (stage, test))
+        .collect()
 }
 
 /// How it was checked, in a line.

@@ -36,7 +36,7 @@ fn write(out: &mut String, check: &Check) -> Result {
         writeln!(out, "differs: {}: base {a}, new {b}", difference.what)?;
     }
     for breakdown in &check.breakdowns {
-        write_breakdown(out, breakdown)?;
+        write_breakdown(out, check, breakdown)?;
     }
     if !check.breakdowns.is_empty() {
         writeln!(out, "{}", method(check))?;
@@ -56,7 +56,7 @@ fn write_run(out: &mut String, side: &str, run: &RunFacts) -> Result {
     )
 }
 
-fn write_breakdown(out: &mut String, breakdown: &BreakdownChecked) -> Result {
+fn write_breakdown(out: &mut String, check: &Check, breakdown: &BreakdownChecked) -> Result {
     writeln!(
         out,
         "\n{}   base {} requests, new {}",
@@ -72,7 +72,7 @@ fn write_breakdown(out: &mut String, breakdown: &BreakdownChecked) -> Result {
         "  {:<width$} {:<6} {:>9} {:>9} {:>7} {:>14} {:>8}",
         "stage", "figure", "base", "new", "ratio", "interval", "p"
     )?;
-    for (stage, test) in rows(breakdown) {
+    for (stage, test) in rows(check, breakdown) {
         let line = format!(
             "  {:<width$} {:<6} {:>9} {:>9} {:>7} {:>14} {:>8}  {:<9}  {}",
             stage.name,

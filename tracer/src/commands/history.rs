@@ -1,0 +1,31 @@
+//! `tracer history`: runs over time, for dashboards.
+
+use crate::{
+    cli::{HistoryCommand, HistoryFormat},
+    commands::{WELL, deliver, load},
+    history,
+};
+
+/// Adds runs to a history, or exports it; returns the exit code.
+pub(super) fn obey(command: &HistoryCommand) -> anyhow::Result<u8> {
+    match command {
+        HistoryCommand::Append { runs, dir } => {
+            for run in runs {
+                history::append(dir, &load::run(run)?.report)?;
+            }
+        }
+        HistoryCommand::Export {
+            dir,
+            format,
+            output,
+        } => {
+            let lines = history::read(dir)?;
+            let bytes = match format {
+                HistoryFormat::Openmetrics => history::openmetrics(&lines)?.into_bytes(),
+                HistoryFormat::Parquet => history::parquet(&lines)?,
+            };
+            deliver(output.as_deref(), &bytes)?;
+        }
+    }
+    Ok(WELL)
+}
