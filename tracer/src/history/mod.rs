@@ -220,6 +220,7 @@ mod tests {
                 flags: std::collections::BTreeMap::new(),
                 bytes: 0,
                 by_interrupt: 0,
+                by_irq: std::collections::BTreeMap::new(),
                 interrupts: 0,
                 slowest: Vec::new(),
                 jitter: Vec::new(),

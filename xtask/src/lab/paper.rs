@@ -319,6 +319,7 @@ mod tests {
                 cpus: 4,
                 dom0_vcpus,
                 native,
+                virtual_time: None,
             };
             (lab, config)
         };
