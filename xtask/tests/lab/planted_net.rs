@@ -141,7 +141,7 @@ fn delays_on_the_way_of_a_virtual_card_are_named_and_without_them_nothing() {
     }
     let vif = printed("dom0", "echo vif$(xl domid B).0");
     let queues = [
-        // Without netem the guest's interface has no queueing discipline, and so no `dom0.dequeue`.
+        // Without netem a packet passes no queueing discipline, or an idle one by: there is no `dom0.dequeue`.
         SlowQueue {
             domain: "dom0",
             interface: &vif,
@@ -153,7 +153,7 @@ fn delays_on_the_way_of_a_virtual_card_are_named_and_without_them_nothing() {
             domain: "dom0",
             interface: "eth0",
             datapath: "net-tx/vif",
-            stage: ("dom0.queue", "dom0.dequeue"),
+            stage: ("dom0.queue", "dom0.xmit"),
         },
     ];
     for round in 0..rounds() {
@@ -195,7 +195,8 @@ fn delays_on_the_way_of_a_passed_through_card_are_named_and_without_them_nothing
         domain: "B",
         interface: "eth1",
         datapath: "net-tx/passthrough",
-        stage: ("net.queue", "qdisc.dequeue"),
+        // Without netem an idle queueing discipline is passed by.
+        stage: ("net.queue", "net.xmit"),
     };
     for round in 0..rounds() {
         eprintln!("round {round}");
