@@ -130,11 +130,10 @@ fn assert_hog_is_named(folder: &Path, first: &Path, first_report: &Value) {
 }
 
 #[test]
-#[ignore = "not seen passing yet"]
 fn delays_on_the_way_of_a_virtual_card_are_named_and_without_them_nothing() {
     let _turn = shared();
     let folder = scratch("lab-planted-vif");
-    let (first, first_report) = report(&folder, "first", VIF, &RR);
+    let (first, _) = report(&folder, "first", VIF, &RR);
     let (second, _) = report(&folder, "second", VIF, &RR);
     for datapath in ["net-tx/vif", "net-rx/vif"] {
         assert_nothing_blamed(&first, &second, datapath);
@@ -161,6 +160,17 @@ fn delays_on_the_way_of_a_virtual_card_are_named_and_without_them_nothing() {
         for queue in &queues {
             queue.assert_named(&folder, &first, VIF);
         }
+    }
+}
+
+#[test]
+#[ignore = "the hog makes TCP send again what waits for netback's thread: both copies of a packet fit, and neither is followed"]
+fn a_hog_on_dom0_s_cpu_is_named_by_packets() {
+    let _turn = shared();
+    let folder = scratch("lab-planted-net-hog");
+    let (first, first_report) = report(&folder, "first", VIF, &RR);
+    for round in 0..rounds() {
+        eprintln!("round {round}");
         assert_hog_is_named(&folder, &first, &first_report);
     }
 }
@@ -173,15 +183,15 @@ fn assert_moderation_is_named(folder: &Path, first: &Path) {
     let (gathered, _) = report(folder, "gathered", PASSTHROUGH, &UDP);
     drop(moderation);
     let pair = compared(first, &gathered, "net-tx/passthrough");
-    let found = blamed_ms(&pair, ("net.xmit_done", "evtchn.upcall"));
+    // Without moderation most completions are found while the card is polled anyway, with no upcall.
+    let found = blamed_ms(&pair, ("net.xmit_done", "softirq.entry"));
     let half_ms = f64::from(MODERATION_US) / 2e3;
     eprintln!("moderation of {MODERATION_US} us: {found:.2} ms found");
-    let expected = 0.5 * half_ms..2.0 * half_ms;
+    let expected = 0.8 * half_ms..1.25 * half_ms;
     assert!(expected.contains(&found), "{found} ms");
 }
 
 #[test]
-#[ignore = "not seen passing yet"]
 fn delays_on_the_way_of_a_passed_through_card_are_named_and_without_them_nothing() {
     let _turn = shared();
     let folder = scratch("lab-planted-card");
