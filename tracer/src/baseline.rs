@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     analysis::check::{CheckedRun, not_of_a_kind},
-    run::write_whole,
-    saved::{self, Kind},
+    saved::{self, Kind, write_whole},
 };
 
 /// The schema's name and version.
@@ -124,8 +123,13 @@ impl Store {
     /// Where a baseline is, or would be; `None`: this is no name of one.
     #[must_use]
     pub fn path(&self, name: &str) -> Option<PathBuf> {
-        check_name(name).ok()?;
-        Some(self.folder.join(format!("{name}.json")))
+        Self::file(name).map(|file| self.folder.join(file)).ok()
+    }
+
+    /// The file of a baseline, in the folder.
+    fn file(name: &str) -> anyhow::Result<String> {
+        check_name(name)?;
+        Ok(format!("{name}.json"))
     }
 
     /// Saves a baseline, whole or not at all; returns its file.
@@ -133,8 +137,7 @@ impl Store {
     /// # Errors
     /// If there is one of this name and it is not to be replaced, or it cannot be written.
     pub fn save(&self, baseline: &Baseline, replace: bool) -> anyhow::Result<PathBuf> {
-        check_name(&baseline.name)?;
-        let file = format!("{}.json", baseline.name);
+        let file = Self::file(&baseline.name)?;
         let path = self.folder.join(&file);
         if path.exists() && !replace {
             bail!(
@@ -155,8 +158,7 @@ impl Store {
     /// # Errors
     /// If there is none of this name, with those that there are; or it cannot be read.
     pub fn load(&self, name: &str) -> anyhow::Result<Baseline> {
-        check_name(name)?;
-        let path = self.folder.join(format!("{name}.json"));
+        let path = self.folder.join(Self::file(name)?);
         let file = path.display().to_string();
         match fs::read_to_string(&path) {
             Ok(text) => Baseline::parse(&text, &file),

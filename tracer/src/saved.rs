@@ -1,4 +1,10 @@
-//! Documents that were saved as JSON: reports and baselines.
+//! Files that outlive the program that wrote them, and documents read back from them: reports and baselines.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::Path,
+};
 
 use anyhow::{Context as _, bail};
 use serde::de::DeserializeOwned;
@@ -47,4 +53,17 @@ pub fn parse<T: DeserializeOwned>(text: &str, name: &str, kind: &Kind) -> anyhow
     serde_json::from_value(value).with_context(|| {
         format!("{name} is damaged, or was saved by another version of tracer: save it again with {again}")
     })
+}
+
+/// Writes a file in a folder whole or not at all.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+    let context = || format!("cannot write {name} in {}", folder.display());
+    let new = folder.join(format!(".{name}.new"));
+    let mut file = File::create(&new).with_context(context)?;
+    file.write_all(bytes).with_context(context)?;
+    file.sync_all().with_context(context)?;
+    fs::rename(&new, folder.join(name)).with_context(context)
 }

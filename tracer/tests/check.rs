@@ -10,14 +10,10 @@
 
 mod support;
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path};
 
 use serde_json::Value;
-use support::assert_golden;
+use support::{assert_golden, host, outcome};
 use tempfile::TempDir;
 use tracer::{
     analysis::{
@@ -25,7 +21,6 @@ use tracer::{
         check::{Check, CheckedRun, Policy, Verdict, check},
         document::DomainReport,
     },
-    platform::host::HostFacts,
     report::check::{Format, render},
     span::Span,
 };
@@ -58,14 +53,7 @@ fn span(number: u64, extra: u64) -> Span {
 fn report(kernel: &str, extra: u64) -> Report {
     let mut builder = BreakdownBuilder::new(3);
     (0..320).for_each(|number| builder.add(&span(number, extra)));
-    let host = HostFacts {
-        kernel: kernel.into(),
-        cpu_model: "a <CPU>".into(),
-        cpus: 2,
-        clocksource: "tsc".into(),
-        xen_role: "none".into(),
-        command_line: "quiet".into(),
-    };
+    let host = host(kernel, "none");
     Report {
         schema: "tracer.report/1".into(),
         version: "0".into(),
@@ -190,22 +178,6 @@ fn folder() -> TempDir {
     fs::write(folder.path().join("older.json"), newer("tracer.report/0")).unwrap();
     fs::create_dir(folder.path().join("empty")).unwrap();
     folder
-}
-
-fn tracer(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tracer"))
-        .current_dir(folder)
-        .args(args)
-        .output()
-        .unwrap()
-}
-
-/// The command's exit code, what it printed and what it said.
-fn outcome(folder: &Path, args: &[&str]) -> (i32, String, String) {
-    let output = tracer(folder, args);
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let (out, words) = (text(output.stdout), text(output.stderr));
-    (output.status.code().unwrap(), out, words)
 }
 
 #[test]

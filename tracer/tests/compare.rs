@@ -10,38 +10,22 @@
 
 mod support;
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path, process::Output};
 
 use proptest::{prelude::*, sample::Index};
-use support::{assert_golden, golden};
+use support::{assert_golden, golden, host};
 use tracer::{
     analysis::{
         BreakdownBuilder, Names, Report,
         compare::{Comparison, Input, Selection, compare},
         document::{DomainReport, InterruptFigures, Iteration, IterationSummary},
     },
-    platform::host::HostFacts,
     report::compare::{Format, render},
     span::{Span, taken::Taken},
 };
 use tracer_common::point::Point;
 
 const FORMATS: [Format; 4] = [Format::Text, Format::Json, Format::Svg, Format::Html];
-
-fn host(kernel: &str, xen_role: &str) -> HostFacts {
-    HostFacts {
-        kernel: kernel.into(),
-        cpu_model: "a <CPU>".into(),
-        cpus: 2,
-        clocksource: "tsc".into(),
-        xen_role: xen_role.into(),
-        command_line: "quiet".into(),
-    }
-}
 
 fn interrupt(irq: u32, name: &str, count: u64, handler_mean_ns: u64) -> InterruptFigures {
     InterruptFigures {
@@ -232,7 +216,7 @@ fn saved(a: &Report, b: &Report) -> tempfile::TempDir {
 }
 
 fn run(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tracer"))
+    support::tracer()
         .current_dir(folder)
         .arg("compare")
         .args(args)

@@ -10,7 +10,7 @@
 
 mod support;
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use support::assert_golden;
 use tracer::{
@@ -403,7 +403,7 @@ fn command(folder: &Path, reports: &[(&str, &Report)], args: &[&str]) -> (i32, S
     for (name, report) in reports {
         fs::write(folder.join(name), serde_json::to_vec(report).unwrap()).unwrap();
     }
-    let output = Command::new(env!("CARGO_BIN_EXE_tracer"))
+    let output = support::tracer()
         .current_dir(folder)
         .arg("paper")
         .args(args)

@@ -97,7 +97,6 @@ struct Group {
     flags: BTreeMap<&'static str, u64>,
     bytes: u64,
     interrupts: Interrupts,
-    by_interrupt: u64,
     by_irq: BTreeMap<u32, u64>,
     slowest: BinaryHeap<Slow>,
     approximate: bool,
@@ -131,7 +130,6 @@ impl BreakdownBuilder {
         let total = span.total_ns();
         group.total.add(total, total);
         group.bytes += u64::from(span.bytes);
-        group.by_interrupt += u64::from(span.irq != 0);
         if span.irq != 0 {
             *group.by_irq.entry(span.irq).or_default() += 1;
         }
@@ -300,7 +298,7 @@ impl Group {
                 .map(|(name, count)| (name.into(), count))
                 .collect(),
             bytes: self.bytes,
-            by_interrupt: self.by_interrupt,
+            by_interrupt: self.by_irq.values().sum(),
             interrupts: self.interrupts.count,
             by_irq: self.by_irq,
             slowest,

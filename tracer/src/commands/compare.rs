@@ -1,9 +1,7 @@
 //! `tracer compare`: two runs, or saved reports of runs, side by side.
 
-use std::path::Path;
-
 use crate::{
-    analysis::compare::{Comparison, Input, Selection, compare},
+    analysis::compare::{Comparison, Selection, compare},
     cli::CompareArgs,
     commands::{PARTIAL, WELL, deliver, load},
     report,
@@ -11,7 +9,7 @@ use crate::{
 
 /// Compares two runs; returns the exit code.
 pub(super) fn obey(args: &CompareArgs) -> anyhow::Result<u8> {
-    let (a, b) = (load(&args.a)?, load(&args.b)?);
+    let (a, b) = (load::input(&args.a)?, load::input(&args.b)?);
     let selection = Selection {
         a: args.select_a.clone(),
         b: args.select_b.clone(),
@@ -33,15 +31,4 @@ fn code(comparison: &Comparison) -> u8 {
     } else {
         WELL
     }
-}
-
-/// A run to compare. The report of a run directory has warnings of losses, a saved one may not.
-pub(super) fn load(path: &Path) -> anyhow::Result<Input> {
-    let run = load::run(path)?;
-    Ok(Input {
-        max_lost_share: run.max_lost_percent / 100.0,
-        warns_of_losses: run.scenario.is_some(),
-        source: run.source,
-        report: run.report,
-    })
 }

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use crate::{
-    analysis::{Report, check::CheckedRun, document},
+    analysis::{Report, check::CheckedRun, compare::Input, document},
     baseline::{self, Baseline, Store},
     run::{self, RunDirectory},
     saved::{self, Kind},
@@ -52,6 +52,17 @@ pub(super) fn run(path: &Path) -> anyhow::Result<CheckedRun> {
         max_lost_percent: directory.scenario()?.probes.max_lost_percent,
         scenario: Some(text),
         source,
+    })
+}
+
+/// A run to compare. The report of a run directory has warnings of losses, a saved one may not.
+pub(super) fn input(path: &Path) -> anyhow::Result<Input> {
+    let run = run(path)?;
+    Ok(Input {
+        max_lost_share: run.max_lost_percent / 100.0,
+        warns_of_losses: run.scenario.is_some(),
+        source: run.source,
+        report: run.report,
     })
 }
 

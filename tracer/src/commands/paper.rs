@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use crate::{
     analysis::paper::{Paper, Published},
     cli::PaperArgs,
-    commands::{PARTIAL, WELL, compare::load, deliver},
+    commands::{PARTIAL, WELL, deliver, load},
     report,
 };
 
@@ -26,7 +26,7 @@ pub(super) fn obey(args: &PaperArgs) -> anyhow::Result<u8> {
             index + 1,
             args.runs.len()
         );
-        inputs.push(load(path)?);
+        inputs.push(load::input(path)?);
     }
     let paper = Paper::new(inputs, published)?;
     let files = report::paper::render(&paper)?;

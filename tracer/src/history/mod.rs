@@ -15,7 +15,7 @@ use crate::{
         breakdown::{Figures, StageFigures},
     },
     datapath::Component,
-    run::write_whole,
+    saved::write_whole,
 };
 
 pub use self::{openmetrics::render as openmetrics, parquet::render as parquet};
@@ -97,7 +97,6 @@ fn line(
     component: Option<Component>,
     figures: &Figures,
 ) -> Line {
-    let lost = report.domains.iter().map(|domain| domain.lost_share);
     Line {
         schema: SCHEMA.into(),
         started: report.started.clone(),
@@ -106,7 +105,7 @@ fn line(
         xen_role: report.host.xen_role.clone(),
         version: report.version.clone(),
         partial: report.partial.is_some(),
-        lost_share: lost.fold(0.0, f64::max),
+        lost_share: report.lost_share(),
         domain: breakdown.domain.clone(),
         datapath: breakdown.datapath.clone(),
         device: breakdown.device.clone(),

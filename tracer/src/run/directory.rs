@@ -17,6 +17,7 @@ use crate::{
     platform::environment::Finding,
     probe::{Request, snapshot::Snapshot},
     resource::block_device::BlockDevice,
+    saved,
     scenario::{Changes, RunChanges, Scenario},
 };
 
@@ -170,7 +171,7 @@ impl RunDirectory {
     /// # Errors
     /// If it cannot be written.
     pub fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
-        write_whole(&self.path, name, bytes)
+        saved::write_whole(&self.path, name, bytes)
     }
 
     /// Says how far the run has come.
@@ -319,19 +320,6 @@ impl RunDirectory {
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
     }
-}
-
-/// Writes a file in a folder whole or not at all.
-///
-/// # Errors
-/// If it cannot be written.
-pub fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
-    let context = || format!("cannot write {name} in {}", folder.display());
-    let new = folder.join(format!(".{name}.new"));
-    let mut file = File::create(&new).with_context(context)?;
-    file.write_all(bytes).with_context(context)?;
-    file.sync_all().with_context(context)?;
-    fs::rename(&new, folder.join(name)).with_context(context)
 }
 
 /// Name of the file of a domain's records.

@@ -16,5 +16,5 @@ mod traced;
 mod workload;
 
 pub use analyse::analyse;
-pub use directory::{RunDirectory, write_whole};
+pub use directory::RunDirectory;
 pub use drive::{Options, drive};

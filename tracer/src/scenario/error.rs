@@ -1,7 +1,8 @@
 //! What is wrong with a scenario, or another TOML file, and where.
 
-use std::{fmt, ops::Range};
+use std::{fmt, ops::Range, path::Path};
 
+use serde::de::DeserializeOwned;
 use toml_edit::{Document, Item, Key};
 
 /// A problem with a field, before it is known where that stands.
@@ -23,6 +24,35 @@ pub struct ScenarioError {
     message: String,
 }
 
+/// A file's name and text; `what` says what it should be.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn read(path: &Path, what: &str) -> Result<(String, String), ScenarioError> {
+    let file = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((file, text)),
+        Err(error) => Err(ScenarioError::unreadable(&file, what, &error)),
+    }
+}
+
+/// What a file's text says; `problem` finds what is wrong with it though its form is right.
+///
+/// # Errors
+/// If it is no TOML, its form is wrong, or there is a problem.
+pub(crate) fn parse<T: DeserializeOwned>(
+    text: &str,
+    file: &str,
+    problem: impl Fn(&T) -> Option<Problem>,
+) -> Result<T, ScenarioError> {
+    let read: T =
+        toml::from_str(text).map_err(|error| ScenarioError::from_toml(file, text, &error))?;
+    match problem(&read) {
+        Some(problem) => Err(ScenarioError::locate(file, text, problem)),
+        None => Ok(read),
+    }
+}
+
 impl fmt::Display for ScenarioError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file)?;
@@ -39,7 +69,7 @@ impl fmt::Display for ScenarioError {
 impl std::error::Error for ScenarioError {}
 
 impl ScenarioError {
-    pub(crate) fn unreadable(file: &str, what: &str, error: &std::io::Error) -> Self {
+    fn unreadable(file: &str, what: &str, error: &std::io::Error) -> Self {
         Self {
             file: file.into(),
             position: None,

@@ -21,9 +21,7 @@ impl Scenario {
     /// # Errors
     /// If it cannot be read, is no TOML, has unknown or wrong fields, or contradicts itself.
     pub fn load(path: &Path, changes: Changes<'_>) -> Result<(Self, String), ScenarioError> {
-        let file = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ScenarioError::unreadable(&file, "scenario", &error))?;
+        let (file, text) = error::read(path, "scenario")?;
         Self::parse(&text, &file, changes)
     }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tracer::platform::host::HostFacts;
 
 /// Tests that measure must not disturb each other.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -19,6 +20,26 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
 /// The program under test.
 pub(crate) fn tracer() -> Command {
     Command::new(env!("CARGO_BIN_EXE_tracer"))
+}
+
+/// The exit code of a command in a folder, what it printed and what it said.
+pub(crate) fn outcome(folder: &Path, args: &[&str]) -> (i32, String, String) {
+    let output = tracer().current_dir(folder).args(args).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let (out, words) = (text(output.stdout), text(output.stderr));
+    (output.status.code().unwrap(), out, words)
+}
+
+/// A machine with two CPUs, whose name has to be escaped in some forms.
+pub(crate) fn host(kernel: &str, xen_role: &str) -> HostFacts {
+    HostFacts {
+        kernel: kernel.into(),
+        cpu_model: "a <CPU>".into(),
+        cpus: 2,
+        clocksource: "tsc".into(),
+        xen_role: xen_role.into(),
+        command_line: "quiet".into(),
+    }
 }
 
 /// Whether this process may load programs; says so if it may not.

@@ -7,7 +7,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::sample::{Kind, Metric};
-use crate::scenario::{ScenarioError, error::Problem, quantity::Time};
+use crate::scenario::{
+    ScenarioError,
+    error::{self, Problem},
+    quantity::Time,
+};
 
 /// What a run that leaves something undecided is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -91,9 +95,7 @@ impl Policy {
     /// # Errors
     /// If it cannot be read, is no TOML, or has unknown or wrong fields.
     pub fn load(path: &Path) -> Result<Self, ScenarioError> {
-        let file = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ScenarioError::unreadable(&file, "policy", &error))?;
+        let (file, text) = error::read(path, "policy")?;
         Self::parse(&text, &file)
     }
 
@@ -102,12 +104,7 @@ impl Policy {
     /// # Errors
     /// As [`Policy::load`], but for reading the file.
     pub fn parse(text: &str, file: &str) -> Result<Self, ScenarioError> {
-        let policy: Self =
-            toml::from_str(text).map_err(|error| ScenarioError::from_toml(file, text, &error))?;
-        match policy.problem() {
-            Some(problem) => Err(ScenarioError::locate(file, text, problem)),
-            None => Ok(policy),
-        }
+        error::parse(text, file, Self::problem)
     }
 
     fn problem(&self) -> Option<Problem> {

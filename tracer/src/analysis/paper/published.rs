@@ -9,7 +9,7 @@ use crate::{
         case::{Case, Load, Setup},
         figure::FigureKey,
     },
-    scenario::error::{Problem, ScenarioError},
+    scenario::error::{self, Problem, ScenarioError},
 };
 
 /// The version of the file's format.
@@ -34,9 +34,7 @@ impl Published {
     /// # Errors
     /// If it cannot be read, is no TOML, or has keys or values that it must not have.
     pub fn load(path: &Path) -> Result<Self, ScenarioError> {
-        let file = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ScenarioError::unreadable(&file, "published values", &error))?;
+        let (file, text) = error::read(path, "published values")?;
         Self::parse(&text, &file)
     }
 
@@ -45,12 +43,7 @@ impl Published {
     /// # Errors
     /// As [`Published::load`], but for reading the file.
     pub fn parse(text: &str, file: &str) -> Result<Self, ScenarioError> {
-        let published: Self =
-            toml::from_str(text).map_err(|error| ScenarioError::from_toml(file, text, &error))?;
-        match published.problem() {
-            Some(problem) => Err(ScenarioError::locate(file, text, problem)),
-            None => Ok(published),
-        }
+        error::parse(text, file, Self::problem)
     }
 
     /// The value of a case, if it was given.

@@ -21,8 +21,7 @@ impl Run {
     /// Whether its figures are of all that it should have measured.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.input.report.partial.is_none()
-            && self.input.report.lost_share() <= self.input.max_lost_share
+        self.doubts().is_empty()
     }
 
     /// Why its figures are to be read with care.

@@ -2,11 +2,8 @@
 
 use std::fmt::{Result, Write as _};
 
-use super::{headline, interval, method, probability, remark, rows, sentences};
-use crate::{
-    analysis::check::{BreakdownChecked, Check, StageChecked, Test, Verdict},
-    report::units::{ratio, time},
-};
+use super::{COLUMNS, cells, headline, is_news, method, remark, rows, sentences};
+use crate::analysis::check::{BreakdownChecked, Check, StageChecked, Test, Verdict};
 
 pub(super) fn render(check: &Check) -> String {
     let mut out = String::new();
@@ -33,7 +30,7 @@ fn write(out: &mut String, check: &Check) -> Result {
         writeln!(out, "- {}: {} → {}", escaped(what), escaped(a), escaped(b))?;
     }
     for breakdown in &check.breakdowns {
-        write_table(out, check, breakdown, |test| super::is_news(check, test))?;
+        write_table(out, check, breakdown, |test| is_news(check, test))?;
     }
     if check.breakdowns.is_empty() {
         return Ok(());
@@ -57,10 +54,7 @@ fn write_table(
         return Ok(());
     }
     writeln!(out, "\n**{}**\n", escaped(&breakdown.title))?;
-    writeln!(
-        out,
-        "| stage | figure | base | new | ratio | interval | p | |"
-    )?;
+    writeln!(out, "| stage | {} | |", COLUMNS.join(" | "))?;
     writeln!(
         out,
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"
@@ -74,14 +68,9 @@ fn write_table(
         };
         writeln!(
             out,
-            "| `{}` | {} | {} | {} | {} | {} | {} | {}{remark} |",
+            "| `{}` | {} | {}{remark} |",
             stage.name,
-            test.metric.name(),
-            time(test.base_ns),
-            time(test.new_ns),
-            ratio(test.ratio),
-            interval(test),
-            escaped(&probability(test)),
+            cells(test).map(|cell| escaped(&cell)).join(" | "),
             test.status.name()
         )?;
     }

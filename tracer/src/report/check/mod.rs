@@ -165,6 +165,21 @@ fn rows<'c>(check: &Check, breakdown: &'c BreakdownChecked) -> Vec<(&'c StageChe
         .collect()
 }
 
+/// The columns of a table after the stage's name.
+const COLUMNS: [&str; 6] = ["figure", "base", "new", "ratio", "interval", "p"];
+
+/// A test's cells in these.
+fn cells(test: &Test) -> [String; 6] {
+    [
+        test.metric.name().into(),
+        time(test.base_ns),
+        time(test.new_ns),
+        ratio(test.ratio),
+        interval(test),
+        probability(test),
+    ]
+}
+
 /// How it was checked, in a line.
 fn method(check: &Check) -> String {
     let method = &check.method;

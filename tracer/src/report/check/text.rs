@@ -2,13 +2,13 @@
 
 use std::fmt::{Result, Write as _};
 
-use super::{headline, interval, method, probability, remark, rows, sentences};
+use super::{COLUMNS, cells, headline, method, remark, rows, sentences};
 use crate::{
     analysis::{
         check::{BreakdownChecked, Check},
         compare::RunFacts,
     },
-    report::units::{percent, ratio, time},
+    report::units::percent,
 };
 
 pub(super) fn render(check: &Check) -> String {
@@ -67,24 +67,14 @@ fn write_breakdown(out: &mut String, check: &Check, breakdown: &BreakdownChecked
         .iter()
         .map(|stage| stage.name.chars().count());
     let width = names.max().unwrap_or(0);
-    writeln!(
-        out,
-        "  {:<width$} {:<6} {:>9} {:>9} {:>7} {:>14} {:>8}",
-        "stage", "figure", "base", "new", "ratio", "interval", "p"
-    )?;
+    let columns = |stage: &str, [figure, base, new, ratio, interval, p]: [&str; 6]| {
+        format!("  {stage:<width$} {figure:<6} {base:>9} {new:>9} {ratio:>7} {interval:>14} {p:>8}")
+    };
+    writeln!(out, "{}", columns("stage", COLUMNS))?;
     for (stage, test) in rows(check, breakdown) {
-        let line = format!(
-            "  {:<width$} {:<6} {:>9} {:>9} {:>7} {:>14} {:>8}  {:<9}  {}",
-            stage.name,
-            test.metric.name(),
-            time(test.base_ns),
-            time(test.new_ns),
-            ratio(test.ratio),
-            interval(test),
-            probability(test),
-            test.status.name(),
-            remark(test)
-        );
+        let cells = cells(test);
+        let row = columns(&stage.name, cells.each_ref().map(String::as_str));
+        let line = format!("{row}  {:<9}  {}", test.status.name(), remark(test));
         writeln!(out, "{}", line.trim_end())?;
     }
     for stage in &breakdown.stages {
