@@ -4,8 +4,8 @@
 //! follow, tells the backend; from the id on it holds a lock with interrupts off.
 
 use aya_ebpf::{
-    macros::{kprobe, kretprobe},
-    programs::{ProbeContext, RetProbeContext},
+    macros::{fentry, kprobe, kretprobe},
+    programs::{FEntryContext, ProbeContext, RetProbeContext},
 };
 use tracer_common::{
     member::Member,
@@ -58,8 +58,8 @@ pub fn blkfront_id(ctx: RetProbeContext) -> u32 {
 }
 
 /// `notify_remote_via_irq`: the request has just become visible to the backend, which is told now.
-#[kprobe]
-pub fn blkfront_notify(_ctx: ProbeContext) -> u32 {
+#[fentry(function = "notify_remote_via_irq")]
+pub fn blkfront_notify(_ctx: FEntryContext) -> i32 {
     if let Some(cpu) = cpu::this()
         && let Some(slot) = issued(cpu)
         && slot.record.flags & flag::RING_ID != 0

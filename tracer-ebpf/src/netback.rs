@@ -2,8 +2,8 @@
 
 use aya_ebpf::{
     helpers::bpf_get_current_pid_tgid,
-    macros::{kprobe, kretprobe},
-    programs::{ProbeContext, RetProbeContext},
+    macros::{fentry, kprobe, kretprobe},
+    programs::{FEntryContext, ProbeContext, RetProbeContext},
 };
 
 use crate::{
@@ -47,8 +47,8 @@ pub fn netback_dequeued(ctx: RetProbeContext) -> u32 {
 
 /// `notify_remote_via_irq(irq)`, where the thread calls it that copies packets to a guest: it does so once
 /// it has put a number of them on the ring, and gives their memory back after it.
-#[kprobe]
-pub fn netback_notify(_ctx: ProbeContext) -> u32 {
+#[fentry(function = "notify_remote_via_irq")]
+pub fn netback_notify(_ctx: FEntryContext) -> i32 {
     if let Some(cpu) = cpu::this()
         && is_copying(cpu)
     {

@@ -14,7 +14,7 @@ const NETFRONT: &[Probe] = &[tracepoint(
     Some(Point::NetfrontNotify),
     Intent::Optional,
     false,
-    &[bind!("netfront_notify", kprobe "notify_remote_via_irq", [])],
+    &[bind!("netfront_notify", fentry "notify_remote_via_irq", [])],
 )];
 
 const NETBACK: &[Probe] = &[
@@ -37,7 +37,7 @@ const NETBACK: &[Probe] = &[
         Some(Point::NetbackNotify),
         Intent::Optional,
         false,
-        &[bind!("netback_notify", kprobe "notify_remote_via_irq", [])],
+        &[bind!("netback_notify", fentry "notify_remote_via_irq", [])],
     ),
 ];
 

