@@ -41,6 +41,10 @@ const MODULES_LEFT_OUT: [&str; 14] = [
     "net/bluetooth",
 ];
 
+/// How modules are compressed, by their file's ending, and what unpacks them: the initial file system's
+/// loader cannot.
+const PACKERS: [(&str, &str); 3] = [(".xz", "xz"), (".gz", "gzip"), (".zst", "zstd")];
+
 /// Bytes of each disk that a scenario reads: the paper's 128 KiB x 8000, and a little more.
 pub(super) const DISK_BYTES: u64 = 1 << 30;
 
@@ -69,16 +73,13 @@ impl Image {
 }
 
 /// The image of these versions, made if its parts have changed.
-pub(super) fn image(xen: Xen, kernel: Kernel) -> Result<Image> {
+pub(super) fn image(xen: Xen, kernel: &Kernel) -> Result<Image> {
     let cache = place::cache()?;
     let _lock = place::lock(&cache.join("lock"))?;
     let root = packages::root(xen)?;
     let kernel_files = packages::kernel(kernel)?;
-    let mut parts = vec![
-        root.to_str().unwrap_or_default(),
-        kernel_files.release.as_str(),
-        INIT,
-    ];
+    let state = kernel_files.build()?;
+    let mut parts = vec![root.to_str().unwrap_or_default(), state.as_str(), INIT];
     parts.extend(FILES.iter().flat_map(|file| [file.path, file.text]));
     parts.extend(MODULES_LEFT_OUT);
     parts.extend(EARLY_MODULES);
@@ -110,16 +111,10 @@ fn build(folder: &Path, root: &Path, kernel: &packages::KernelFiles, xen: Xen) -
     place::create(folder)?;
     let stage = folder.join("stage");
     // Hard links: files are replaced in the stage, never changed in place.
-    copy_tree(root, &stage)?;
+    shell::output(shell::command("cp").arg("-al").arg(root).arg(&stage))?;
     let modules = add_modules(&stage, kernel)?;
-    fs::copy(
-        kernel
-            .folder
-            .join("boot")
-            .join(format!("vmlinuz-{}", kernel.release)),
-        folder.join("vmlinuz"),
-    )
-    .context("the kernel's image could not be copied")?;
+    fs::copy(kernel.image(), folder.join("vmlinuz"))
+        .context("the kernel's image could not be copied")?;
     // QEMU's multiboot loader does not unpack.
     let unpack = "gzip -dc \"$1\" > \"$2\"";
     shell::output(
@@ -143,10 +138,6 @@ fn build(folder: &Path, root: &Path, kernel: &packages::KernelFiles, xen: Xen) -
     }
     make_ext4(&stage, &folder.join("root.img"))?;
     fs::remove_dir_all(&stage).context("the stage of the image could not be removed")
-}
-
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    shell::output(shell::command("cp").arg("-al").arg(from).arg(to)).map(drop)
 }
 
 /// Writes a program in place of what may be a hard link.
@@ -185,7 +176,8 @@ fn add_modules(stage: &Path, kernel: &packages::KernelFiles) -> Result<PathBuf> 
     // `lib` is a link to `usr/lib` in the root file system.
     let target = stage.join("usr").join(&below);
     place::create(&stage.join("usr/lib/modules"))?;
-    copy_tree(source, &target)?;
+    // A user's build stays as it is, and may be on another file system: no hard links.
+    shell::output(shell::command("cp").arg("-a").arg(source).arg(&target))?;
     for folder in MODULES_LEFT_OUT {
         // A kernel need not have it.
         let _ = fs::remove_dir_all(target.join("kernel").join(folder));
@@ -244,8 +236,8 @@ fn build_initrd(folder: &Path, stage: &Path, modules: &Path) -> Result<()> {
             place::create(folder)?;
         }
         fs::copy(modules.join(&file), &copy).with_context(|| format!("module {file}"))?;
-        if file.ends_with(".xz") {
-            shell::output(shell::command("xz").arg("-d").arg(&copy))?;
+        if let Some((_, packer)) = PACKERS.iter().find(|(ending, _)| file.ends_with(ending)) {
+            shell::output(shell::command(packer).arg("-d").arg("-q").arg(&copy))?;
         }
     }
     for list in [

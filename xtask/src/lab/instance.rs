@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_millis(50);
 const LAST_WORDS: usize = 15;
 
 /// What a lab is made of: the same again is the same lab.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Config {
     pub(super) xen: Xen,
     pub(super) kernel: Kernel,
@@ -81,10 +81,10 @@ impl Lab {
     ///
     /// # Errors
     /// Also when a lab of this name, but of something else, is up.
-    pub(super) fn up(&self, config: Config) -> Result<()> {
+    pub(super) fn up(&self, config: &Config) -> Result<()> {
         let _lock = place::lock(&self.folder.with_extension("lock"))?;
         if let Some(running) = self.running() {
-            if running == config {
+            if running == *config {
                 return Ok(());
             }
             bail!(
@@ -94,7 +94,7 @@ impl Lab {
             );
         }
         self.remove()?;
-        let image = image::image(config.xen, config.kernel)?;
+        let image = image::image(config.xen, &config.kernel)?;
         let disks = Disks {
             measured: image::disk(1)?,
             load: image::disk(2)?,
@@ -125,7 +125,7 @@ impl Lab {
         let booted = self
             .wait_until("LAB-READY", &mut child)
             .with_context(|| format!("{} did not boot", config.first_domain()))
-            .and_then(|()| self.create_guests(&config, start));
+            .and_then(|()| self.create_guests(config, start));
         if booted.is_err() {
             // It has ended already, or is of no use.
             let _ = child.kill();

@@ -45,7 +45,7 @@ pub(super) struct Machine<'a> {
     pub(super) disks: &'a Disks,
     /// The lab's folder, for sockets, logs and exchange images.
     pub(super) folder: &'a Path,
-    pub(super) config: Config,
+    pub(super) config: &'a Config,
 }
 
 impl Machine<'_> {
@@ -231,7 +231,7 @@ impl Arguments {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::versions::{Kernel, Xen};
+    use crate::lab::versions::{Debian, Kernel, Xen};
 
     fn arguments(native: bool) -> Vec<String> {
         let image = Image {
@@ -242,18 +242,19 @@ mod tests {
             load: "/cache/2.img".into(),
             passed_through: "/cache/3.img".into(),
         };
+        let config = Config {
+            xen: Xen::V4_17,
+            kernel: Kernel::Debian(Debian::V6_1),
+            cpus: 4,
+            dom0_vcpus: 2,
+            native,
+            virtual_time: None,
+        };
         let machine = Machine {
             image: &image,
             disks: &disks,
             folder: Path::new("/labs/one"),
-            config: Config {
-                xen: Xen::V4_17,
-                kernel: Kernel::V6_1,
-                cpus: 4,
-                dom0_vcpus: 2,
-                native,
-                virtual_time: None,
-            },
+            config: &config,
         };
         let words = machine.arguments().into_iter();
         words.map(|word| word.to_string_lossy().into()).collect()

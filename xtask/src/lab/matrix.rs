@@ -32,13 +32,13 @@ pub(super) struct Matrix<'a> {
 pub(super) fn matrix(of: &Matrix<'_>, request: &Request<'_>) -> Result<i32> {
     let mut rows = Vec::new();
     for &xen in of.xens {
-        for &kernel in of.kernels {
+        for kernel in of.kernels {
             let config = Config {
                 xen,
-                kernel,
-                ..of.config
+                kernel: kernel.clone(),
+                ..of.config.clone()
             };
-            rows.push(row(of, config, request)?);
+            rows.push(row(of, &config, request)?);
         }
     }
     print!("{}", table(&rows));
@@ -50,8 +50,8 @@ pub(super) fn matrix(of: &Matrix<'_>, request: &Request<'_>) -> Result<i32> {
 }
 
 /// A failure is the row's, and the others go on; a Ctrl-C ends all.
-fn row(of: &Matrix<'_>, config: Config, request: &Request<'_>) -> Result<Row> {
-    let (xen, kernel) = (config.xen, config.kernel);
+fn row(of: &Matrix<'_>, config: &Config, request: &Request<'_>) -> Result<Row> {
+    let (xen, kernel) = (config.xen, config.kernel.clone());
     let lab = Lab::named(&format!("{}-{xen}-{kernel}", of.name).replace('.', "-"))?;
     let out = request.out.join(format!("xen-{xen}-linux-{kernel}"));
     let request = Request {
@@ -136,13 +136,14 @@ fn line(breakdown: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::versions::Debian;
     use super::*;
 
     #[test]
     fn failed_version_has_a_row_that_says_why() {
         let rows = [Row {
             xen: Xen::V4_17,
-            kernel: Kernel::V6_1,
+            kernel: Kernel::Debian(Debian::V6_1),
             outcome: Err(anyhow::anyhow!("Dom0 did not boot")),
             report: None,
         }];

@@ -1,5 +1,6 @@
 //! `cargo xtask lab`: a real Xen, Dom0 and guests under QEMU, on any x86-64 machine.
 mod cases;
+mod check;
 mod console;
 mod files;
 mod guests;
@@ -7,6 +8,7 @@ mod image;
 mod instance;
 mod job;
 mod machine;
+mod many;
 mod matrix;
 mod network;
 mod packages;
@@ -31,18 +33,12 @@ use paper::Machines;
 use run::Request;
 use versions::{Kernel, Xen};
 
-/// What a lab is made of.
+/// The emulated machine.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Made {
+pub(crate) struct Emulated {
     /// The lab's name: labs of several names can be up side by side
     #[arg(long, default_value = "lab")]
     name: String,
-    /// Linux of Dom0, the guests and the native run
-    #[arg(long, default_value = "6.1")]
-    kernel: Kernel,
-    /// The hypervisor and its tools
-    #[arg(long, default_value = "4.17")]
-    xen: Xen,
     /// Emulated CPUs
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=16))]
     smp: u32,
@@ -54,8 +50,8 @@ pub(crate) struct Made {
     virtual_time: Option<u8>,
 }
 
-impl Made {
-    fn config(&self, native: bool) -> Result<Config> {
+impl Emulated {
+    fn config(&self, xen: Xen, kernel: &Kernel, native: bool) -> Result<Config> {
         if self.dom0_vcpus > self.smp {
             bail!(
                 "--dom0-vcpus {} is more than --smp {}",
@@ -64,13 +60,37 @@ impl Made {
             );
         }
         Ok(Config {
-            xen: self.xen,
-            kernel: self.kernel,
+            xen,
+            kernel: kernel.clone(),
             cpus: self.smp,
             dom0_vcpus: self.dom0_vcpus,
             native,
             virtual_time: self.virtual_time,
         })
+    }
+}
+
+/// What a lab is made of.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Made {
+    #[command(flatten)]
+    emulated: Emulated,
+    /// Linux of Dom0, the guests and the native run: Debian's 6.1 or 6.12, or a folder with a build of your
+    /// own (boot/vmlinuz-RELEASE, lib/modules/RELEASE)
+    #[arg(long, default_value = "6.1", value_name = "KERNEL")]
+    kernel: Kernel,
+    /// The hypervisor and its tools
+    #[arg(long, default_value = "4.17")]
+    xen: Xen,
+}
+
+impl Made {
+    fn name(&self) -> &str {
+        &self.emulated.name
+    }
+
+    fn config(&self, native: bool) -> Result<Config> {
+        self.emulated.config(self.xen, &self.kernel, native)
     }
 }
 
@@ -131,9 +151,9 @@ pub(crate) enum Command {
     /// Run a scenario on several kernels and hypervisors, and compare
     Matrix {
         #[command(flatten)]
-        made: Made,
+        emulated: Emulated,
         /// Separated by commas
-        #[arg(long, value_delimiter = ',', required = true)]
+        #[arg(long, value_delimiter = ',', required = true, value_name = "KERNEL")]
         kernels: Vec<Kernel>,
         /// Separated by commas
         #[arg(long, value_delimiter = ',', required = true)]
@@ -150,6 +170,13 @@ pub(crate) enum Command {
         made: Made,
         #[command(flatten)]
         options: paper::Options,
+    },
+    /// Boot two kernels alternately, run scenarios on each, and say whether the new one is slower, and where
+    Check {
+        #[command(flatten)]
+        emulated: Emulated,
+        #[command(flatten)]
+        options: check::Options,
     },
     /// A terminal on dom0, A, B or native; Ctrl-] leaves
     Console {
@@ -181,8 +208,8 @@ pub(crate) fn command(command: Command) -> Result<ExitCode> {
         signal::catch();
     }
     match command {
-        Command::Up(made) => Lab::named(&made.name)?
-            .up(made.config(false)?)
+        Command::Up(made) => Lab::named(made.name())?
+            .up(&made.config(false)?)
             .map(|()| ExitCode::SUCCESS),
         Command::Exec {
             named,
@@ -194,33 +221,26 @@ pub(crate) fn command(command: Command) -> Result<ExitCode> {
             domain,
             scenario,
         } => run_in(
-            &Lab::named(&made.name)?,
-            made.config(false)?,
+            &Lab::named(made.name())?,
+            &made.config(false)?,
             &domain,
             &scenario,
         ),
         Command::Native { made, scenario } => run_in(
-            &companion(&made.name)?,
-            made.config(true)?,
+            &companion(made.name())?,
+            &made.config(true)?,
             "native",
             &scenario,
         ),
         Command::Matrix {
-            made,
+            emulated,
             kernels,
             xens,
             domain,
             scenario,
-        } => {
-            let matrix = Matrix {
-                kernels: &kernels,
-                xens: &xens,
-                name: &made.name,
-                config: made.config(false)?,
-            };
-            run_matrix(&matrix, &domain, &scenario)
-        }
+        } => run_matrix(&emulated, (&xens, &kernels), &domain, &scenario),
         Command::Paper { made, options } => run_paper(&made, &options),
+        Command::Check { emulated, options } => run_check(&emulated, &options),
         Command::Console { named, domain } => {
             let lab = Lab::named(&named.name)?;
             run::require_domain(&require_up(&lab)?, &domain)?;
@@ -243,6 +263,13 @@ fn prepare(mut command: Command) -> Result<Command> {
             return Ok(command);
         }
         Command::Paper { options, .. } => {
+            ensure_tracer(&mut options.tracer)?;
+            return Ok(command);
+        }
+        Command::Check { options, .. } => {
+            for scenario in &options.scenarios {
+                run::require_scenario(scenario)?;
+            }
             ensure_tracer(&mut options.tracer)?;
             return Ok(command);
         }
@@ -275,6 +302,7 @@ fn become_root(command: &Command) -> Result<ExitCode> {
         | Command::Native { scenario, .. }
         | Command::Matrix { scenario, .. } => scenario.tracer.as_ref(),
         Command::Paper { options, .. } => options.tracer.as_ref(),
+        Command::Check { options, .. } => options.tracer.as_ref(),
         _ => None,
     };
     if let Some(tracer) = tracer {
@@ -323,31 +351,54 @@ fn exit_code(status: i32) -> ExitCode {
     ExitCode::from(u8::try_from(status).unwrap_or(3))
 }
 
-fn run_in(lab: &Lab, config: Config, domain: &str, scenario: &Scenario) -> Result<ExitCode> {
-    run::require_domain(&config, domain)?;
+fn run_in(lab: &Lab, config: &Config, domain: &str, scenario: &Scenario) -> Result<ExitCode> {
+    run::require_domain(config, domain)?;
     let out = scenario
         .out
         .clone()
-        .unwrap_or_else(|| run::new_folder(&scenario.scenario, domain, &config));
+        .unwrap_or_else(|| run::new_folder(&scenario.scenario, domain, config));
     lab.up(config)?;
     run::run(lab, &request(scenario, domain, &out), &mut PassOn).map(exit_code)
 }
 
-fn run_matrix(of: &Matrix<'_>, domain: &str, scenario: &Scenario) -> Result<ExitCode> {
+fn run_matrix(
+    emulated: &Emulated,
+    (xens, kernels): (&[Xen], &[Kernel]),
+    domain: &str,
+    scenario: &Scenario,
+) -> Result<ExitCode> {
+    let of = Matrix {
+        kernels,
+        xens,
+        name: &emulated.name,
+        // Each row has its own versions.
+        config: emulated.config(xens[0], &kernels[0], false)?,
+    };
     run::require_domain(&of.config, domain)?;
     let out = scenario.out.clone().unwrap_or_else(|| {
         let stem = scenario.scenario.file_stem().unwrap_or_default();
         PathBuf::from("runs").join(format!("matrix-{}", stem.to_string_lossy()))
     });
-    matrix::matrix(of, &request(scenario, domain, &out)).map(exit_code)
+    matrix::matrix(&of, &request(scenario, domain, &out)).map(exit_code)
 }
 
 fn run_paper(made: &Made, options: &paper::Options) -> Result<ExitCode> {
     let machines = Machines {
-        xen: (Lab::named(&made.name)?, made.config(false)?),
-        native: (companion(&made.name)?, made.config(true)?),
+        xen: (Lab::named(made.name())?, made.config(false)?),
+        native: (companion(made.name())?, made.config(true)?),
     };
     paper::paper(&machines, options).map(exit_code)
+}
+
+fn run_check(emulated: &Emulated, options: &check::Options) -> Result<ExitCode> {
+    let config = |kernel| emulated.config(options.xen, kernel, false);
+    let check = check::Check {
+        options,
+        name: &emulated.name,
+        base: config(&options.base)?,
+        new: config(&options.new)?,
+    };
+    check::check(&check).map(exit_code)
 }
 
 fn request<'a>(scenario: &'a Scenario, domain: &'a str, out: &'a Path) -> Request<'a> {

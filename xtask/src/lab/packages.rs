@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use super::place;
-use super::versions::{Kernel, PACKAGES, Xen};
+use super::versions::{Debian, Kernel, PACKAGES, Xen};
 use crate::setup::{apt, private_apt::PrivateApt};
 use crate::shell;
 
@@ -125,7 +125,7 @@ pub(super) fn root(xen: Xen) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// A kernel package, unpacked.
+/// A kernel's files: a package, unpacked, or the user's build.
 pub(super) struct KernelFiles {
     /// `boot/`, `lib/modules/`.
     pub(super) folder: PathBuf,
@@ -133,8 +133,33 @@ pub(super) struct KernelFiles {
     pub(super) release: String,
 }
 
-/// The kernel's image and modules, downloaded once.
-pub(super) fn kernel(kernel: Kernel) -> Result<KernelFiles> {
+impl KernelFiles {
+    pub(super) fn image(&self) -> PathBuf {
+        let name = format!("vmlinuz-{}", self.release);
+        self.folder.join("boot").join(name)
+    }
+
+    /// What tells one build of a release from the next.
+    pub(super) fn build(&self) -> Result<String> {
+        let image = self.image();
+        let facts = image.metadata().and_then(|facts| facts.modified());
+        let made = facts.with_context(|| format!("{} could not be read", image.display()))?;
+        Ok(format!("{} {made:?}", image.display()))
+    }
+}
+
+/// The kernel's image and modules; Debian's are downloaded once.
+pub(super) fn kernel(kernel: &Kernel) -> Result<KernelFiles> {
+    let folder = match kernel {
+        Kernel::Debian(debian) => unpacked(*debian)?,
+        Kernel::Own(folder) => folder.clone(),
+    };
+    let release = kernel_release(&folder)?;
+    Ok(KernelFiles { folder, release })
+}
+
+/// The folder with a kernel of Debian's.
+fn unpacked(kernel: Debian) -> Result<PathBuf> {
     let folder = place::cache()?.join(format!("kernel-{kernel}"));
     if !folder.is_dir() {
         place::require_space(&place::cache()?, 1 << 30)?;
@@ -145,23 +170,35 @@ pub(super) fn kernel(kernel: Kernel) -> Result<KernelFiles> {
         let _ = fs::remove_dir_all(&work);
         unpacked?;
     }
-    let release = kernel_release(&folder)?;
-    Ok(KernelFiles { folder, release })
+    Ok(folder)
 }
 
+/// The release of the one kernel in a folder.
 fn kernel_release(folder: &Path) -> Result<String> {
     let entries = folder
         .join("boot")
         .read_dir()
         .with_context(|| format!("{} has no boot folder", folder.display()))?;
-    entries
+    let names = entries
         .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .find_map(|name| name.strip_prefix("vmlinuz-").map(str::to_owned))
-        .with_context(|| format!("{} has no kernel image", folder.display()))
+        .filter_map(|entry| entry.file_name().into_string().ok());
+    let releases: Vec<String> = names
+        // An older build that `make install` keeps.
+        .filter(|name| !name.ends_with(".old"))
+        .filter_map(|name| name.strip_prefix("vmlinuz-").map(str::to_owned))
+        .collect();
+    match &releases[..] {
+        [release] => Ok(release.clone()),
+        [] => bail!("{} has no boot/vmlinuz-RELEASE", folder.display()),
+        several => bail!(
+            "{} has several kernels ({}): leave one",
+            folder.display(),
+            several.join(", ")
+        ),
+    }
 }
 
-fn download_kernel(kernel: Kernel, work: &Path, folder: &Path) -> Result<()> {
+fn download_kernel(kernel: Debian, work: &Path, folder: &Path) -> Result<()> {
     let apt = PrivateApt::create(work, &archive()?.for_suite(kernel.suite()))?;
     apt.update()?;
     let package = "linux-image-amd64";

@@ -1,13 +1,13 @@
 //! All of the paper's cases in the lab, one after the other, and the page of them.
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use super::cases::{self, Case, Part};
 use super::instance::{Config, Lab};
+use super::many;
 use super::run::{self, Request, Silent};
 use crate::{shell, signal, workspace};
 
@@ -15,8 +15,10 @@ use crate::{shell, signal, workspace};
 const RUNS: &str = "runs";
 /// Where the page is.
 const PAGE: &str = "page";
-/// The exit code for what could not be done, as the tracer has it.
-const NOT_DONE: i32 = 3;
+/// The profile whose load is the peer's flood, and how that is slowed down: at the peer's full speed the
+/// emulated CPUs do nothing but drop packets, and a stream beside it moves no byte for seconds.
+const FLOOD: &str = "io";
+const FLOOD_RATE: &str = "background.0.rate=3000";
 
 /// What to run.
 #[derive(Clone, Debug, clap::Args)]
@@ -110,7 +112,7 @@ pub(super) fn paper(machines: &Machines, options: &Options) -> Result<i32> {
 fn plan(case: &Case, machines: &Machines, options: &Options, out: &Path) -> Result<Planned> {
     let run = out.join(RUNS).join(case.name());
     let changes = changes(case, options, &machines.of(case).1);
-    let manifest = manifest(&run).filter(|manifest| manifest["state"] == "complete");
+    let manifest = many::complete(&run);
     if let Some(made) = manifest.as_ref().map(|manifest| &manifest["changes"])
         && *made != changes
     {
@@ -127,11 +129,6 @@ fn plan(case: &Case, machines: &Machines, options: &Options, out: &Path) -> Resu
     })
 }
 
-/// What the tracer says of a run.
-fn manifest(run: &Path) -> Option<Value> {
-    serde_json::from_slice(&fs::read(run.join("manifest.json")).ok()?).ok()
-}
-
 fn changes(case: &Case, options: &Options, config: &Config) -> Value {
     let quick = options.quick.then(|| "quick".to_owned());
     let profiles: Vec<String> = case.profiles.iter().cloned().chain(quick).collect();
@@ -144,7 +141,9 @@ fn changes(case: &Case, options: &Options, config: &Config) -> Value {
         .dom0_vcpus
         .filter(|vcpus| *vcpus > config.dom0_vcpus)
         .map(|_| format!("domain.dom0.vcpus={}", config.dom0_vcpus));
-    let overrides: Vec<String> = count.into_iter().chain(vcpus).collect();
+    let is_flooded = case.profiles.iter().any(|profile| profile == FLOOD);
+    let rate = is_flooded.then(|| FLOOD_RATE.to_owned());
+    let overrides: Vec<String> = count.into_iter().chain(vcpus).chain(rate).collect();
     json!({"profiles": profiles, "overrides": overrides})
 }
 
@@ -189,7 +188,7 @@ fn run_all(
             index + 1,
             planned.len(),
             case.name(),
-            left(start.elapsed(), outcomes.len(), to_run)
+            many::left(start.elapsed(), outcomes.len(), to_run)
         );
         outcomes.push((index, run_case(one, machines, options)));
         if signal::interrupted() {
@@ -199,21 +198,11 @@ fn run_all(
     outcomes
 }
 
-/// How long the rest takes, if it takes as long as what is done.
-fn left(elapsed: Duration, done: usize, all: usize) -> String {
-    if done == 0 {
-        return String::new();
-    }
-    let each = elapsed.as_secs_f64() / done as f64;
-    let minutes = each * (all - done) as f64 / 60.0;
-    format!(", about {:.0} min left", minutes.ceil())
-}
-
 fn run_case(planned: &Planned, machines: &Machines, options: &Options) -> Result<i32> {
     let Planned { case, run, .. } = planned;
-    set_aside(run)?;
+    many::set_aside(run)?;
     let (lab, config) = machines.of(case);
-    lab.up(*config)?;
+    lab.up(config)?;
     let request = Request {
         tracer: options.tracer.as_deref().unwrap_or(Path::new("tracer")),
         scenario: &case.scenario,
@@ -222,19 +211,6 @@ fn run_case(planned: &Planned, machines: &Machines, options: &Options) -> Result
         out: run,
     };
     run::run(lab, &request, &mut Silent)
-}
-
-/// A run that did not end well is made again; what there is of it is kept beside.
-fn set_aside(run: &Path) -> Result<()> {
-    if !run.exists() {
-        return Ok(());
-    }
-    let aside = run.with_extension("partial");
-    if aside.exists() {
-        fs::remove_dir_all(&aside)
-            .with_context(|| format!("{} could not be removed", aside.display()))?;
-    }
-    fs::rename(run, &aside).with_context(|| format!("{} could not be renamed", run.display()))
 }
 
 /// Says which cases did not end well; returns the worst exit code.
@@ -250,7 +226,7 @@ fn complain(planned: &[Planned], outcomes: &[(usize, Result<i32>)]) -> i32 {
             }
             Err(error) => {
                 eprintln!("lab: {name} failed: {error:#}");
-                worst = worst.max(NOT_DONE);
+                worst = worst.max(many::NOT_DONE);
             }
         }
     }
@@ -263,11 +239,11 @@ fn draw(cases: &[Case], options: &Options, out: &Path) -> Result<i32> {
     let runs: Vec<PathBuf> = cases
         .iter()
         .map(|case| out.join(RUNS).join(case.name()))
-        .filter(|run| manifest(run).is_some())
+        .filter(|run| many::manifest(run).is_some())
         .collect();
     if runs.is_empty() {
         eprintln!("lab: there is no run to draw");
-        return Ok(NOT_DONE);
+        return Ok(many::NOT_DONE);
     }
     let tracer = options.tracer.as_deref().unwrap_or(Path::new("tracer"));
     let page = out.join(PAGE);
@@ -280,11 +256,13 @@ fn draw(cases: &[Case], options: &Options, out: &Path) -> Result<i32> {
         .status()
         .context("the tracer could not be started")?;
     run::give_to_user(out)?;
-    Ok(status.code().unwrap_or(NOT_DONE))
+    Ok(status.code().unwrap_or(many::NOT_DONE))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn options() -> Options {
@@ -315,7 +293,7 @@ mod tests {
             };
             let config = Config {
                 xen: super::super::versions::Xen::V4_17,
-                kernel: super::super::versions::Kernel::V6_1,
+                kernel: "6.1".parse().unwrap(),
                 cpus: 4,
                 dom0_vcpus,
                 native,
@@ -339,7 +317,8 @@ mod tests {
                 "--profile=io",
                 "--profile=quick",
                 "--set=workload.count=300",
-                "--set=domain.dom0.vcpus=1"
+                "--set=domain.dom0.vcpus=1",
+                "--set=background.0.rate=3000"
             ]
         );
         let config = machines(2).xen.1;
@@ -370,16 +349,7 @@ mod tests {
         write(json!("complete"), json!({"profiles": [], "overrides": []}));
         let error = planned().unwrap_err().to_string();
         assert!(error.contains("name another --out"), "{error}");
-        set_aside(&run).unwrap();
-        assert!(!run.exists() && out.join("runs/disk-vbd-idle.partial").exists());
         fs::remove_dir_all(&out).unwrap();
-    }
-
-    #[test]
-    fn the_rest_takes_as_long_as_what_is_done() {
-        let minutes = |count: u64| Duration::from_secs(60 * count);
-        assert_eq!(left(minutes(0), 0, 32), "");
-        assert_eq!(left(minutes(4), 2, 8), ", about 12 min left");
     }
 
     #[test]
@@ -394,6 +364,6 @@ mod tests {
             .into();
         assert_eq!(complain(&planned, &[(0, Ok(0))]), 0);
         let outcomes = [(0, Err(anyhow::anyhow!("no boot"))), (1, Ok(2))];
-        assert_eq!(complain(&planned, &outcomes), NOT_DONE);
+        assert_eq!(complain(&planned, &outcomes), many::NOT_DONE);
     }
 }
