@@ -20,3 +20,4 @@ pub mod run;
 pub mod saved;
 pub mod scenario;
 pub mod span;
+pub mod toml_file;

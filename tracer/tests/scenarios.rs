@@ -10,13 +10,10 @@
 
 use std::{fs, path::Path};
 
-use tracer::scenario::{Changes, Scenario, ScenarioError};
+use tracer::scenario::{Changes, Scenario};
+use tracer::toml_file::TomlError;
 
-fn parse(
-    text: &str,
-    file: &str,
-    overrides: &[String],
-) -> Result<(Scenario, String), ScenarioError> {
+fn parse(text: &str, file: &str, overrides: &[String]) -> Result<(Scenario, String), TomlError> {
     let profiles = &[];
     Scenario::parse(
         text,

@@ -2,7 +2,6 @@
 //! allowed.
 
 mod check;
-pub(crate) mod error;
 mod overrides;
 pub mod quantity;
 #[cfg(test)]
@@ -11,17 +10,18 @@ pub mod types;
 
 use std::path::Path;
 
-pub use error::ScenarioError;
 pub use overrides::{Changes, RunChanges};
 pub use types::Scenario;
+
+use crate::toml_file::{self, TomlError};
 
 impl Scenario {
     /// Reads a scenario file and applies changes.
     ///
     /// # Errors
     /// If it cannot be read, is no TOML, has unknown or wrong fields, or contradicts itself.
-    pub fn load(path: &Path, changes: Changes<'_>) -> Result<(Self, String), ScenarioError> {
-        let (file, text) = error::read(path, "scenario")?;
+    pub fn load(path: &Path, changes: Changes<'_>) -> Result<(Self, String), TomlError> {
+        let (file, text) = toml_file::read(path, "scenario")?;
         Self::parse(&text, &file, changes)
     }
 
@@ -33,7 +33,7 @@ impl Scenario {
         text: &str,
         file: &str,
         changes: Changes<'_>,
-    ) -> Result<(Self, String), ScenarioError> {
+    ) -> Result<(Self, String), TomlError> {
         if changes.is_empty() {
             return Ok((Self::read(text, file)?, text.to_owned()));
         }
@@ -53,10 +53,10 @@ impl Scenario {
         }
     }
 
-    fn read(text: &str, file: &str) -> Result<Self, ScenarioError> {
+    fn read(text: &str, file: &str) -> Result<Self, TomlError> {
         let scenario: Self =
-            toml::from_str(text).map_err(|error| ScenarioError::from_toml(file, text, &error))?;
-        check::check(&scenario).map_err(|problem| ScenarioError::locate(file, text, problem))?;
+            toml::from_str(text).map_err(|error| TomlError::from_toml(file, text, &error))?;
+        check::check(&scenario).map_err(|problem| TomlError::locate(file, text, problem))?;
         Ok(scenario)
     }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::scenario::ScenarioError;
+use crate::toml_file::TomlError;
 
 /// What is changed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,10 +43,10 @@ impl From<Changes<'_>> for RunChanges {
 }
 
 /// Applies changes to a scenario's text. The profiles themselves are left out of what comes of it.
-pub(super) fn apply(text: &str, file: &str, changes: Changes<'_>) -> Result<String, ScenarioError> {
+pub(super) fn apply(text: &str, file: &str, changes: Changes<'_>) -> Result<String, TomlError> {
     let mut table = text
         .parse::<Table>()
-        .map_err(|error| ScenarioError::from_toml(file, text, &error))?;
+        .map_err(|error| TomlError::from_toml(file, text, &error))?;
     if !changes.profiles.is_empty() {
         let profiles = match table.remove("profile") {
             Some(Value::Table(profiles)) => profiles,
@@ -56,7 +56,7 @@ pub(super) fn apply(text: &str, file: &str, changes: Changes<'_>) -> Result<Stri
             let Some(Value::Table(profile)) = profiles.get(name) else {
                 let known: Vec<&str> = profiles.keys().map(String::as_str).collect();
                 let reason = format!("there is no such profile; it has: {}", known.join(", "));
-                return Err(ScenarioError::plain(
+                return Err(TomlError::plain(
                     file,
                     format!("--profile {name}: {reason}"),
                 ));
@@ -67,9 +67,9 @@ pub(super) fn apply(text: &str, file: &str, changes: Changes<'_>) -> Result<Stri
     let mut root = Value::Table(table);
     for change in changes.overrides {
         set(&mut root, change)
-            .map_err(|reason| ScenarioError::plain(file, format!("--set {change}: {reason}")))?;
+            .map_err(|reason| TomlError::plain(file, format!("--set {change}: {reason}")))?;
     }
-    toml::to_string(&root).map_err(|error| ScenarioError::plain(file, format!("--set: {error}")))
+    toml::to_string(&root).map_err(|error| TomlError::plain(file, format!("--set: {error}")))
 }
 
 /// Lays a profile over a scenario: tables are merged, lists of tables (domains, background loads) grow,

@@ -7,10 +7,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::sample::{Kind, Metric};
-use crate::scenario::{
-    ScenarioError,
-    error::{self, Problem},
-    quantity::Time,
+use crate::{
+    scenario::quantity::Time,
+    toml_file::{self, Problem, TomlError},
 };
 
 /// What a run that leaves something undecided is.
@@ -94,8 +93,8 @@ impl Policy {
     ///
     /// # Errors
     /// If it cannot be read, is no TOML, or has unknown or wrong fields.
-    pub fn load(path: &Path) -> Result<Self, ScenarioError> {
-        let (file, text) = error::read(path, "policy")?;
+    pub fn load(path: &Path) -> Result<Self, TomlError> {
+        let (file, text) = toml_file::read(path, "policy")?;
         Self::parse(&text, &file)
     }
 
@@ -103,8 +102,8 @@ impl Policy {
     ///
     /// # Errors
     /// As [`Policy::load`], but for reading the file.
-    pub fn parse(text: &str, file: &str) -> Result<Self, ScenarioError> {
-        error::parse(text, file, Self::problem)
+    pub fn parse(text: &str, file: &str) -> Result<Self, TomlError> {
+        toml_file::parse(text, file, Self::problem)
     }
 
     fn problem(&self) -> Option<Problem> {

@@ -9,7 +9,7 @@ use crate::{
         case::{Case, Load, Setup},
         figure::FigureKey,
     },
-    scenario::error::{self, Problem, ScenarioError},
+    toml_file::{self, Problem, TomlError},
 };
 
 /// The version of the file's format.
@@ -33,8 +33,8 @@ impl Published {
     ///
     /// # Errors
     /// If it cannot be read, is no TOML, or has keys or values that it must not have.
-    pub fn load(path: &Path) -> Result<Self, ScenarioError> {
-        let (file, text) = error::read(path, "published values")?;
+    pub fn load(path: &Path) -> Result<Self, TomlError> {
+        let (file, text) = toml_file::read(path, "published values")?;
         Self::parse(&text, &file)
     }
 
@@ -42,8 +42,8 @@ impl Published {
     ///
     /// # Errors
     /// As [`Published::load`], but for reading the file.
-    pub fn parse(text: &str, file: &str) -> Result<Self, ScenarioError> {
-        error::parse(text, file, Self::problem)
+    pub fn parse(text: &str, file: &str) -> Result<Self, TomlError> {
+        toml_file::parse(text, file, Self::problem)
     }
 
     /// The value of a case, if it was given.

@@ -12,9 +12,9 @@ use crate::{
             loads::check_load,
             resources::{check_resources, refer},
         },
-        error::Problem,
         types::{Mode, ResourceKind, Scenario},
     },
+    toml_file::Problem,
 };
 
 type Checked = Result<(), Problem>;

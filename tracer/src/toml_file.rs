@@ -1,4 +1,4 @@
-//! What is wrong with a scenario, or another TOML file, and where.
+//! A TOML file of the user's - scenario, policy, published values -: what is wrong with it, and where.
 
 use std::{fmt, ops::Range, path::Path};
 
@@ -14,9 +14,9 @@ pub(crate) struct Problem {
     pub(crate) message: String,
 }
 
-/// What is wrong with a scenario, or a policy.
+/// What is wrong with a TOML file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScenarioError {
+pub struct TomlError {
     file: String,
     /// Line and column, from 1.
     position: Option<(usize, usize)>,
@@ -28,11 +28,11 @@ pub struct ScenarioError {
 ///
 /// # Errors
 /// If it cannot be read.
-pub(crate) fn read(path: &Path, what: &str) -> Result<(String, String), ScenarioError> {
+pub(crate) fn read(path: &Path, what: &str) -> Result<(String, String), TomlError> {
     let file = path.display().to_string();
     match std::fs::read_to_string(path) {
         Ok(text) => Ok((file, text)),
-        Err(error) => Err(ScenarioError::unreadable(&file, what, &error)),
+        Err(error) => Err(TomlError::unreadable(&file, what, &error)),
     }
 }
 
@@ -44,16 +44,15 @@ pub(crate) fn parse<T: DeserializeOwned>(
     text: &str,
     file: &str,
     problem: impl Fn(&T) -> Option<Problem>,
-) -> Result<T, ScenarioError> {
-    let read: T =
-        toml::from_str(text).map_err(|error| ScenarioError::from_toml(file, text, &error))?;
+) -> Result<T, TomlError> {
+    let read: T = toml::from_str(text).map_err(|error| TomlError::from_toml(file, text, &error))?;
     match problem(&read) {
-        Some(problem) => Err(ScenarioError::locate(file, text, problem)),
+        Some(problem) => Err(TomlError::locate(file, text, problem)),
         None => Ok(read),
     }
 }
 
-impl fmt::Display for ScenarioError {
+impl fmt::Display for TomlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file)?;
         if let Some((line, column)) = self.position {
@@ -66,9 +65,9 @@ impl fmt::Display for ScenarioError {
     }
 }
 
-impl std::error::Error for ScenarioError {}
+impl std::error::Error for TomlError {}
 
-impl ScenarioError {
+impl TomlError {
     fn unreadable(file: &str, what: &str, error: &std::io::Error) -> Self {
         Self {
             file: file.into(),
