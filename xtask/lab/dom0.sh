@@ -22,7 +22,13 @@ ip link set xenbr0 up
 ip address add "$address" dev xenbr0
 use_interface 52:54:00:00:00:01 eth0
 ip link set eth0 master xenbr0
-wait_for_disks measured load
+if [ -n "$timed" ]; then
+  modprobe null_blk nr_devices=0
+  mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config
+  for disk in measured load; do make_timed_disk $disk; done
+else
+  wait_for_disks measured load
+fi
 serve() {
   for guest in A B; do /lab/guest-relay $guest & done
   shell_on /dev/hvc1 &

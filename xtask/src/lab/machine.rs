@@ -101,8 +101,12 @@ impl Machine<'_> {
         }
         let address = network::DOM0;
         let hide = PASSED_THROUGH.join(";");
+        let timed = match self.config.virtual_time {
+            Some(_) => "lab.timed=yes ",
+            None => "",
+        };
         let dom0 = format!(
-            "console=hvc0 lab.role=dom0 lab.name=dom0 lab.address={address} lab.hide={hide} {CLOCK} {common} quiet"
+            "console=hvc0 lab.role=dom0 lab.name=dom0 lab.address={address} lab.hide={hide} {timed}{CLOCK} {common} quiet"
         );
         // Without x2apic=0 the interrupts of passed-through devices stop arriving on this machine.
         let xen = format!(
