@@ -48,14 +48,14 @@ wait_for_disks() {
   done
 }
 
-# make_timed_disk NAME: a disk of memory under /dev/lab, each request of which takes as long by this kernel's clock.
+# make_timed_disk NAME [NS]: a disk of memory under /dev/lab, each request of which takes as long by this kernel's clock.
 # Where that counts instructions, the emulator's own disks are of no use: the machine around it serves them.
 make_timed_disk() {
   local disk=/sys/kernel/config/nullb/$1 setting
   mkdir -p /dev/lab "$disk" || return
   # irqmode 2: by a timer, not at once.
   for setting in queue_mode=2 submit_queues=1 blocksize=512 size=1024 memory_backed=1 irqmode=2 \
-    completion_nsec=100000 power=1; do
+    "completion_nsec=${2:-100000}" power=1; do
     echo "${setting#*=}" > "$disk/${setting%%=*}" || return
   done
   # Named by Linux since 6.8, numbered before.

@@ -205,12 +205,15 @@ fn every_request_to_every_sort_of_backend_is_joined() {
     }
 }
 
-/// Guest A with two CPUs, and so with two rings to each disk, and with requests of at most 16 pages.
-struct TwoRings;
+/// Guest A with two CPUs, and so with two rings to each disk and two queues of its card, and with requests
+/// of at most 16 pages.
+pub(crate) struct TwoRings;
 
 const TWO_RINGS: &str = "set -e
-cat /sys/module/xen_blkback/parameters/max_queues > /run/max_queues
-echo 2 > /sys/module/xen_blkback/parameters/max_queues
+for backend in blkback netback; do
+  cat /sys/module/xen_$backend/parameters/max_queues > /run/$backend-queues
+  echo 2 > /sys/module/xen_$backend/parameters/max_queues
+done
 sed \"s/^vcpus = 1/vcpus = 2/; s/^cpus = .*/cpus = '2-3'/; s/^extra = '/&xen_blkfront.max_indirect_segments=16 /\" \
     /share/guests/A.cfg > /run/A.cfg
 xl destroy A
@@ -221,11 +224,11 @@ xl create -q /run/A.cfg 2>/dev/null";
 const ONE_RING: &str = "xl destroy A
 while xl list A >/dev/null 2>&1; do sleep 1; done
 sleep 2
-cat /run/max_queues > /sys/module/xen_blkback/parameters/max_queues
+for backend in blkback netback; do cat /run/$backend-queues > /sys/module/xen_$backend/parameters/max_queues; done
 xl create -q /share/guests/A.cfg";
 
 impl TwoRings {
-    fn create() -> Self {
+    pub(crate) fn create() -> Self {
         printed("dom0", TWO_RINGS);
         wait_until(|| exec("A", "true").status.success());
         Self

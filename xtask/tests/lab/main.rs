@@ -10,6 +10,7 @@ mod across;
 mod agents;
 mod agreement;
 mod backends;
+mod check;
 mod domains;
 mod failures;
 mod guests;

@@ -206,11 +206,15 @@ pub(crate) fn run_small<'a>(mut args: Vec<&'a str>, out: &'a Path) -> Output {
     lab(&args)
 }
 
-/// What `tracer compare` says of a datapath in two runs. The tracer is the one that the lab was given.
-pub(crate) fn compared(a: &Path, b: &Path, datapath: &str) -> Value {
+/// The tracer that the lab was given.
+pub(crate) fn tracer() -> Command {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let tracer = target.join("x86_64-unknown-linux-gnu/release/tracer");
-    let mut command = Command::new(tracer);
+    Command::new(target.join("x86_64-unknown-linux-gnu/release/tracer"))
+}
+
+/// What `tracer compare` says of a datapath in two runs.
+pub(crate) fn compared(a: &Path, b: &Path, datapath: &str) -> Value {
+    let mut command = tracer();
     let output = command
         .arg("compare")
         .args([a, b])
