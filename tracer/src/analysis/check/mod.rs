@@ -281,31 +281,36 @@ fn breakdown(group: &Group<'_>, subjects: Vec<Subject>) -> Option<BreakdownCheck
     })
 }
 
-/// What contributes most to the total's regression: of the mean the stage that adds most, as these add up;
-/// of another figure the stage whose own has risen most.
+/// What contributes most to the total's regression: of the mean the stage that adds most, as these add up; of
+/// another figure the stage whose own has regressed, and risen most, else the one that adds most to the mean.
 fn blame(subjects: &[Subject]) -> Option<Blamed> {
     let (total, stages) = subjects.split_first()?;
     let regressed = |test: &&Test| test.status == Status::Regressed;
     let metric = total.checked.tests.iter().find(regressed)?.metric;
-    let added = |stage: &Subject| {
-        if metric == Metric::Mean {
-            return Some(stage.added_ns);
-        }
-        let own = stage
-            .checked
-            .tests
-            .iter()
-            .find(|test| test.metric == metric)?;
-        Some(own.new_ns - own.base_ns)
+    let own = |stage: &Subject| {
+        let mut tests = stage.checked.tests.iter().filter(regressed);
+        let test = tests.find(|test| test.metric == metric)?;
+        Some(test.new_ns - test.base_ns)
     };
+    // Figures but the mean do not add up, and a stage that few requests pass moves no median however much its
+    // own has risen.
     let most = stages
         .iter()
-        .filter_map(|stage| Some((stage, added(stage)?)))
-        .max_by(|x, y| x.1.total_cmp(&y.1))?;
+        .filter_map(|stage| Some((stage, own(stage)?)))
+        .filter(|_| metric != Metric::Mean)
+        .max_by(by_time);
+    let most = most.or_else(|| {
+        let means = stages.iter().map(|stage| (stage, stage.added_ns));
+        means.max_by(by_time)
+    })?;
     Some(Blamed {
         metric,
         stage: most.0.checked.name.clone(),
         added_ns: most.1,
         share: (metric == Metric::Mean).then(|| most.1 / total.added_ns),
     })
+}
+
+fn by_time(x: &(&Subject, f64), y: &(&Subject, f64)) -> std::cmp::Ordering {
+    x.1.total_cmp(&y.1)
 }

@@ -32,12 +32,15 @@ type Steps = [u64; 3];
 
 /// A run of iterations of requests.
 fn run(name: &str, iterations: &[Vec<Steps>]) -> CheckedRun {
+    let iterations = (0..).zip(iterations);
+    let spans = iterations
+        .flat_map(|(iteration, requests)| requests.iter().map(move |steps| span(iteration, steps)));
+    run_of(name, spans)
+}
+
+fn run_of(name: &str, spans: impl Iterator<Item = Span>) -> CheckedRun {
     let mut builder = BreakdownBuilder::new(0);
-    for (iteration, requests) in iterations.iter().enumerate() {
-        for steps in requests {
-            builder.add(&span(u32::try_from(iteration).unwrap(), steps));
-        }
-    }
+    spans.for_each(|span| builder.add(&span));
     let host = HostFacts {
         kernel: name.into(),
         cpus: 2,

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{STAGES, Steps, checked, run, stage, status};
+use super::{STAGES, Steps, checked, run, run_of, span, stage, status};
 use crate::analysis::check::{CheckedRun, Metric, Status, Unit, Verdict};
 
 /// Iterations of requests, each stage up to a tenth longer than the shortest.
@@ -197,4 +197,38 @@ fn several_runs_are_the_units_and_their_own_differences_count() {
     // One new boot against several.
     assert_eq!(checked(&base, &new[..1]).verdict, Verdict::Regressed);
     assert_eq!(checked(&base, &base[..1]).verdict, Verdict::Passed);
+}
+
+#[test]
+fn a_stage_of_few_requests_is_not_blamed_for_the_median_of_all() {
+    // One request in twenty waits for a virtual CPU, by turns shortly and for very long, and longer in the new run.
+    let side = |name: &str, step: u64, waits: [u64; 2]| {
+        let spans = (0..10u32).flat_map(move |iteration| {
+            (0..20).map(move |request| {
+                let mut span = span(iteration, &[100_000, step, 50_000 + u64::from(iteration)]);
+                if request == 0 {
+                    let wait = waits[iteration as usize % 2];
+                    span.points.last_mut().unwrap().1 += wait;
+                    span.taken.stolen = vec![(2, wait)];
+                }
+                span
+            })
+        });
+        run_of(name, spans)
+    };
+    let base = side("a", 1_000_000, [1000, 60_000_000]);
+    let new = side("b", 1_300_000, [2000, 90_000_000]);
+    let check = checked(&[base], &[new]);
+    let total = |metric| status(&check, "total", metric);
+    assert_ne!(total(Metric::Mean), Status::Regressed);
+    assert_eq!(total(Metric::P50), Status::Regressed);
+    let waited = stage(&check, "vcpu.off..vcpu.on").tests.iter();
+    let rise = |test: &super::super::Test| test.new_ns - test.base_ns;
+    let median = waited
+        .filter(|test| test.metric == Metric::P50)
+        .map(rise)
+        .next();
+    assert!(median.unwrap() > 1_000_000.0);
+    let blamed = check.breakdowns[0].blamed.as_ref().unwrap();
+    assert_eq!(blamed.stage, "blk.issue..irq.entry");
 }
