@@ -57,6 +57,7 @@ pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -
     if out.exists() {
         bail!("{} is there already; name another --out", out.display());
     }
+    install(lab, domain, tracer)?;
     let mut _peer = None;
     if matches!(*domain, "dom0" | "native") {
         let agents = agents(scenario, args)?;
@@ -69,19 +70,15 @@ pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -
         }
     }
     eprintln!("lab: running {} in {domain}", scenario.display());
-    transfer::put(
-        lab,
-        domain,
-        &[(*tracer, "tracer"), (*scenario, "scenario.toml")],
-    )?;
+    transfer::put(lab, domain, &[(*scenario, "scenario.toml")])?;
     let args: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
     let offer = if *domain == "dom0" {
-        "/lab/offer-tracer tracer && "
+        "/lab/offer-tracer /usr/local/bin/tracer && "
     } else {
         ""
     };
     let script = format!(
-        "cd {WORK} && install -m 755 tracer /usr/local/bin/tracer && {offer}\
+        "cd {WORK} && {offer}\
          exec tracer run scenario.toml --out out {}",
         args.join(" ")
     );
@@ -156,23 +153,23 @@ impl Drop for Peer {
     }
 }
 
-/// Gives a guest's agent this tracer, unless it has it.
-fn install(lab: &Lab, guest: &str, tracer: &Path) -> Result<()> {
+/// Gives a domain, and its agent, this tracer, unless it has it.
+fn install(lab: &Lab, domain: &str, tracer: &Path) -> Result<()> {
     let sum = shell::output(shell::command("sha256sum").arg(tracer))?;
     let sum = sum.split_whitespace().next().unwrap_or_default();
     let has = format!(
         "echo '{sum}  /usr/local/bin/tracer' | sha256sum --check --status && echo same || true"
     );
-    if lab.domain(guest).output(&has, INSTALL)?.trim() == "same" {
+    if lab.domain(domain).output(&has, INSTALL)?.trim() == "same" {
         return Ok(());
     }
-    eprintln!("lab: bringing the tracer into {guest}");
-    transfer::put(lab, guest, &[(tracer, "tracer")])?;
+    eprintln!("lab: bringing the tracer into {domain}");
+    transfer::put(lab, domain, &[(tracer, "tracer")])?;
     // The one that runs is started again by what started it.
     let script = format!(
         "install -m 755 {WORK}/tracer /usr/local/bin/tracer && rm {WORK}/tracer; pkill -f '^/usr/local/bin/tracer agent' || true"
     );
-    lab.domain(guest).output(&script, INSTALL).map(drop)
+    lab.domain(domain).output(&script, INSTALL).map(drop)
 }
 
 /// A folder that is not there yet: `runs/SCENARIO-DOMAIN-VERSIONS-N`.
