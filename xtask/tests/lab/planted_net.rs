@@ -187,7 +187,8 @@ fn assert_moderation_is_named(folder: &Path, first: &Path) {
     let found = blamed_ms(&pair, ("net.xmit_done", "softirq.entry"));
     let half_ms = f64::from(MODERATION_US) / 2e3;
     eprintln!("moderation of {MODERATION_US} us: {found:.2} ms found");
-    let expected = 0.8 * half_ms..1.25 * half_ms;
+    // The emulated card's timer is late where the host is busy.
+    let expected = 0.8 * half_ms..1.5 * half_ms;
     assert!(expected.contains(&found), "{found} ms");
 }
 
