@@ -9,7 +9,7 @@ use tracer_common::{
 
 use crate::{
     clock::Mapping,
-    run::{directory::RunDirectory, domain::Domain, joined::Survey},
+    run::{clocks::Survey, directory::RunDirectory, domain::Domain},
     span::packets::Forwarded,
 };
 
