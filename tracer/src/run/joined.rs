@@ -24,7 +24,7 @@ use crate::{
         Span,
         across::{self, Backend},
         join::Unjoined,
-        packets,
+        packets::{self, Answer},
     },
 };
 
@@ -196,6 +196,27 @@ impl Joined<'_> {
             }
         }
     }
+
+    /// Adds packets, given what was found of them in Dom0.
+    fn add_packets(
+        &mut self,
+        answers: Vec<Answer>,
+        packets: &Packets<'_>,
+        backend: &Domain<'_>,
+        bound: u64,
+    ) {
+        for (record, found) in answers {
+            let Some(name) = packets.datapath(record.kind) else {
+                continue;
+            };
+            let domain = self.domain;
+            self.add(&record, |iteration| {
+                let (other, _) = found?;
+                let span = packets::join(name, iteration, &record, &other, bound)?;
+                Ok(domain.without_taken(span, &record, Some((backend, &other))))
+            });
+        }
+    }
 }
 
 impl Fold<'_> {
@@ -226,9 +247,9 @@ impl Fold<'_> {
         let mut others = Backend::new(requests.of_backend(self.directory)?);
         let packets = Packets::new(domain, backend);
         let is_measured = |record: &Record| self.iteration(backend, first(record)).is_some();
-        let mut forwarded = packets.forwarded(self.directory, is_measured)?;
         let whole = Whole::new(self, domain);
         let error = domain.clock.error_ns.unwrap_or(0.0).ceil() as i64;
+        let mut forwarded = packets.forwarded(self.directory, is_measured, error)?;
         let bound = error.unsigned_abs();
         for mut record in records.by_ref() {
             if !record.is_request() {
@@ -245,20 +266,16 @@ impl Fold<'_> {
                 continue;
             }
             domain.mapping.map_all(&mut record.at);
-            if let Some(name) = packets.datapath(record.kind) {
-                let found = match domain.clock.error_ns {
-                    Some(_) => forwarded.take(&record, error),
-                    None => Err(Unjoined::NoClock),
-                };
-                joined.add(&record, |iteration| {
-                    let (other, _) = found?;
-                    let span = packets::join(name, iteration, &record, &other, bound)?;
-                    Ok(domain.without_taken(span, &record, Some((backend, &other))))
-                });
-            } else {
+            if packets.datapath(record.kind).is_none() {
                 whole.fold(&record, &mut joined.report, &mut joined.builder);
+            } else if domain.clock.error_ns.is_none() {
+                joined.add(&record, |_| Err(Unjoined::NoClock));
+            } else {
+                let answers = forwarded.ask(record);
+                joined.add_packets(answers, &packets, backend, bound);
             }
         }
+        joined.add_packets(forwarded.rest(), &packets, backend, bound);
         self.read_whole(records, domain)?;
         joined.join.only_backend = forwarded.unasked();
         joined.report.join = Some(joined.join);

@@ -41,6 +41,10 @@ impl<K: Copy + Ord> Kept<K> {
         self.records.insert(place, record);
     }
 
+    pub(super) fn get(&self, place: &Place<K>) -> Option<&Record> {
+        self.records.get(place)
+    }
+
     pub(super) fn remove(&mut self, place: &Place<K>) -> Option<Record> {
         self.records.remove(place)
     }
