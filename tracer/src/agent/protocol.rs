@@ -133,6 +133,9 @@ pub struct Survey {
     pub devices: Vec<BlockDevice>,
     /// Every interface, by index.
     pub interfaces: Vec<(u32, String)>,
+    /// How many queues its virtual cards have, the one that has most; none: no card, or not known.
+    #[serde(default)]
+    pub vif_queues: Option<u32>,
 }
 
 /// What was attached, and what could not be.

@@ -24,7 +24,7 @@ use crate::{
     load::{self, LoadError, LoadKind, LoadSpec},
     platform::host::HostFacts,
     probe::snapshot::Snapshot,
-    resource::{block_device, interfaces},
+    resource::{block_device, interfaces, vif},
 };
 
 /// How long a server may take to listen.
@@ -198,6 +198,7 @@ impl<W: Write + Send + 'static> Agent<W> {
             Action::Survey(query) => Ok(Answer::Surveyed(Survey {
                 devices: block_device::find(&query, &self.root)?,
                 interfaces: interfaces(),
+                vif_queues: vif::queues(&self.root),
             })),
             Action::Attach { request, records } => {
                 let records = records.as_deref();

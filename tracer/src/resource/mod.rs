@@ -11,6 +11,7 @@ mod ledger;
 mod loop_device;
 mod pci;
 mod veth;
+pub mod vif;
 
 use std::{
     collections::BTreeMap,

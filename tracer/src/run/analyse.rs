@@ -10,10 +10,11 @@ use crate::{
         threshold,
     },
     run::{
+        clocks,
         directory::{IterationRecord, RunDirectory, State},
         domain::Domain,
         fold::Fold,
-        interrupts, joined,
+        interrupts,
     },
     scenario::Scenario,
 };
@@ -72,7 +73,7 @@ fn add_domains(
     for index in 0..domains.len() {
         let (mapping, clock) = match backend {
             Some(backend) if domains[index].is_joined_with(&domains[backend]) => {
-                joined::clocks(directory, &domains[index], &domains[backend])?
+                clocks::clocks(directory, &domains[index], &domains[backend])?
             }
             _ => domains[index].own_clock(),
         };

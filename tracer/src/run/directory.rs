@@ -69,6 +69,9 @@ pub struct DomainStart {
     pub devices: Vec<BlockDevice>,
     /// Interfaces by index.
     pub interfaces: Vec<(u32, String)>,
+    /// How many queues its virtual cards have, the one that has most; none: no card, or not known.
+    #[serde(default)]
+    pub vif_queues: Option<u32>,
     /// Wishes and facts.
     pub environment: Vec<Finding>,
 }

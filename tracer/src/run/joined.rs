@@ -10,10 +10,11 @@ use tracer_common::{
 use crate::{
     analysis::{
         BreakdownBuilder,
-        document::{ClockReport, DomainReport, JoinReport},
+        document::{DomainReport, JoinReport},
     },
-    clock::{Mapping, Timeline},
+    clock::Mapping,
     run::{
+        clocks::Survey,
         directory::RunDirectory,
         domain::{Domain, first},
         fold::{Fold, Folded, Whole, finish},
@@ -21,9 +22,9 @@ use crate::{
     },
     span::{
         Span,
-        across::{self, Backend, Leeway},
+        across::{self, Backend},
         join::Unjoined,
-        packets,
+        packets::{self, Answer},
     },
 };
 
@@ -33,19 +34,16 @@ const CONSUME: usize = Kind::Blkback.index_of(Point::BlkbackConsume);
 const RESPONSE: usize = Kind::Blkback.index_of(Point::BlkbackResponse);
 
 /// Requests are looked for as far as this beside where causality wants them, to find a clock that is off.
-const WIDE_NS: i64 = 20_000_000;
+pub(super) const WIDE_NS: i64 = 20_000_000;
 /// Requests that are looked for in this way, at most.
 const MOST_LATE: usize = 1 << 20;
-/// With more requests than this outside of the error bound, the TSC is not what both domains share.
-const MOST_VIOLATIONS: f64 = 0.01;
-/// Requests by which the distance of two unrelated clocks is guessed, and the grain of the guess.
-const VOTERS: usize = 4096;
+/// Requests by which the distance of two unrelated clocks is guessed.
+pub(super) const VOTERS: usize = 4096;
 /// Votes in all: a guest that reads one sector over and over has each of its requests vote for each of them.
 const MOST_VOTES: usize = 1 << 18;
-const GRAIN_NS: i128 = 10_000_000;
 
 /// A guest's requests to the virtual disks of its backend.
-struct Requests<'a> {
+pub(super) struct Requests<'a> {
     guest: &'a Domain<'a>,
     backend: &'a Domain<'a>,
     domid: u16,
@@ -54,7 +52,7 @@ struct Requests<'a> {
 }
 
 impl<'a> Requests<'a> {
-    fn new(guest: &'a Domain<'a>, backend: &'a Domain<'a>) -> Self {
+    pub(super) fn new(guest: &'a Domain<'a>, backend: &'a Domain<'a>) -> Self {
         let domid = guest.start.domid.unwrap_or(0);
         let disks = guest.start.devices.iter().filter_map(|device| {
             let number = device.vbd? & 0xffff;
@@ -107,7 +105,7 @@ impl<'a> Requests<'a> {
     /// What causality says of a mapping that is off by at most `error`, over all requests that are found
     /// with it. They are looked for there first: a request that comes again and again, such as a flush,
     /// is not to be told apart further off.
-    fn survey(
+    pub(super) fn survey(
         &self,
         directory: &RunDirectory,
         mapping: &Mapping,
@@ -139,7 +137,11 @@ impl<'a> Requests<'a> {
     }
 
     /// Distances of the guest's clock from the backend's, by its first requests.
-    fn distances(&self, directory: &RunDirectory, mapping: &Mapping) -> anyhow::Result<Vec<i128>> {
+    pub(super) fn distances(
+        &self,
+        directory: &RunDirectory,
+        mapping: &Mapping,
+    ) -> anyhow::Result<Vec<i128>> {
         let mut consumed: HashMap<(u32, u64, u8, u32), Vec<u64>> = HashMap::new();
         for record in self.of_backend(directory)?.take(16 * VOTERS) {
             let key = (record.dev, record.position, record.op, record.bytes);
@@ -159,138 +161,6 @@ impl<'a> Requests<'a> {
         }
         Ok(distances)
     }
-}
-
-/// The distance of two clocks that most requests agree on.
-fn vote(distances: impl IntoIterator<Item = i128>) -> i64 {
-    let mut votes: BTreeMap<i128, (u64, i128)> = BTreeMap::new();
-    for distance in distances {
-        let vote = votes
-            .entry(distance.div_euclid(GRAIN_NS))
-            .or_insert((0, distance));
-        vote.0 += 1;
-        // The closest: what comes on top of it is the way to the ring.
-        vote.1 = vote.1.min(distance);
-    }
-    let most = votes.into_values().max_by_key(|(count, _)| *count);
-    most.map_or(0, |(_, distance)| i64::try_from(distance).unwrap_or(0))
-}
-
-/// Bounds of what would have to be added to a guest's clock.
-#[derive(Debug)]
-pub(super) struct Survey {
-    pub(super) asked: u64,
-    leeways: Vec<Leeway>,
-    least: i64,
-    most: i64,
-}
-
-impl Default for Survey {
-    fn default() -> Self {
-        Self {
-            asked: 0,
-            leeways: Vec::new(),
-            least: i64::MIN,
-            most: i64::MAX,
-        }
-    }
-}
-
-impl Survey {
-    pub(super) fn add(&mut self, leeway: Leeway) {
-        self.least = self.least.max(leeway.least);
-        self.most = self.most.min(leeway.most);
-        self.leeways.push(leeway);
-    }
-
-    /// Requests that are outside of an error bound.
-    fn outside(&self, error: i64) -> u64 {
-        let outside = self.leeways.iter().filter(|leeway| !leeway.within(error));
-        outside.count() as u64
-    }
-
-    /// Whether what was found bounds the clock on both sides.
-    const fn is_bounded(&self) -> bool {
-        self.least != i64::MIN && self.most != i64::MAX
-    }
-
-    /// Whether what was found speaks for the mapping.
-    fn supports(&self, error: i64) -> bool {
-        let found = self.leeways.len() as f64;
-        found * 2.0 >= self.asked as f64 && self.outside(error) as f64 <= MOST_VIOLATIONS * found
-    }
-}
-
-/// How a guest's times become its backend's: by the TSC that both have read; where that is not the same
-/// one, by causality alone.
-///
-/// # Errors
-/// If the recording cannot be read.
-pub(super) fn clocks(
-    directory: &RunDirectory,
-    guest: &Domain<'_>,
-    backend: &Domain<'_>,
-) -> anyhow::Result<(Mapping, ClockReport)> {
-    let (requests, packets) = (Requests::new(guest, backend), Packets::new(guest, backend));
-    let survey_of = |mapping: &Mapping, bound| {
-        let mut survey = requests.survey(directory, mapping, bound)?;
-        packets.survey(directory, mapping, WIDE_NS, &mut survey)?;
-        anyhow::Ok(survey)
-    };
-    let report = ClockReport {
-        ticks_per_ns: guest.timeline.as_ref().map(Timeline::ticks_per_ns),
-        ..ClockReport::default()
-    };
-    let both = guest.timeline.clone().zip(backend.timeline.clone());
-    let by_tsc = both.map(|(guest, backend)| {
-        let error = guest.error_ns() + backend.error_ns();
-        (Mapping::new(guest, backend), error)
-    });
-    if let Some((mapping, error)) = &by_tsc {
-        let bound = error.ceil() as i64;
-        let survey = survey_of(mapping, bound)?;
-        if survey.asked == 0 || survey.supports(bound) {
-            let report = ClockReport {
-                method: "TSC".into(),
-                error_ns: Some(*error),
-                checked: survey.leeways.len() as u64,
-                violations: survey.outside(bound),
-                ..report
-            };
-            return Ok((mapping.clone(), report));
-        }
-    }
-    let rate = by_tsc.map_or_else(Mapping::default, |(mapping, _)| mapping);
-    let by_requests = requests.distances(directory, &rate)?;
-    let by_packets = packets.distances(directory, &rate, VOTERS)?;
-    let guess = vote(by_requests.into_iter().chain(by_packets));
-    let guessed = rate.clone().moved(guess);
-    let survey = survey_of(&guessed, 0)?;
-    if !survey.is_bounded() {
-        return Ok((
-            guessed,
-            ClockReport {
-                method: "none".into(),
-                ..report
-            },
-        ));
-    }
-    let middle = survey.least.midpoint(survey.most);
-    let error = survey.most.abs_diff(survey.least).div_ceil(2);
-    let report = ClockReport {
-        method: "causality".into(),
-        error_ns: Some(error as f64),
-        offset_ns: Some(guess.saturating_add(middle)),
-        checked: survey.leeways.len() as u64,
-        // Bounds that exclude each other are those of clocks that drift apart.
-        violations: if survey.least > survey.most {
-            survey.leeways.len() as u64
-        } else {
-            0
-        },
-        ..report
-    };
-    Ok((guessed.moved(middle), report))
 }
 
 /// What becomes of a guest's records.
@@ -326,6 +196,27 @@ impl Joined<'_> {
             }
         }
     }
+
+    /// Adds packets, given what was found of them in Dom0.
+    fn add_packets(
+        &mut self,
+        answers: Vec<Answer>,
+        packets: &Packets<'_>,
+        backend: &Domain<'_>,
+        bound: u64,
+    ) {
+        for (record, found) in answers {
+            let Some(name) = packets.datapath(record.kind) else {
+                continue;
+            };
+            let domain = self.domain;
+            self.add(&record, |iteration| {
+                let (other, _) = found?;
+                let span = packets::join(name, iteration, &record, &other, bound)?;
+                Ok(domain.without_taken(span, &record, Some((backend, &other))))
+            });
+        }
+    }
 }
 
 impl Fold<'_> {
@@ -356,9 +247,9 @@ impl Fold<'_> {
         let mut others = Backend::new(requests.of_backend(self.directory)?);
         let packets = Packets::new(domain, backend);
         let is_measured = |record: &Record| self.iteration(backend, first(record)).is_some();
-        let mut forwarded = packets.forwarded(self.directory, is_measured)?;
         let whole = Whole::new(self, domain);
         let error = domain.clock.error_ns.unwrap_or(0.0).ceil() as i64;
+        let mut forwarded = packets.forwarded(self.directory, is_measured, error)?;
         let bound = error.unsigned_abs();
         for mut record in records.by_ref() {
             if !record.is_request() {
@@ -375,20 +266,16 @@ impl Fold<'_> {
                 continue;
             }
             domain.mapping.map_all(&mut record.at);
-            if let Some(name) = packets.datapath(record.kind) {
-                let found = match domain.clock.error_ns {
-                    Some(_) => forwarded.take(&record, error),
-                    None => Err(Unjoined::NoClock),
-                };
-                joined.add(&record, |iteration| {
-                    let (other, _) = found?;
-                    let span = packets::join(name, iteration, &record, &other, bound)?;
-                    Ok(domain.without_taken(span, &record, Some((backend, &other))))
-                });
-            } else {
+            if packets.datapath(record.kind).is_none() {
                 whole.fold(&record, &mut joined.report, &mut joined.builder);
+            } else if domain.clock.error_ns.is_none() {
+                joined.add(&record, |_| Err(Unjoined::NoClock));
+            } else {
+                let answers = forwarded.ask(record);
+                joined.add_packets(answers, &packets, backend, bound);
             }
         }
+        joined.add_packets(forwarded.rest(), &packets, backend, bound);
         self.read_whole(records, domain)?;
         joined.join.only_backend = forwarded.unasked();
         joined.report.join = Some(joined.join);

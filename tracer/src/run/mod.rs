@@ -1,6 +1,7 @@
 //! One execution of a scenario, saved as one directory.
 
 pub mod analyse;
+mod clocks;
 pub mod directory;
 mod domain;
 pub mod drive;

@@ -9,8 +9,8 @@ use tracer_common::{
 
 use crate::{
     clock::Mapping,
-    run::{directory::RunDirectory, domain::Domain, joined::Survey},
-    span::packets::Forwarded,
+    run::{clocks::Survey, directory::RunDirectory, domain::Domain},
+    span::packets::{Answer, Forwarded, Queues},
 };
 
 const XMIT: usize = Kind::NetTx.index_of(Point::NetXmit);
@@ -75,7 +75,8 @@ impl<'a> Packets<'a> {
             .filter(|record| record.kind == Kind::NetForward as u8 && record.at[DOM0_RECEIVE] != 0))
     }
 
-    /// Dom0's records, of which those count that `is_measured` says.
+    /// Dom0's records, of which those count that `is_measured` says, for packets whose stamps are off by
+    /// `error` nanoseconds at most.
     ///
     /// # Errors
     /// If the recording cannot be read.
@@ -83,8 +84,14 @@ impl<'a> Packets<'a> {
         &self,
         directory: &RunDirectory,
         is_measured: M,
+        error: i64,
     ) -> anyhow::Result<Forwarded<impl Iterator<Item = Record> + use<M>, M>> {
-        Ok(Forwarded::new(self.of_backend(directory)?, is_measured))
+        let queues = match self.guest.start.vif_queues {
+            Some(1) => Queues::One,
+            _ => Queues::Several,
+        };
+        let records = self.of_backend(directory)?;
+        Ok(Forwarded::new(records, is_measured, queues, error))
     }
 
     /// Adds to a survey what causality says of a mapping, over all packets that are found with it up to
@@ -99,13 +106,17 @@ impl<'a> Packets<'a> {
         wide: i64,
         survey: &mut Survey,
     ) -> anyhow::Result<()> {
-        let mut forwarded = self.forwarded(directory, |_| false)?;
-        for packet in self.of_guest(directory, mapping)? {
-            survey.asked += 1;
-            if let Ok((_, leeway)) = forwarded.take(&packet, wide) {
+        let mut forwarded = self.forwarded(directory, |_| false, wide)?;
+        let mut add = |answers: Vec<Answer>| {
+            survey.asked += answers.len() as u64;
+            for (_, leeway) in answers.into_iter().filter_map(|(_, found)| found.ok()) {
                 survey.add(leeway);
             }
+        };
+        for packet in self.of_guest(directory, mapping)? {
+            add(forwarded.ask(packet));
         }
+        add(forwarded.rest());
         Ok(())
     }
 

@@ -127,6 +127,7 @@ impl Traced {
             } else {
                 found.interfaces
             },
+            vif_queues: found.vif_queues,
             environment: if self.is_local {
                 environment::check(scenario, Path::new("/"))
             } else {

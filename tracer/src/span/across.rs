@@ -5,14 +5,17 @@
 //! again, causality tells: nothing is taken from the ring before it was issued, and nothing is complete
 //! before it was answered.
 
-use std::collections::{HashMap, VecDeque};
-
 use tracer_common::{
     point::{Kind, Point},
     record::{MAX_POINTS, Record, flag},
 };
 
-use crate::span::{Span, join::Unjoined, taken::Taken};
+use crate::span::{
+    Span,
+    join::Unjoined,
+    kept::{KEPT, ReadAlong},
+    taken::Taken,
+};
 
 const ISSUE: usize = Kind::Disk.index_of(Point::BlkIssue);
 const COMPLETE: usize = Kind::Disk.index_of(Point::BlkComplete);
@@ -23,13 +26,13 @@ const RESPONSE: usize = Kind::Blkback.index_of(Point::BlkbackResponse);
 
 /// Records are written in the order in which requests end, all but for what other CPUs wrote meanwhile.
 const DISORDER_NS: u64 = 100_000_000;
-/// A backend's record that no guest has asked for this long after it is not kept: the guest's was lost.
-const KEPT_NS: u64 = 20_000_000_000;
-/// Nor are more than so many.
-const KEPT: usize = 1 << 20;
 
 /// What both records of a request have in common: disk, first sector, operation.
 type Key = (u32, u64, u8);
+
+const fn key(record: &Record) -> Key {
+    (record.dev, record.position, record.op)
+}
 
 /// How far a request's two records are from what causality demands, in nanoseconds of the guest's clock:
 /// that may be moved by at least `least` and by at most `most`.
@@ -62,14 +65,7 @@ impl Leeway {
 /// The backend's records of one guest, read along with the guest's own.
 #[derive(Debug)]
 pub struct Backend<I> {
-    records: I,
-    /// Read, and not yet asked for.
-    kept: HashMap<Key, Vec<Record>>,
-    /// The same in their order.
-    order: VecDeque<(u64, Key)>,
-    /// The latest answer that was read.
-    newest: u64,
-    ended: bool,
+    records: ReadAlong<Key, I>,
     /// Let go of without having been asked for; no more than are kept.
     left: Vec<Record>,
 }
@@ -77,55 +73,32 @@ pub struct Backend<I> {
 impl<I: Iterator<Item = Record>> Backend<I> {
     /// Of one guest's records, in the order in which they were written.
     pub fn new(records: I) -> Self {
+        let describe = |record: &Record| {
+            let answered = record.at[RESPONSE];
+            (key(record), answered, answered)
+        };
         Self {
-            records,
-            kept: HashMap::new(),
-            order: VecDeque::new(),
-            newest: 0,
-            ended: false,
+            records: ReadAlong::new(records, describe),
             left: Vec::new(),
         }
     }
 
     /// What nobody has asked for, in the order of the answers.
     pub fn left(mut self) -> Vec<Record> {
-        self.left.extend(self.kept.into_values().flatten());
-        self.left.extend(self.records.take(KEPT));
+        let (kept, unread) = self.records.into_parts();
+        self.left
+            .extend(kept.into_records().map(|(_, record)| record));
+        self.left.extend(unread.take(KEPT));
         self.left.sort_by_key(|record| record.at[RESPONSE]);
         self.left
     }
 
     /// Reads on until nothing is to come that was answered before `time`.
     fn advance(&mut self, time: u64) {
-        let until = time.saturating_add(DISORDER_NS);
-        while !self.ended && self.newest <= until {
-            let Some(record) = self.records.next() else {
-                self.ended = true;
-                break;
-            };
-            let key = (record.dev, record.position, record.op);
-            self.newest = self.newest.max(record.at[RESPONSE]);
-            self.order.push_back((record.at[RESPONSE], key));
-            self.kept.entry(key).or_default().push(record);
-        }
-        self.forget(time);
-    }
-
-    /// Lets go of what nobody asks for any more, since `time` is asked for. What was read ahead is another
-    /// matter: after a pause it is of a time long after.
-    fn forget(&mut self, time: u64) {
-        while let Some((at, key)) = self.order.front().copied()
-            && (self.order.len() > KEPT || at.saturating_add(KEPT_NS) < time)
-        {
-            self.order.pop_front();
-            if let Some(records) = self.kept.get_mut(&key) {
-                let left = records.extract_if(.., |record| record.at[RESPONSE] == at);
-                let room = KEPT - self.left.len().min(KEPT);
-                self.left.extend(left.take(room));
-                records.retain(|record| record.at[RESPONSE] != at);
-                if records.is_empty() {
-                    self.kept.remove(&key);
-                }
+        self.records.advance(time.saturating_add(DISORDER_NS));
+        while let Some((_, record)) = self.records.kept.let_go(time) {
+            if self.left.len() < KEPT {
+                self.left.push(record);
             }
         }
     }
@@ -137,26 +110,20 @@ impl<I: Iterator<Item = Record>> Backend<I> {
     /// If there is none, or more than one.
     pub fn take(&mut self, guest: &Record, error: i64) -> Result<(Record, Leeway), Unjoined> {
         self.advance(guest.at[COMPLETE].saturating_add(error.unsigned_abs()));
-        let key = (guest.dev, guest.position, guest.op);
-        let records = self.kept.get_mut(&key).ok_or(Unjoined::Unseen)?;
         let fits = |record: &Record| {
             (guest.flags & flag::RING_ID == 0 || record.key == guest.key)
                 && record.bytes == guest.bytes
                 && Leeway::of(guest, record).within(error)
         };
-        let mut found = records
-            .iter()
-            .enumerate()
-            .filter(|(_, record)| fits(record));
-        let index = match (found.next(), found.next()) {
-            (Some((index, _)), None) => index,
+        let all = self.records.kept.between(key(guest), 0..=u64::MAX);
+        let mut found = all.filter(|(_, record)| fits(record));
+        let place = match (found.next(), found.next()) {
+            (Some((place, _)), None) => place,
             (None, _) => return Err(Unjoined::Unseen),
             (Some(_), Some(_)) => return Err(Unjoined::Ambiguous),
         };
-        let record = records.swap_remove(index);
-        if records.is_empty() {
-            self.kept.remove(&key);
-        }
+        drop(found);
+        let record = self.records.kept.remove(&place).ok_or(Unjoined::Unseen)?;
         Ok((record, Leeway::of(guest, &record)))
     }
 }
@@ -295,7 +262,7 @@ mod tests {
     #[test]
     fn requests_before_a_long_pause_are_joined() {
         let requests = (0..200).map(|number| {
-            let pause = if number < 100 { 0 } else { 4 * KEPT_NS };
+            let pause = if number < 100 { 0 } else { 80_000_000_000 };
             (0, 0, 0, number, number * 1_000 + pause, [100; 3])
         });
         let pairs = records(requests.collect(), true);

@@ -2,6 +2,7 @@
 
 pub mod across;
 pub mod join;
+mod kept;
 pub mod packets;
 pub mod steal;
 pub mod taken;

@@ -2,16 +2,21 @@
 //!
 //! Both records of a packet name both hosts, the protocol, both ports, the bytes, and what tells the packets
 //! of one flow apart: TCP's sequence number, or the IP id. A packet that consists of several segments passes
-//! the ring whole; what GRO of Dom0 has joined has the first one's number. What is left to tell apart,
-//! retransmissions and ids that come again, causality tells: Dom0 passes nothing on before it was sent, and
-//! nothing is received before it was handed over.
+//! the ring whole; what GRO of Dom0 has joined has the first one's number. What is left to tell apart are
+//! copies: retransmissions, and ids that come again. Causality tells most of them: Dom0 passes nothing on
+//! before it was sent, and nothing is received before it was handed over. The order on the ring tells others
+//! (`copies`), once all of them are read (`forwarded`).
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod copies;
+mod forwarded;
 
 use tracer_common::{
     point::{Kind, Point},
     record::{Record, flag},
 };
+
+pub use copies::Queues;
+pub use forwarded::{Answer, Forwarded};
 
 use crate::span::{
     Span,
@@ -30,15 +35,8 @@ const DOM0_RECEIVE: usize = Kind::NetForward.index_of(Point::Dom0Receive);
 const DOM0_XMIT: usize = Kind::NetForward.index_of(Point::Dom0Xmit);
 const DEQUEUE: usize = Kind::NetForward.index_of(Point::NetbackDequeue);
 
-/// Dom0 may be at work on a packet for so long after the guest is done with it, before its record is
-/// written: the card, or a queueing discipline that delays.
-const LATER_NS: u64 = 5_000_000_000;
 /// A packet lies on a ring no longer than this: an id of 16 bits comes again.
 const ON_RING_NS: i64 = 1_000_000_000;
-/// A record of Dom0 that no guest has asked for this long is not kept.
-const KEPT_NS: u64 = 20_000_000_000;
-/// Nor are more than so many.
-const KEPT: usize = 1 << 20;
 
 /// What both records of a packet have in common: hosts, ports and number, protocol.
 type Key = (u64, u64, u8);
@@ -53,8 +51,8 @@ const fn flow((hosts, position, protocol): Key) -> Flow {
     (hosts, (position >> 32) as u32, protocol)
 }
 
-fn last(record: &Record) -> u64 {
-    record.at.iter().copied().max().unwrap_or(0)
+const fn is_received(guest: &Record) -> bool {
+    guest.kind == Kind::NetRx as u8
 }
 
 /// When Dom0 handed a packet to its guest, as far as is known: when netback took it to copy it.
@@ -75,22 +73,41 @@ const fn received(guest: &Record) -> u64 {
     }
 }
 
+/// When the guest put the packet on the ring, or took it from there.
+const fn at_guest(guest: &Record) -> u64 {
+    if is_received(guest) {
+        received(guest)
+    } else {
+        guest.at[XMIT]
+    }
+}
+
+/// When Dom0 took it from the ring of what the guest sends, or put it on that of what it receives.
+const fn at_dom0(other: &Record, is_received: bool) -> u64 {
+    if is_received {
+        handed_over(other)
+    } else {
+        other.at[DOM0_RECEIVE]
+    }
+}
+
 fn distance(later: u64, earlier: u64) -> i64 {
     i64::try_from(i128::from(later) - i128::from(earlier)).unwrap_or(i64::MAX)
 }
 
 /// The time from one domain to the other.
 fn on_ring(guest: &Record, other: &Record) -> i64 {
-    if guest.kind == Kind::NetRx as u8 {
-        distance(received(guest), handed_over(other))
+    let (guest_at, dom0_at) = (at_guest(guest), at_dom0(other, is_received(guest)));
+    if is_received(guest) {
+        distance(guest_at, dom0_at)
     } else {
-        distance(other.at[DOM0_RECEIVE], guest.at[XMIT])
+        distance(dom0_at, guest_at)
     }
 }
 
 /// What causality demands of a packet's records; `None`: Dom0's is not whole.
 fn leeway(guest: &Record, other: &Record) -> Option<Leeway> {
-    if guest.kind == Kind::NetRx as u8 {
+    if is_received(guest) {
         let handed_over = handed_over(other);
         return (handed_over != 0).then(|| Leeway {
             least: distance(handed_over, received(guest)),
@@ -109,126 +126,11 @@ fn leeway(guest: &Record, other: &Record) -> Option<Leeway> {
     })
 }
 
-/// Dom0's records of packets that it passes on, read along with a guest's own. `M` says which of them
-/// count as packets of the run.
-#[derive(Debug)]
-pub struct Forwarded<I, M> {
-    records: I,
-    is_measured: M,
-    /// Read, and not yet asked for.
-    kept: HashMap<Key, Vec<Record>>,
-    /// The same in their order.
-    order: VecDeque<(u64, Key)>,
-    /// The guest's flows.
-    flows: HashSet<Flow>,
-    /// Packets that no guest has asked for.
-    unasked: HashMap<Flow, u64>,
-    newest: u64,
-    ended: bool,
-}
-
-impl<I: Iterator<Item = Record>, M: Fn(&Record) -> bool> Forwarded<I, M> {
-    /// Of Dom0's records, in the order in which they were written.
-    pub fn new(records: I, is_measured: M) -> Self {
-        Self {
-            records,
-            is_measured,
-            kept: HashMap::new(),
-            order: VecDeque::new(),
-            flows: HashSet::new(),
-            unasked: HashMap::new(),
-            newest: 0,
-            ended: false,
-        }
-    }
-
-    /// Reads on until nothing is to come that Dom0 was done with before `time`.
-    fn advance(&mut self, time: u64) {
-        while !self.ended && self.newest <= time.saturating_add(LATER_NS) {
-            let Some(record) = self.records.next() else {
-                self.ended = true;
-                break;
-            };
-            let at = last(&record);
-            self.newest = self.newest.max(at);
-            self.order.push_back((at, key(&record)));
-            self.kept.entry(key(&record)).or_default().push(record);
-        }
-        // What nobody asks for any more. What was read ahead may, after a pause, be of a time long after.
-        while let Some((at, _)) = self.order.front().copied()
-            && (self.order.len() > KEPT || at.saturating_add(KEPT_NS) < time)
-        {
-            self.forget_first();
-        }
-    }
-
-    fn forget_first(&mut self) {
-        let Some((at, key)) = self.order.pop_front() else {
-            return;
-        };
-        let Some(records) = self.kept.get_mut(&key) else {
-            return;
-        };
-        let is_measured = &self.is_measured;
-        records.retain(|record| {
-            let stays = last(record) != at;
-            if !stays && is_measured(record) {
-                *self.unasked.entry(flow(key)).or_default() += 1;
-            }
-            stays
-        });
-        if records.is_empty() {
-            self.kept.remove(&key);
-        }
-    }
-
-    /// Dom0's record of a guest's packet whose stamps are on Dom0's clock, give or take `error`
-    /// nanoseconds. It is taken out.
-    ///
-    /// # Errors
-    /// If there is none, or more than one.
-    pub fn take(&mut self, guest: &Record, error: i64) -> Result<(Record, Leeway), Unjoined> {
-        self.advance(last(guest).saturating_add(error.unsigned_abs()));
-        self.flows.insert(flow(key(guest)));
-        let records = self.kept.get_mut(&key(guest)).ok_or(Unjoined::Unseen)?;
-        let in_time = |record: &Record| {
-            let is_recent = on_ring(guest, record) <= ON_RING_NS.saturating_add(error);
-            leeway(guest, record).filter(|leeway| is_recent && leeway.within(error))
-        };
-        let found: Vec<(usize, Leeway)> = records
-            .iter()
-            .enumerate()
-            .filter_map(|(index, record)| Some((index, in_time(record)?)))
-            .collect();
-        let mut whole = found
-            .iter()
-            .filter(|(index, _)| records[*index].bytes == guest.bytes);
-        let (index, leeway) = match (whole.next(), whole.next()) {
-            (Some(only), None) => *only,
-            (Some(_), Some(_)) => return Err(Unjoined::Ambiguous),
-            (None, _) if found.is_empty() => return Err(Unjoined::Unseen),
-            (None, _) => return Err(Unjoined::Resized),
-        };
-        let record = records.swap_remove(index);
-        if records.is_empty() {
-            self.kept.remove(&key(guest));
-        }
-        Ok((record, leeway))
-    }
-
-    /// How many packets of the guest's flows only Dom0 has seen, now that the guest has asked for all of
-    /// its own.
-    pub fn unasked(mut self) -> u64 {
-        self.advance(u64::MAX);
-        while !self.order.is_empty() {
-            self.forget_first();
-        }
-        let of_guest = self
-            .unasked
-            .iter()
-            .filter(|(flow, _)| self.flows.contains(*flow));
-        of_guest.map(|(_, count)| *count).sum()
-    }
+/// What causality demands of both records, if they can be of one packet: they keep to it within `error`
+/// nanoseconds, and it was not on the ring for too long.
+fn fit(guest: &Record, other: &Record, error: i64) -> Option<Leeway> {
+    let is_recent = on_ring(guest, other) <= ON_RING_NS.saturating_add(error);
+    leeway(guest, other).filter(|leeway| is_recent && leeway.within(error))
 }
 
 /// Makes one span of both records. Where both domains are at work at once, it is the way of what ends
@@ -243,7 +145,7 @@ pub fn join(
     other: &Record,
     error: u64,
 ) -> Result<Span, Unjoined> {
-    let points = if guest.kind == Kind::NetRx as u8 {
+    let points = if is_received(guest) {
         inward(guest, other, error)?
     } else {
         outward(guest, other, error)?

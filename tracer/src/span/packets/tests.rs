@@ -4,6 +4,8 @@ use tracer_common::record::{MAX_POINTS, addresses, flow};
 use super::*;
 use crate::datapath::datapath;
 
+mod copies;
+
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
@@ -94,8 +96,30 @@ fn taken(op: u8, number: u32, at: u64) -> Record {
     stamped(Kind::NetRx, op, number, &points)
 }
 
-fn all_of(records: Vec<Record>) -> Forwarded<std::vec::IntoIter<Record>, fn(&Record) -> bool> {
-    Forwarded::new(records.into_iter(), |_| true)
+/// What becomes of a guest's packets, in the order in which they were asked for, and how many packets of
+/// their flows only Dom0 has seen.
+fn answers(
+    guests: &[Record],
+    others: Vec<Record>,
+    queues: Queues,
+    error: i64,
+) -> (Vec<Answer>, u64) {
+    let mut forwarded = Forwarded::new(others.into_iter(), |_| true, queues, error);
+    let mut answers: Vec<Answer> = Vec::new();
+    for guest in guests {
+        answers.extend(forwarded.ask(*guest));
+    }
+    answers.extend(forwarded.rest());
+    assert_eq!(answers.len(), guests.len());
+    let place = |answer: &Answer| guests.iter().position(|guest| *guest == answer.0);
+    answers.sort_by_key(place);
+    (answers, forwarded.unasked())
+}
+
+/// Why each packet was not joined; `None`: it was.
+fn reasons(answers: &[Answer]) -> Vec<Option<Unjoined>> {
+    let reasons = answers.iter().map(|(_, found)| found.err());
+    reasons.collect()
 }
 
 fn names(span: &Span) -> Vec<&'static str> {
@@ -185,52 +209,45 @@ fn received_packet_goes_through_dom0_to_its_reader() {
 #[test]
 fn retransmission_is_told_from_the_first_time_by_causality() {
     let times = [1_000, 5_000, 9_000];
-    let mut forwarded = all_of(times.map(|at| passed_on(TCP, 7, at)).to_vec());
-    for at in times {
-        let (other, _) = forwarded.take(&sent(TCP, 7, at), 2).unwrap();
-        assert_eq!(other.at[DOM0_RECEIVE], at + 24);
+    let others = times.map(|at| passed_on(TCP, 7, at)).to_vec();
+    let guests = times.map(|at| sent(TCP, 7, at));
+    let (answers, unasked) = answers(&guests, others, Queues::Several, 2);
+    for ((_, found), at) in answers.into_iter().zip(times) {
+        assert_eq!(found.unwrap().0.at[DOM0_RECEIVE], at + 24);
     }
-    assert_eq!(forwarded.unasked(), 0);
+    assert_eq!(unasked, 0);
 }
 
 #[test]
 fn what_cannot_be_told_apart_is_not_guessed() {
-    let mut forwarded = all_of(vec![handed(UDP, 0, 1000), handed(UDP, 0, 1003)]);
-    let take = |forwarded: &mut Forwarded<_, _>, guest: &Record| forwarded.take(guest, 0).map(drop);
-    assert_eq!(
-        take(&mut forwarded, &taken(UDP, 0, 1003)),
-        Err(Unjoined::Ambiguous)
-    );
-    assert_eq!(
-        take(&mut forwarded, &taken(UDP, 1, 1003)),
-        Err(Unjoined::Unseen)
-    );
-    let mut other_host = taken(UDP, 0, 1003);
-    other_host.key += 1;
-    assert_eq!(take(&mut forwarded, &other_host), Err(Unjoined::Unseen));
-    let mut larger = taken(UDP, 0, 1003);
-    larger.bytes += 1;
-    assert_eq!(take(&mut forwarded, &larger), Err(Unjoined::Resized));
-    // Before Dom0 had it, and long after.
-    assert_eq!(
-        take(&mut forwarded, &taken(UDP, 0, 900)),
-        Err(Unjoined::Unseen)
-    );
+    let others = vec![handed(UDP, 0, 1000), handed(UDP, 0, 1003)];
     let late = 1000 + ON_RING_NS.unsigned_abs() + 10_000;
-    assert_eq!(
-        take(&mut forwarded, &taken(UDP, 0, late)),
-        Err(Unjoined::Unseen)
-    );
-    assert_eq!(forwarded.unasked(), 2);
+    let mut guests = [1003, 1003, 1003, 1003, 900, late].map(|at| taken(UDP, 0, at));
+    guests[1].position = flow::pack(40_000, 5201, 1);
+    guests[2].key += 1;
+    guests[3].bytes += 1;
+    let (answers, unasked) = answers(&guests, others, Queues::One, 0);
+    let expected = [
+        Unjoined::Ambiguous,
+        Unjoined::Unseen,
+        // Another host.
+        Unjoined::Unseen,
+        Unjoined::Resized,
+        // Before Dom0 had it, and long after.
+        Unjoined::Unseen,
+        Unjoined::Unseen,
+    ];
+    assert_eq!(reasons(&answers), expected.map(Some));
+    assert_eq!(unasked, 2);
 }
 
 #[test]
 fn packets_that_only_dom0_saw_are_counted_for_the_guest_s_own_flows() {
     let mut others = handed(TCP, 3, 1020);
     others.position = flow::pack(1, 2, 3);
-    let mut forwarded = all_of(vec![handed(TCP, 1, 1000), handed(TCP, 2, 1010), others]);
-    forwarded.take(&taken(TCP, 1, 1000), 0).unwrap();
-    assert_eq!(forwarded.unasked(), 1);
+    let others = vec![handed(TCP, 1, 1000), handed(TCP, 2, 1010), others];
+    let (answers, unasked) = answers(&[taken(TCP, 1, 1000)], others, Queues::Several, 0);
+    assert_eq!((reasons(&answers), unasked), (vec![None], 1));
 }
 
 proptest! {
@@ -256,19 +273,22 @@ proptest! {
                 records.swap(index - 1, index);
             }
         }
-        let mut forwarded = all_of(records);
+        let guests = packets.iter().map(|(id, at, _)| {
+            if outward { sent(UDP, *id, *at) } else { taken(UDP, *id, *at) }
+        });
+        let guests: Vec<Record> = guests.collect();
+        let (answers, unasked) = answers(&guests, records, Queues::Several, error);
         let mut joined = 0;
-        for (id, at, _) in &packets {
-            let guest = if outward { sent(UDP, *id, *at) } else { taken(UDP, *id, *at) };
-            if let Ok((other, _)) = forwarded.take(&guest, error) {
+        for ((guest, found), (_, at, _)) in answers.iter().zip(&packets) {
+            if let Ok((other, _)) = found {
                 let own = if outward { other.at[DOM0_RECEIVE] - 24 } else { other.at[DEQUEUE] };
                 prop_assert_eq!(own, *at);
                 let name = if outward { "net-tx/vif" } else { "net-rx/vif" };
-                prop_assert!(join(name, 0, &guest, &other, error.unsigned_abs()).is_ok());
+                prop_assert!(join(name, 0, guest, other, error.unsigned_abs()).is_ok());
                 joined += 1;
             }
         }
-        prop_assert_eq!(forwarded.unasked(), packets.len() as u64 - joined);
+        prop_assert_eq!(unasked, packets.len() as u64 - joined);
     }
 
     /// Any stamps: the span's points are in the datapath's order, and its stages add up to its total.
