@@ -2,11 +2,13 @@
 mod blk_tracer;
 mod device;
 mod fio;
+mod goal;
 mod observer;
 mod overhead;
 mod programs;
 mod results;
 mod statistics;
+mod stream;
 mod tracer;
 
 use std::process::ExitCode;
@@ -18,6 +20,8 @@ use anyhow::Result;
 pub(crate) enum Benchmark {
     /// IOPS and BPF time per request: no tracer, tracer, bpftrace and blktrace, interleaved
     Overhead(overhead::Options),
+    /// Throughput of a TCP stream of a guest in the lab: no tracing, tracer and bpftrace, interleaved
+    Stream(stream::Options),
 }
 
 impl Default for Benchmark {
@@ -30,5 +34,6 @@ impl Default for Benchmark {
 pub(crate) fn command(benchmark: Benchmark) -> Result<ExitCode> {
     match benchmark {
         Benchmark::Overhead(options) => overhead::command(&options),
+        Benchmark::Stream(options) => stream::command(options),
     }
 }

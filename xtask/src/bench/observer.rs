@@ -156,6 +156,14 @@ pub(super) struct Printed {
 }
 
 impl Printed {
+    /// Of a tool that ran elsewhere.
+    pub(super) fn of(stdout: String) -> Self {
+        Self {
+            stdout,
+            stderr: String::new(),
+        }
+    }
+
     /// Events that the tool says it lost: bpftrace's `Lost N events`, blktrace's `(dropped N)`.
     pub(super) fn lost(&self) -> u64 {
         let lines = self.stdout.lines().chain(self.stderr.lines());

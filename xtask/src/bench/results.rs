@@ -7,8 +7,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::fio::{Load, Throughput};
+use super::goal::{Goal, cell, ratio_cell};
 use super::overhead::{Sample, Variant};
-use super::statistics::{median, range};
+use super::statistics::{median, range, spread};
 
 /// All samples.
 #[derive(Debug)]
@@ -40,21 +41,6 @@ pub(super) struct Line {
     /// Requests that the kernel did not show to the BPF programs, of a million.
     unseen_ppm: Option<f64>,
     attach_ms_max: Option<f64>,
-}
-
-/// A goal and the two figures that decide it.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Goal {
-    text: &'static str,
-    value: Option<f64>,
-    limit: Option<f64>,
-}
-
-impl Goal {
-    /// Whether it is met; a figure that could not be had is a miss.
-    pub(super) fn is_met(&self) -> bool {
-        matches!((self.value, self.limit), (Some(value), Some(limit)) if value <= limit)
-    }
 }
 
 impl Results {
@@ -132,9 +118,6 @@ impl Results {
             .iter()
             .map(|(sample, none)| sample.cpu_ns_per_request() - none.cpu_ns_per_request())
             .collect();
-        let ratio = median(&ratios)
-            .zip(range(&ratios))
-            .map(|(mid, (min, max))| [mid, min, max]);
         let iops_samples = self
             .iops
             .get(&variant)
@@ -160,7 +143,7 @@ impl Results {
         Line {
             variant,
             iops_median: median(&iops),
-            iops_ratio: ratio,
+            iops_ratio: spread(&ratios),
             added_cpu_ns_per_request: median(&added),
             bpf_ns_per_request: self.bpf_ns(variant, 0.0),
             bpf_net_ns_per_request: floor.and_then(|floor| self.bpf_ns(variant, floor)),
@@ -194,27 +177,32 @@ impl Results {
             .map(|(a, b)| a.max(b));
         [
             Goal {
-                text: "spans: net BPF ns per request, at most bpftrace's",
+                text: "spans: net BPF ns per request, at most bpftrace's".into(),
+                decimals: 0,
                 value: spans.bpf_net_ns_per_request,
                 limit: bpftrace.bpf_net_ns_per_request,
             },
             Goal {
-                text: "spans: added CPU ns per request, at most a third of blktrace's",
+                text: "spans: added CPU ns per request, at most a third of blktrace's".into(),
+                decimals: 0,
                 value: spans.added_cpu_ns_per_request,
                 limit: part(blktrace.added_cpu_ns_per_request, 3.0),
             },
             Goal {
-                text: "aggregate: net BPF ns per request, at most half of bpftrace's",
+                text: "aggregate: net BPF ns per request, at most half of bpftrace's".into(),
+                decimals: 0,
                 value: aggregate.bpf_net_ns_per_request,
                 limit: part(bpftrace.bpf_net_ns_per_request, 2.0),
             },
             Goal {
-                text: "lost records, none",
+                text: "lost records, none".into(),
+                decimals: 0,
                 value: lost,
                 limit: Some(0.0),
             },
             Goal {
-                text: "attach time in ms, at most a second",
+                text: "attach time in ms, at most a second".into(),
+                decimals: 0,
                 value: attach,
                 limit: Some(1000.0),
             },
@@ -223,14 +211,7 @@ impl Results {
 
     /// The same as the table, for programs.
     pub(super) fn to_json(&self) -> Result<Value> {
-        let goals: Vec<Value> = self
-            .goals()
-            .iter()
-            .map(|goal| {
-                json!({"goal": goal.text, "value": goal.value, "limit": goal.limit,
-                       "met": goal.is_met()})
-            })
-            .collect();
+        let goals: Vec<Value> = self.goals().iter().map(Goal::to_json).collect();
         let lines = serde_json::to_value(self.lines()).context("the results are not JSON")?;
         Ok(json!({
             "schema": "tracer.bench.overhead/1",
@@ -243,11 +224,6 @@ impl Results {
             "goals": goals,
         }))
     }
-}
-
-/// A figure with so many decimals, or a dash.
-fn cell(value: Option<f64>, decimals: usize) -> String {
-    value.map_or_else(|| "-".into(), |value| format!("{value:.decimals$}"))
 }
 
 impl fmt::Display for Results {
@@ -273,10 +249,7 @@ impl fmt::Display for Results {
             "attach ms"
         )?;
         for line in self.lines() {
-            let ratio = line.iops_ratio.map_or_else(
-                || "-".into(),
-                |[middle, min, max]| format!("{middle:.3} ({min:.3}..{max:.3})"),
-            );
+            let ratio = ratio_cell(line.iops_ratio);
             let lost = line
                 .lost
                 .map_or_else(|| "-".into(), |lost| lost.to_string());
@@ -301,9 +274,7 @@ impl fmt::Display for Results {
              the kernel called no BPF program for.\n"
         )?;
         for goal in self.goals() {
-            let verdict = if goal.is_met() { "PASS" } else { "FAIL" };
-            let (value, limit) = (cell(goal.value, 0), cell(goal.limit, 0));
-            writeln!(f, "{verdict}  {}: {value} of {limit}", goal.text)?;
+            writeln!(f, "{goal}")?;
         }
         Ok(())
     }

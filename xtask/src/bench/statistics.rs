@@ -1,4 +1,4 @@
-//! Medians, ranges and random order.
+//! Medians, ranges, and in which order things are measured.
 use std::hash::{BuildHasher as _, RandomState};
 
 /// The median; the mean of the middle two for an even count, `None` for no values.
@@ -18,6 +18,24 @@ pub(super) fn range(values: &[f64]) -> Option<(f64, f64)> {
     let min = values.iter().copied().min_by(f64::total_cmp)?;
     let max = values.iter().copied().max_by(f64::total_cmp)?;
     Some((min, max))
+}
+
+/// The median, the smallest and the largest value.
+pub(super) fn spread(values: &[f64]) -> Option<[f64; 3]> {
+    let (min, max) = range(values)?;
+    Some([median(values)?, min, max])
+}
+
+/// The items beginning with another one each round, every second round backwards: whatever drifts while they
+/// are measured does not always meet the same one first, nor the same one after another.
+pub(super) fn rotated<T: Clone>(items: &[T], round: u32) -> Vec<T> {
+    let mut items = items.to_vec();
+    let first = round as usize % items.len().max(1);
+    items.rotate_left(first);
+    if round % 2 == 1 {
+        items.reverse();
+    }
+    items
 }
 
 /// The items in random order.
@@ -41,6 +59,15 @@ mod tests {
         assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
         assert_eq!(range(&[3.0, 1.0, 2.0]), Some((1.0, 3.0)));
+        assert_eq!(spread(&[3.0, 1.0, 2.0]), Some([2.0, 1.0, 3.0]));
+        assert_eq!(spread(&[]), None);
+    }
+
+    #[test]
+    fn each_round_begins_with_another_item_and_every_second_one_goes_backwards() {
+        let rounds = [0, 1, 2, 3].map(|round| rotated(&[1, 2, 3], round));
+        assert_eq!(rounds, [[1, 2, 3], [1, 3, 2], [3, 1, 2], [3, 2, 1]]);
+        assert!(rotated::<u8>(&[], 1).is_empty());
     }
 
     #[test]

@@ -10,11 +10,13 @@ mod job;
 mod machine;
 mod many;
 mod matrix;
+mod meter;
 mod network;
 mod packages;
 mod paper;
 mod place;
 mod run;
+mod session;
 mod status;
 mod transfer;
 mod versions;
@@ -31,6 +33,7 @@ use job::PassOn;
 use matrix::Matrix;
 use paper::Machines;
 use run::Request;
+pub(crate) use session::{Session, prepare as prepare_session};
 use versions::{Kernel, Xen};
 
 /// The emulated machine.

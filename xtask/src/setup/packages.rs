@@ -59,11 +59,16 @@ const TOOLS: [Tool; 8] = [
 ];
 
 /// What the lab needs besides.
-const LAB_TOOLS: [Tool; 10] = [
+const LAB_TOOLS: [Tool; 11] = [
     Tool {
         program: "ping",
         probe: None,
         packages: &["iputils-ping"],
+    },
+    Tool {
+        program: "iperf3",
+        probe: None,
+        packages: &["iperf3"],
     },
     Tool {
         program: "qemu-system-x86_64",

@@ -9,6 +9,7 @@
 mod across;
 mod agents;
 mod agreement;
+mod agreement_net;
 mod backends;
 mod check;
 mod domains;

@@ -30,13 +30,13 @@ const UDP: [&str; 3] = [
 ];
 
 /// A setting of a domain that is put back.
-struct Setting {
+pub(crate) struct Setting {
     domain: &'static str,
     undo: String,
 }
 
 impl Setting {
-    fn new(domain: &'static str, set: &str, undo: String) -> Self {
+    pub(crate) fn new(domain: &'static str, set: &str, undo: String) -> Self {
         printed(domain, set);
         Self { domain, undo }
     }

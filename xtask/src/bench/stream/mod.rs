@@ -1,0 +1,312 @@
+//! `cargo xtask bench stream`: a guest's TCP stream in the lab, with no tracing, tracer and bpftrace in turn.
+mod bpftrace;
+mod kept;
+mod results;
+mod sample;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::statistics;
+use crate::lab::{self, Session};
+use crate::{shell, signal, workspace};
+use bpftrace::Attached;
+use kept::Kept;
+use results::Results;
+use sample::Sample;
+
+/// Options of `cargo xtask bench stream`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    made: lab::Made,
+    /// Rounds; each runs every variant once, and begins with another one
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Streams of each run, after one that does not count
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    iterations: u32,
+    /// Seconds of each stream
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    runtime: u32,
+    /// One in how many packets the sampling variant follows
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(2..))]
+    sample: u32,
+    /// Only the stream through this card
+    #[arg(long)]
+    route: Option<Route>,
+    /// The folder of the runs, `runs/bench-stream-N` otherwise; those that it has are not made again
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Exit with 1 when a goal is missed
+    #[arg(long)]
+    strict: bool,
+    /// A static tracer that is built already
+    #[arg(long)]
+    tracer: Option<PathBuf>,
+}
+
+/// The card that a stream passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Route {
+    /// The guest's virtual one
+    Vif,
+    /// The one that is passed through to it
+    Passthrough,
+}
+
+impl Route {
+    const ALL: [Self; 2] = [Self::Vif, Self::Passthrough];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Vif => "vif",
+            Self::Passthrough => "passthrough",
+        }
+    }
+
+    /// The peer host's end of the wire.
+    const fn wire(self) -> &'static str {
+        match self {
+            Self::Vif => "tap0",
+            Self::Passthrough => "tap1",
+        }
+    }
+
+    fn scenario(self) -> PathBuf {
+        let file = format!("scenarios/nic-{}.toml", self.name());
+        workspace::root().join(file)
+    }
+}
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Variant {
+    /// The same scenario with no datapath in any domain: the load alone.
+    None,
+    Tracer,
+    /// One in so many packets.
+    TracerSampling,
+    Bpftrace,
+}
+
+impl Variant {
+    const ALL: [Self; 4] = [
+        Self::None,
+        Self::Tracer,
+        Self::TracerSampling,
+        Self::Bpftrace,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Tracer => "tracer",
+            Self::TracerSampling => "tracer-sampling",
+            Self::Bpftrace => "bpftrace",
+        }
+    }
+}
+
+/// Builds the tracer, becomes root if need be, and measures.
+pub(super) fn command(mut options: Options) -> Result<ExitCode> {
+    let was_built = options.tracer.is_some();
+    lab::prepare_session(&mut options.tracer)?;
+    let tracer = options.tracer.clone().unwrap_or_default();
+    if !shell::is_root() {
+        return as_root((!was_built).then_some(&tracer));
+    }
+    if !tracer.is_file() {
+        bail!("there is no tracer at {}", tracer.display());
+    }
+    signal::catch();
+    let kept = Kept::open(out(&options)?, &settings(&options))?;
+    let results = measure_all(&options, &tracer, &kept);
+    // Also what came of a benchmark that was interrupted.
+    Session::give_to_user(kept.folder())?;
+    let results = results?;
+    if options.json {
+        println!("{:#}", results.to_json()?);
+    } else {
+        print!("{results}");
+    }
+    let missed = results.goals().iter().any(|goal| !goal.is_met());
+    Ok(if options.strict && missed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// The same command under sudo, with the tracer that this user has built.
+fn as_root(tracer: Option<&PathBuf>) -> Result<ExitCode> {
+    let own = std::env::current_exe().context("this program's own file is unknown")?;
+    let mut sudo = shell::root_command(own, "the lab's network and images")?;
+    sudo.args(std::env::args_os().skip(1));
+    if let Some(tracer) = tracer {
+        sudo.arg("--tracer").arg(tracer);
+    }
+    let status = sudo.status().context("sudo could not be started")?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// The folder that was asked for, or one that is not there yet.
+fn out(options: &Options) -> Result<PathBuf> {
+    let numbered = |number| PathBuf::from(format!("runs/bench-stream-{number}"));
+    match &options.out {
+        Some(out) => Ok(out.clone()),
+        None => (1..)
+            .map(numbered)
+            .find(|folder| !folder.exists())
+            .context("no name is left for the runs' folder"),
+    }
+}
+
+/// What runs must have in common to be held against each other.
+fn settings(options: &Options) -> Value {
+    let Options {
+        made,
+        iterations,
+        runtime,
+        sample,
+        ..
+    } = options;
+    json!({"lab": format!("{made:?}"), "iterations": iterations, "runtime_s": runtime, "sample": sample})
+}
+
+struct Bench<'a> {
+    options: &'a Options,
+    session: Session,
+    kept: &'a Kept,
+}
+
+fn measure_all(options: &Options, tracer: &Path, kept: &Kept) -> Result<Results> {
+    let bench = Bench {
+        options,
+        session: Session::up(&options.made, tracer)?,
+        kept,
+    };
+    let mut results = Results::new(options);
+    let routes = Route::ALL.into_iter();
+    for route in routes.filter(|route| options.route.is_none_or(|only| only == *route)) {
+        for round in 0..options.rounds {
+            for variant in statistics::rotated(&Variant::ALL, round) {
+                let name = format!("{}-{}-{}", route.name(), round + 1, variant.name());
+                let changes = changes(variant, options.sample);
+                let sample =
+                    bench.sample(&name, || bench.measure(route, variant, &changes, &name))?;
+                results.add(route, variant, round, sample);
+            }
+        }
+        // Timing the programs slows them down: a run of its own.
+        let name = format!("{}-timed", route.name());
+        let sample = bench.sample(&name, || bench.run(route, &timed(), &name))?;
+        results.add_timed(route, sample);
+    }
+    Ok(results)
+}
+
+impl Bench<'_> {
+    /// One that is kept, or a new one.
+    fn sample(&self, name: &str, measure: impl FnOnce() -> Result<Sample>) -> Result<Sample> {
+        if let Some(sample) = self.kept.sample(name)? {
+            return Ok(sample);
+        }
+        signal::check()?;
+        eprintln!("bench: {name}");
+        self.kept.forget(name)?;
+        let sample = measure().with_context(|| format!("the run {name}"))?;
+        self.kept.keep(name, &sample)?;
+        Ok(sample)
+    }
+
+    fn measure(
+        &self,
+        route: Route,
+        variant: Variant,
+        changes: &[String],
+        name: &str,
+    ) -> Result<Sample> {
+        if variant != Variant::Bpftrace {
+            return self.run(route, changes, name);
+        }
+        let attached = Attached::start(&self.session, route)?;
+        let sample = self.run(route, changes, name)?;
+        attached.finish()?;
+        Ok(sample)
+    }
+
+    fn run(&self, route: Route, changes: &[String], name: &str) -> Result<Sample> {
+        let Options {
+            iterations,
+            runtime,
+            ..
+        } = self.options;
+        let mut args = vec![
+            format!("--iterations={iterations}"),
+            format!("--set=workload.duration={runtime}s"),
+        ];
+        args.extend_from_slice(changes);
+        let meter = self.session.meter(route.wire())?;
+        let run = self.kept.run(name);
+        let report = self.session.report(&route.scenario(), &args, &run)?;
+        Sample::of(&report, meter.bits_per_cpu_second()?)
+    }
+}
+
+/// How a variant changes the scenario.
+fn changes(variant: Variant, sample: u32) -> Vec<String> {
+    let mut changes = vec!["--set=probes.measure_cost=false".to_owned()];
+    match variant {
+        Variant::Tracer => {}
+        Variant::TracerSampling => changes.push(format!("--set=probes.sample={sample}")),
+        Variant::None | Variant::Bpftrace => {
+            changes
+                .extend(["dom0", "B"].map(|domain| format!("--set=domain.{domain}.datapaths=[]")));
+        }
+    }
+    changes
+}
+
+/// As [`Variant::Tracer`], with the kernel's account of each program.
+fn timed() -> Vec<String> {
+    vec!["--set=probes.measure_cost=true".to_owned()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bpftrace_watches_the_load_of_no_tracing() {
+        let [none, bpftrace] = [Variant::None, Variant::Bpftrace].map(|v| changes(v, 16));
+        assert_eq!(none, bpftrace);
+        assert!(none.contains(&"--set=domain.B.datapaths=[]".to_owned()));
+    }
+
+    #[test]
+    fn only_the_sampling_variant_leaves_packets_out() {
+        let sampled = |variant| {
+            let changes = changes(variant, 16);
+            changes.contains(&"--set=probes.sample=16".to_owned())
+        };
+        assert!(sampled(Variant::TracerSampling));
+        assert!(!sampled(Variant::Tracer) && !sampled(Variant::None));
+    }
+
+    #[test]
+    fn each_route_has_its_scenario() {
+        assert!(Route::ALL.iter().all(|route| route.scenario().is_file()));
+    }
+}

@@ -1,0 +1,169 @@
+//! What the benchmark reads of a run's report.
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::bench::statistics::median;
+
+/// A run of some iterations.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Sample {
+    /// Of the iteration in the middle, where the stream arrives.
+    pub(super) bits_per_second: f64,
+    /// For each second of the emulator's CPU time, over all iterations.
+    pub(super) bits_per_cpu_second: f64,
+    /// Packets that tracer lost, and all that it should have seen; none without tracer.
+    pub(super) lost: Option<(u64, u64)>,
+    /// Where the kernel timed the programs, by domain.
+    pub(super) costs: Vec<Cost>,
+}
+
+/// What the programs took in a domain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Cost {
+    pub(super) domain: String,
+    /// Packets on record, of both directions.
+    pub(super) packets: u64,
+    pub(super) bpf_ns_per_packet: f64,
+    /// Of the time of the iterations, on however many CPUs.
+    pub(super) bpf_share_of_time: f64,
+    /// The dearest first.
+    pub(super) programs: Vec<Program>,
+}
+
+/// A program's part of that.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Program {
+    pub(super) name: String,
+    pub(super) runs_per_packet: f64,
+    pub(super) ns_per_packet: f64,
+}
+
+impl Sample {
+    /// Reads a report; `bits_per_cpu_second` was metered beside the run.
+    ///
+    /// # Errors
+    /// When it has no stream in it.
+    pub(super) fn of(report: &Value, bits_per_cpu_second: f64) -> Result<Self> {
+        let iterations = array(report, "iterations")?;
+        let rates: Vec<f64> = iterations
+            .iter()
+            .filter_map(|iteration| iteration["extra"]["bits_per_second"].as_f64())
+            .collect();
+        let bits_per_second = median(&rates)
+            .filter(|rate| *rate > 0.0)
+            .context("the report has no iterations[].extra.bits_per_second: no byte arrived")?;
+        let time_ns: f64 = iterations
+            .iter()
+            .filter_map(|iteration| iteration["duration_ns"].as_f64())
+            .sum();
+        let domains = array(report, "domains")?;
+        let traced = domains.iter().filter(|domain| has_programs(domain));
+        let lost = traced.clone().map(|domain| {
+            let [lost, seen] = ["lost", "spans"].map(|name| domain[name].as_u64().unwrap_or(0));
+            (lost, lost + seen)
+        });
+        let costs = traced.filter_map(|domain| Cost::of(domain, time_ns));
+        Ok(Self {
+            bits_per_second,
+            bits_per_cpu_second,
+            lost: lost.reduce(|a, b| (a.0 + b.0, a.1 + b.1)),
+            costs: costs.collect(),
+        })
+    }
+}
+
+impl Cost {
+    /// A domain's, if the kernel timed its programs.
+    fn of(domain: &Value, time_ns: f64) -> Option<Self> {
+        let cost = &domain["cost"];
+        if cost["measured"] != true {
+            return None;
+        }
+        let packets = domain["spans"].as_u64()?;
+        let per_packet = |figure: &Value| Some(figure.as_f64()? / packets.max(1) as f64);
+        let programs = cost["programs"].as_array()?.iter().filter_map(|program| {
+            Some(Program {
+                name: program["name"].as_str()?.to_owned(),
+                runs_per_packet: per_packet(&program["runs"])?,
+                ns_per_packet: per_packet(&program["run_ns"])?,
+            })
+        });
+        let mut programs: Vec<Program> = programs.collect();
+        programs.sort_by(|a, b| b.ns_per_packet.total_cmp(&a.ns_per_packet));
+        Some(Self {
+            domain: domain["name"].as_str()?.to_owned(),
+            packets,
+            bpf_ns_per_packet: per_packet(&cost["bpf_run_ns"])?,
+            bpf_share_of_time: cost["bpf_run_ns"].as_f64()? / time_ns.max(1.0),
+            programs,
+        })
+    }
+}
+
+fn has_programs(domain: &Value) -> bool {
+    let bindings = domain["bindings"].as_array();
+    bindings.is_some_and(|bindings| !bindings.is_empty())
+}
+
+fn array<'a>(report: &'a Value, name: &str) -> Result<&'a Vec<Value>> {
+    report[name]
+        .as_array()
+        .with_context(|| format!("the report has no {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn report(rates: &[f64]) -> Value {
+        let iterations: Vec<Value> = rates
+            .iter()
+            .map(|rate| json!({"duration_ns": 1_000_000, "extra": {"bits_per_second": rate}}))
+            .collect();
+        let programs = json!([
+            {"name": "net_queue", "runs": 100, "run_ns": 20_000},
+            {"name": "sched_switch", "runs": 300, "run_ns": 40_000},
+        ]);
+        json!({"iterations": iterations, "domains": [
+            {"name": "B", "bindings": [{}], "spans": 100, "lost": 3,
+             "cost": {"measured": true, "bpf_run_ns": 60_000, "programs": programs}},
+            {"name": "peer", "bindings": [], "spans": 0, "lost": 0, "cost": {"measured": false}},
+        ]})
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_iteration_in_the_middle() {
+        let sample = Sample::of(&report(&[9e6, 1e6, 2e6]), 4e6).unwrap();
+        assert_eq!(
+            (sample.bits_per_second, sample.bits_per_cpu_second),
+            (2e6, 4e6)
+        );
+        assert_eq!(sample.lost, Some((3, 103)));
+        let error = Sample::of(&report(&[]), 4e6).unwrap_err().to_string();
+        assert!(error.contains("bits_per_second"), "{error}");
+    }
+
+    #[test]
+    fn programs_are_told_by_packet_the_dearest_first() {
+        let sample = Sample::of(&report(&[1e6, 1e6]), 4e6).unwrap();
+        let [cost] = sample.costs.as_slice() else {
+            panic!("{sample:?}");
+        };
+        assert_eq!((cost.packets, cost.bpf_ns_per_packet), (100, 600.0));
+        assert_eq!(cost.bpf_share_of_time, 0.03);
+        assert_eq!(cost.programs[0].name, "sched_switch");
+        assert_eq!(cost.programs[0].runs_per_packet, 3.0);
+        assert_eq!(cost.programs[0].ns_per_packet, 400.0);
+    }
+
+    #[test]
+    fn without_programs_nothing_is_lost_and_nothing_costs() {
+        let mut report = report(&[1e6]);
+        report["domains"][0]["bindings"] = json!([]);
+        let sample = Sample::of(&report, 4e6).unwrap();
+        assert_eq!((sample.lost, sample.costs.len()), (None, 0));
+    }
+}
