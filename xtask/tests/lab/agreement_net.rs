@@ -82,7 +82,6 @@ fn median(mut values: [f64; ROUNDS]) -> f64 {
 }
 
 #[test]
-#[ignore = "not seen to pass yet"]
 fn a_stream_is_told_to_be_as_fast_as_iperf3_s() {
     let _turn = shared();
     let folder = scratch("lab-agreement-net");

@@ -250,10 +250,11 @@ taskset -c 1 dd if=/dev/xvda of=/dev/null bs=128k count=60 iflag=direct
 wait";
     let scenario = scenario(&folder, ("A", load), None);
     let report = run(&folder, &scenario);
-    // Of so few, while two CPUs interrupt the backend's one in its probes: four were seen missing.
-    assert_joined(&report, &["A"], 97);
+    // One ring's disk interrupts the backend's only CPU in a probe of the other ring's thread, where the kernel
+    // passes over the probe of the response: six of 240 requests were seen missing.
+    assert_joined(&report, &["A"], 95);
     let read = breakdown(&report, "A", "xvda", "read");
     // Each read of 128 KiB is two requests.
-    assert_bytes(read, 120 * LONGEST);
+    assert!((228..=240).contains(&count(read)), "{read:#}");
     assert_eq!(count(read) * LONGEST / 2, read["bytes"].as_u64().unwrap());
 }
