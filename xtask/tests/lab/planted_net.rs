@@ -164,7 +164,7 @@ fn delays_on_the_way_of_a_virtual_card_are_named_and_without_them_nothing() {
 }
 
 #[test]
-#[ignore = "takes minutes, of which the whole of the tests has none left"]
+#[ignore = "the stage is named, but a transaction takes longer by more than that stage of one packet"]
 fn a_hog_on_dom0_s_cpu_is_named_by_packets() {
     let _turn = shared();
     let folder = scratch("lab-planted-net-hog");
