@@ -18,6 +18,14 @@ pub(crate) fn target_dir() -> PathBuf {
     }
 }
 
+/// `runs/STEM-N` of the folder where the command was given, with the first number that is not taken.
+pub(crate) fn new_run(stem: &str) -> PathBuf {
+    (1..)
+        .map(|number| PathBuf::from("runs").join(format!("{stem}-{number}")))
+        .find(|folder| !folder.exists())
+        .unwrap_or_default()
+}
+
 /// The folder of downloaded and built tools, shared by all checkouts of this user.
 ///
 /// `TRACER_CACHE_DIR`, else `$XDG_CACHE_HOME/tracer`, else `~/.cache/tracer`.

@@ -11,9 +11,13 @@ mod statistics;
 mod stream;
 mod tracer;
 
-use std::process::ExitCode;
+use std::fmt::Display;
+use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use goal::Goal;
 
 /// The benchmarks.
 #[derive(Debug, clap::Subcommand)]
@@ -36,4 +40,33 @@ pub(crate) fn command(benchmark: Benchmark) -> Result<ExitCode> {
         Benchmark::Overhead(options) => overhead::command(&options),
         Benchmark::Stream(options) => stream::command(options),
     }
+}
+
+/// What a benchmark found.
+trait Findings: Display {
+    /// The same as its tables, for programs.
+    fn to_json(&self) -> Result<Value>;
+    fn goals(&self) -> Vec<Goal>;
+}
+
+/// Prints what was found, as JSON or as tables; a missed goal is a failure if that is strict.
+fn conclude(found: &impl Findings, json: bool, strict: bool) -> Result<ExitCode> {
+    if json {
+        println!("{:#}", found.to_json()?);
+    } else {
+        print!("{found}");
+    }
+    let missed = found.goals().iter().any(|goal| !goal.is_met());
+    Ok(if strict && missed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// Runs this program again, as root; its exit code is this one's.
+fn run_again(sudo: &mut Command) -> Result<ExitCode> {
+    let status = sudo.status().context("sudo could not be started")?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }

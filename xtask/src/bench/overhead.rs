@@ -123,17 +123,7 @@ pub(super) fn command(options: &Options) -> Result<ExitCode> {
     require_tools(&tracer)?;
     signal::catch();
     let results = measure_all(options, &tracer)?;
-    if options.json {
-        println!("{:#}", results.to_json()?);
-    } else {
-        print!("{results}");
-    }
-    let missed = results.goals().iter().any(|goal| !goal.is_met());
-    Ok(if options.strict && missed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    super::conclude(&results, options.json, options.strict)
 }
 
 /// The same command under sudo, with the tracer that this user has built.
@@ -150,9 +140,7 @@ fn as_root(options: &Options, tracer: &Path) -> Result<ExitCode> {
     }
     sudo.args(options.json.then_some("--json"));
     sudo.args(options.strict.then_some("--strict"));
-    let status = sudo.status().context("sudo could not be started")?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+    super::run_again(&mut sudo)
 }
 
 fn require_tools(tracer: &Path) -> Result<()> {

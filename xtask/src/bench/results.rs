@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::Findings;
 use super::fio::{Load, Throughput};
 use super::goal::{Goal, cell, ratio_cell};
 use super::overhead::{Sample, Variant};
@@ -163,9 +164,10 @@ impl Results {
         }
         lines
     }
+}
 
-    /// The goals of the tracer's cost.
-    pub(super) fn goals(&self) -> [Goal; 5] {
+impl Findings for Results {
+    fn goals(&self) -> Vec<Goal> {
         let [spans, aggregate] =
             [Variant::TracerSpans, Variant::TracerAggregate].map(|v| self.line(v));
         let [bpftrace, blktrace] = [Variant::Bpftrace, Variant::Blktrace].map(|v| self.line(v));
@@ -175,7 +177,7 @@ impl Results {
             .attach_ms_max
             .zip(aggregate.attach_ms_max)
             .map(|(a, b)| a.max(b));
-        [
+        vec![
             Goal {
                 text: "spans: net BPF ns per request, at most bpftrace's".into(),
                 decimals: 0,
@@ -209,8 +211,7 @@ impl Results {
         ]
     }
 
-    /// The same as the table, for programs.
-    pub(super) fn to_json(&self) -> Result<Value> {
+    fn to_json(&self) -> Result<Value> {
         let goals: Vec<Value> = self.goals().iter().map(Goal::to_json).collect();
         let lines = serde_json::to_value(self.lines()).context("the results are not JSON")?;
         Ok(json!({

@@ -1,5 +1,6 @@
 //! A new kernel against a base: both are booted alternately, each boot runs the scenarios, and the tracer
 //! gives its verdict on each.
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -225,7 +226,7 @@ impl Check<'_> {
         let mut save = shell::command(self.tracer());
         save.args(["baseline", "save"]).args(base);
         save.args(["--name", BASELINE, "--store"]).arg(&folder);
-        let code = exit_code(&mut save)?;
+        let code = many::exit_code(&mut save)?;
         if code != 0 {
             return Ok(code);
         }
@@ -241,26 +242,21 @@ impl Check<'_> {
         for (format, file) in FILES {
             let mut command = check();
             command.args(["--format", format, "--output"]);
-            exit_code(command.arg(folder.join(file)))?;
+            many::exit_code(command.arg(folder.join(file)))?;
         }
         println!("{}", scenario.display());
-        exit_code(&mut check())
+        many::exit_code(&mut check())
     }
-}
-
-fn exit_code(command: &mut std::process::Command) -> Result<i32> {
-    let status = command
-        .status()
-        .context("the tracer could not be started")?;
-    Ok(status.code().unwrap_or(many::NOT_DONE))
 }
 
 /// Makes the runs that are not there yet, and gives the verdicts; returns the worst exit code: 0 no
 /// regression, 1 a regression, 2 not comparable, 3 a boot or a run failed.
 pub(super) fn check(check: &Check<'_>) -> Result<i32> {
-    let stems = |scenario: &PathBuf| check.folder(scenario);
-    let folders: std::collections::BTreeSet<PathBuf> =
-        check.options.scenarios.iter().map(stems).collect();
+    for config in [&check.base, &check.new] {
+        run::require_domain(config, &check.options.domain)?;
+    }
+    let scenarios = check.options.scenarios.iter();
+    let folders: BTreeSet<PathBuf> = scenarios.map(|scenario| check.folder(scenario)).collect();
     if folders.len() < check.options.scenarios.len() {
         bail!("two of the scenarios have the same file name, and so the same folder of runs");
     }

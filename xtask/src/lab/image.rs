@@ -164,17 +164,9 @@ fn hypervisor(root: &Path, xen: Xen) -> Result<PathBuf> {
 
 /// Puts the kernel's modules in the stage; returns their folder.
 fn add_modules(stage: &Path, kernel: &packages::KernelFiles) -> Result<PathBuf> {
-    let below = Path::new("lib/modules").join(&kernel.release);
-    let candidates = [
-        kernel.folder.join(&below),
-        kernel.folder.join("usr").join(&below),
-    ];
-    let source = candidates
-        .iter()
-        .find(|folder| folder.is_dir())
-        .with_context(|| format!("{} has no modules", kernel.folder.display()))?;
+    let source = kernel.modules()?;
     // `lib` is a link to `usr/lib` in the root file system.
-    let target = stage.join("usr").join(&below);
+    let target = stage.join("usr").join(kernel.below());
     place::create(&stage.join("usr/lib/modules"))?;
     // A user's build stays as it is, and may be on another file system: no hard links.
     shell::output(shell::command("cp").arg("-a").arg(source).arg(&target))?;

@@ -1,6 +1,7 @@
 //! Commands that make many runs, one after the other, and go on where they were interrupted.
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -17,6 +18,12 @@ pub(super) fn manifest(run: &Path) -> Option<Value> {
 /// The same of a run that ended well.
 pub(super) fn complete(run: &Path) -> Option<Value> {
     manifest(run).filter(|manifest| manifest["state"] == "complete")
+}
+
+/// Runs the tracer on this machine; returns its exit code.
+pub(super) fn exit_code(tracer: &mut Command) -> Result<i32> {
+    let status = tracer.status().context("the tracer could not be started")?;
+    Ok(status.code().unwrap_or(NOT_DONE))
 }
 
 /// How long the rest takes, if it takes as long as what is done.

@@ -139,12 +139,31 @@ impl KernelFiles {
         self.folder.join("boot").join(name)
     }
 
-    /// What tells one build of a release from the next.
+    /// Where its modules are in a root file system: `lib/modules/RELEASE`.
+    pub(super) fn below(&self) -> PathBuf {
+        Path::new("lib/modules").join(&self.release)
+    }
+
+    /// The folder of its modules.
+    pub(super) fn modules(&self) -> Result<PathBuf> {
+        let below = self.below();
+        let candidates = [
+            self.folder.join(&below),
+            self.folder.join("usr").join(&below),
+        ];
+        let found = candidates.into_iter().find(|folder| folder.is_dir());
+        found.with_context(|| format!("{} has no {}", self.folder.display(), below.display()))
+    }
+
+    /// What tells one build of a release from the next: image and modules can be installed one without the other.
     pub(super) fn build(&self) -> Result<String> {
-        let image = self.image();
-        let facts = image.metadata().and_then(|facts| facts.modified());
-        let made = facts.with_context(|| format!("{} could not be read", image.display()))?;
-        Ok(format!("{} {made:?}", image.display()))
+        let made = |file: PathBuf| {
+            let made = file.metadata().and_then(|facts| facts.modified());
+            let made = made.with_context(|| format!("{} could not be read", file.display()))?;
+            anyhow::Ok(format!("{} {made:?}", file.display()))
+        };
+        let [image, modules] = [self.image(), self.modules()?.join("modules.order")];
+        Ok(format!("{} {}", made(image)?, made(modules)?))
     }
 }
 

@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use super::cases::{self, Case, Part};
@@ -252,11 +252,9 @@ fn draw(cases: &[Case], options: &Options, out: &Path) -> Result<i32> {
     if let Some(published) = &options.published {
         command.arg("--published").arg(published);
     }
-    let status = command
-        .status()
-        .context("the tracer could not be started")?;
+    let code = many::exit_code(&mut command)?;
     run::give_to_user(out)?;
-    Ok(status.code().unwrap_or(many::NOT_DONE))
+    Ok(code)
 }
 
 #[cfg(test)]

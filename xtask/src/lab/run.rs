@@ -13,7 +13,7 @@ use super::instance::{Config, Lab};
 use super::job::{Outputs, PassOn};
 use super::machine::PEER_SOCKET;
 use super::transfer::{self, WORK};
-use crate::{shell, signal};
+use crate::{shell, signal, workspace};
 
 /// The peer host, as scenarios call it.
 const PEER: &str = "peer";
@@ -180,15 +180,7 @@ pub(super) fn new_folder(scenario: &Path, domain: &str, config: &Config) -> Path
     } else {
         format!("-xen{}", config.xen)
     };
-    (1..)
-        .map(|number| {
-            PathBuf::from("runs").join(format!(
-                "{stem}-{domain}{xen}-linux{}-{number}",
-                config.kernel
-            ))
-        })
-        .find(|folder| !folder.exists())
-        .unwrap_or_default()
+    workspace::new_run(&format!("{stem}-{domain}{xen}-linux{}", config.kernel))
 }
 
 /// What root made for the user of sudo is the user's.

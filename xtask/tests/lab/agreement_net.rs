@@ -8,7 +8,6 @@ use std::process::{Child, Stdio};
 use serde_json::{Value, json};
 
 use crate::network::{VIF, report};
-use crate::planted_net::Setting;
 use crate::support::*;
 
 /// How far the medians may be from each other.

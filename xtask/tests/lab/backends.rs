@@ -250,8 +250,8 @@ taskset -c 1 dd if=/dev/xvda of=/dev/null bs=128k count=60 iflag=direct
 wait";
     let scenario = scenario(&folder, ("A", load), None);
     let report = run(&folder, &scenario);
-    // One ring's disk interrupts the backend's only CPU in a probe of the other ring's thread, where the kernel
-    // passes over the probe of the response: six of 240 requests were seen missing.
+    // Six of 240 requests were seen missing. A guess: one ring's disk interrupts the backend's only CPU in a probe of
+    // the other ring's thread, where the kernel passes over that of the response.
     assert_joined(&report, &["A"], 95);
     let read = breakdown(&report, "A", "xvda", "read");
     // Each read of 128 KiB is two requests.

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::PoisonError;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,7 +27,7 @@ fn assert_paper_s_native_case() {
 
 #[test]
 fn same_kernel_without_xen_gives_a_breakdown_and_a_killed_qemu_leaves_nothing() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     let out = scratch("lab-native").join("run");
     let output = run_small(vec!["native", "--name", VICTIM], &out);
     assert_breakdown(&output, "6.1.");
@@ -47,7 +46,7 @@ fn same_kernel_without_xen_gives_a_breakdown_and_a_killed_qemu_leaves_nothing() 
 
 #[test]
 fn interrupted_or_killed_boot_leaves_nothing_after_the_next_down() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     for signal in [libc::SIGINT, libc::SIGKILL] {
         let mut up = command(&["up", "--name", VICTIM])
             .stderr(Stdio::null())

@@ -29,34 +29,12 @@ const UDP: [&str; 3] = [
     "--set=workload.duration=2s",
 ];
 
-/// A setting of a domain that is put back.
-pub(crate) struct Setting {
-    domain: &'static str,
-    undo: String,
-}
-
-impl Setting {
-    pub(crate) fn new(domain: &'static str, set: &str, undo: String) -> Self {
-        printed(domain, set);
-        Self { domain, undo }
-    }
-
-    /// A queue whose packets are held back.
-    fn netem(domain: &'static str, interface: &str) -> Self {
-        Self::new(
-            domain,
-            &format!(
-                "modprobe sch_netem; tc qdisc replace dev {interface} root netem delay {NETEM_MS}ms"
-            ),
-            format!("tc qdisc del dev {interface} root"),
-        )
-    }
-}
-
-impl Drop for Setting {
-    fn drop(&mut self) {
-        exec(self.domain, &self.undo);
-    }
+/// A queue whose packets are held back.
+fn netem(domain: &'static str, interface: &str) -> Setting {
+    let set = format!(
+        "modprobe sch_netem; tc qdisc replace dev {interface} root netem delay {NETEM_MS}ms"
+    );
+    Setting::new(domain, &set, format!("tc qdisc del dev {interface} root"))
 }
 
 fn assert_nothing_blamed(first: &Path, second: &Path, datapath: &str) {
@@ -90,7 +68,7 @@ struct SlowQueue<'a> {
 
 impl SlowQueue<'_> {
     fn assert_named(&self, folder: &Path, first: &Path, scenario: &str) {
-        let queue = Setting::netem(self.domain, self.interface);
+        let queue = netem(self.domain, self.interface);
         let name = format!("slow-{}", self.interface);
         let (slow, slow_report) = report(folder, &name, scenario, &RR);
         drop(queue);

@@ -1,7 +1,6 @@
 //! Scenarios in the lab: breakdowns from each domain's own kernel.
 
 use std::process::Stdio;
-use std::sync::PoisonError;
 
 use serde_json::Value;
 
@@ -93,7 +92,7 @@ fn dom0_shows_what_the_backend_does_for_a_guest() {
 
 #[test]
 fn newer_kernel_has_every_binding_in_each_domain() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     let name = "test-newer";
     assert!(lab(&["down", "--name", name]).status.success());
     let folder = scratch("lab-newer");
@@ -109,7 +108,7 @@ fn newer_kernel_has_every_binding_in_each_domain() {
 
 #[test]
 fn newer_kernel_gives_a_row_of_the_matrix() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     let folder = scratch("lab-matrix");
     let out = folder.join("matrix");
     let mut args = vec![

@@ -13,7 +13,12 @@ pub(crate) const SHARED: &str = "test";
 pub(crate) const VICTIM: &str = "test-victim";
 
 /// One test at a time in the shared lab: its domains run at the speed of an emulator.
-pub(crate) static TURN: Mutex<()> = Mutex::new(());
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Waits for other tests, without the shared lab.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Up from its first use to the end of this program. A small run boots it and builds the tracer, so that no
 /// test's own waiting has minutes of a build in it.
@@ -35,7 +40,7 @@ extern "C" fn down_at_exit() {
 }
 
 pub(crate) fn shared() -> MutexGuard<'static, ()> {
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let turn = turn();
     LazyLock::force(&LAB);
     turn
 }
@@ -76,6 +81,25 @@ pub(crate) fn printed(domain: &str, script: &str) -> String {
     let output = exec(domain, script);
     assert!(output.status.success(), "{script}: {}", text(&output));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// A setting of a domain that is put back.
+pub(crate) struct Setting {
+    domain: &'static str,
+    undo: String,
+}
+
+impl Setting {
+    pub(crate) fn new(domain: &'static str, set: &str, undo: String) -> Self {
+        printed(domain, set);
+        Self { domain, undo }
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        exec(self.domain, &self.undo);
+    }
 }
 
 pub(crate) fn status_of(name: &str) -> Option<Value> {

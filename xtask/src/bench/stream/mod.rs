@@ -130,22 +130,13 @@ pub(super) fn command(mut options: Options) -> Result<ExitCode> {
         bail!("there is no tracer at {}", tracer.display());
     }
     signal::catch();
-    let kept = Kept::open(out(&options)?, &settings(&options))?;
+    let out = options.out.clone();
+    let out = out.unwrap_or_else(|| workspace::new_run("bench-stream"));
+    let kept = Kept::open(out, &settings(&options))?;
     let results = measure_all(&options, &tracer, &kept);
     // Also what came of a benchmark that was interrupted.
     Session::give_to_user(kept.folder())?;
-    let results = results?;
-    if options.json {
-        println!("{:#}", results.to_json()?);
-    } else {
-        print!("{results}");
-    }
-    let missed = results.goals().iter().any(|goal| !goal.is_met());
-    Ok(if options.strict && missed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    super::conclude(&results?, options.json, options.strict)
 }
 
 /// The same command under sudo, with the tracer that this user has built.
@@ -156,21 +147,7 @@ fn as_root(tracer: Option<&PathBuf>) -> Result<ExitCode> {
     if let Some(tracer) = tracer {
         sudo.arg("--tracer").arg(tracer);
     }
-    let status = sudo.status().context("sudo could not be started")?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
-}
-
-/// The folder that was asked for, or one that is not there yet.
-fn out(options: &Options) -> Result<PathBuf> {
-    let numbered = |number| PathBuf::from(format!("runs/bench-stream-{number}"));
-    match &options.out {
-        Some(out) => Ok(out.clone()),
-        None => (1..)
-            .map(numbered)
-            .find(|folder| !folder.exists())
-            .context("no name is left for the runs' folder"),
-    }
+    super::run_again(&mut sudo)
 }
 
 /// What runs must have in common to be held against each other.

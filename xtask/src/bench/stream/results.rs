@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::sample::{Cost, Sample};
 use super::{Options, Route, Variant};
+use crate::bench::Findings;
 use crate::bench::goal::{Goal, cell, ratio_cell};
 use crate::bench::statistics::{median, spread};
 
@@ -68,9 +69,11 @@ impl Results {
     pub(super) fn add_timed(&mut self, route: Route, sample: Sample) {
         self.routes.entry(route).or_default().costs = sample.costs;
     }
+}
 
+impl Findings for Results {
     /// How much of the throughput tracer may take, for each route.
-    pub(super) fn goals(&self) -> Vec<Goal> {
+    fn goals(&self) -> Vec<Goal> {
         let goal = |(route, samples): (&Route, &Samples)| {
             let ratio = samples.line(Variant::Tracer).ratio;
             Goal {
@@ -86,8 +89,7 @@ impl Results {
         self.routes.iter().map(goal).collect()
     }
 
-    /// The same as the tables, for programs.
-    pub(super) fn to_json(&self) -> Result<Value> {
+    fn to_json(&self) -> Result<Value> {
         let mut routes = Vec::new();
         for (route, samples) in &self.routes {
             let lines = serde_json::to_value(samples.lines()).context("the results are no JSON")?;
