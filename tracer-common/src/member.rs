@@ -96,6 +96,8 @@ members! {
     SockReceiveQueueTail = "sock"."sk_receive_queue.prev",
     /// The IP protocol of a socket.
     SockProtocol = "sock"."sk_protocol",
+    /// Whose grants are unmapped.
+    UnmapData = "gntab_unmap_queue_data"."data",
     /// The ring of blkback that a request came from.
     PendingRing = "pending_req"."ring",
     /// The id that the guest gave its request.

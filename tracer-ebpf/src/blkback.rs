@@ -3,12 +3,17 @@
 //! blkback's own request, its `pending_req`, is what its bios have for `bi_private`; with its ring and
 //! the guest's id for it, it is known from the first bio to the response. What Dom0's block layer did
 //! with the last bio is taken from that layer's own slot, which is ending just then.
+//!
+//! blkback is a module, where only kprobes reach, and the kernel passes over a kprobe inside another one's run:
+//! with several rings on a CPU, one ring's disk interrupts the probes of another's thread. So neither end of a
+//! request hangs on a kprobe alone: its first bio begins a record without [`CONSUME`], and the unmapping of its
+//! pages, a function of the kernel itself around the response, ends one without [`RESPONSE`].
 
 use aya_ebpf::{
     helpers::bpf_get_current_pid_tgid,
-    macros::{btf_tracepoint, kprobe, map},
+    macros::{btf_tracepoint, fentry, fexit, kprobe, map},
     maps::LruHashMap,
-    programs::{BtfTracePointContext, ProbeContext},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext},
 };
 use tracer_common::{
     counter::Counter,
@@ -165,11 +170,11 @@ pub fn blkback_submit(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
     let bytes: u32 = read(bio, Member::BioSize);
-    if ring.consume_at == 0 {
-        // A large request is several bios; so is one that must flush first. Or its beginning was not seen.
-        if let Some(slot) = request(address, id) {
-            slot.record.bytes += bytes;
-        }
+    if ring.consume_at == 0
+        && let Some(slot) = request(address, id)
+    {
+        // A large request is several bios; so is one that must flush first.
+        slot.record.bytes += bytes;
         return 0;
     }
     // A slot of this ring and id can only be that of a request whose response was not seen: the kernel runs
@@ -210,8 +215,11 @@ fn guests_sector(bio: Object) -> u64 {
 #[inline(always)]
 pub fn begin(slot: &mut Slot, ring: &mut Ring) {
     let record = &mut slot.record;
+    let submit_at = now();
+    let seen = ring.consume_at != 0;
+    let taken_at = if seen { ring.consume_at } else { submit_at };
     let interrupt_at = ring.interrupt_at;
-    if interrupt_at != 0 && interrupt_at <= ring.consume_at {
+    if interrupt_at != 0 && interrupt_at <= taken_at {
         record.at[INTERRUPT] = interrupt_at;
         record.irq = ring.irq;
         if ring.upcall_at <= interrupt_at {
@@ -219,14 +227,19 @@ pub fn begin(slot: &mut Slot, ring: &mut Ring) {
         }
         ring.interrupt_at = 0;
     }
+    record.at[SUBMIT] = submit_at;
+    if !seen {
+        // When the thread got its CPU was looked at then, too.
+        preempt::begin();
+        return;
+    }
     // Without an interrupt of its own it may still have waited for the thread to run: whether the thread
     // ran already when the guest put it on the ring, only the guest knows.
     if ring.run_at >= record.at[INTERRUPT] && ring.run_at <= ring.consume_at {
         record.at[RUN] = ring.run_at;
     }
     record.at[CONSUME] = ring.consume_at;
-    record.at[SUBMIT] = now();
-    preempt::look(record.at[SUBMIT]);
+    preempt::look(submit_at);
     ring.consume_at = 0;
 }
 
@@ -246,24 +259,58 @@ pub fn disk(ring: u64) -> (u32, u16) {
     }
 }
 
+/// `gnttab_unmap_refs_async(data)`: Dom0's block layer has done the last of a request's bios, and blkback gives up
+/// its pages and then answers it.
+#[fentry(function = "gnttab_unmap_refs_async")]
+pub fn blkback_unmap(ctx: FEntryContext) -> i32 {
+    complete(unmapped(ctx.arg(0)));
+    0
+}
+
+/// The end of the same. The request's record has gone with the response, unless the kernel passed over
+/// [`blkback_response`].
+#[fexit(function = "gnttab_unmap_refs_async")]
+pub fn blkback_unmapped(ctx: FExitContext) -> i32 {
+    // What the memory was may serve another request by now: that is not complete.
+    if let Some(slot) = of_pending(unmapped(ctx.arg(0)))
+        && slot.record.at[COMPLETE] != 0
+    {
+        emit::blkback(slot);
+    }
+    0
+}
+
+/// Whose grants are unmapped: a `pending_req`, or something of others that unmap in this way.
+#[inline(always)]
+fn unmapped(data: Object) -> u64 {
+    read(data, Member::UnmapData)
+}
+
 /// `end_block_io_op(bio)`: Dom0's block layer has done one of a request's bios; the last one counts.
 #[kprobe]
 pub fn blkback_complete(ctx: ProbeContext) -> u32 {
-    let Some(bio) = ctx.arg::<u64>(0) else {
-        return 0;
-    };
-    let Some(pending) = read_unknown::<u64>(bio, Member::BioPrivate) else {
-        return 0;
-    };
-    let address = read_unknown::<u64>(pending, Member::PendingRing);
-    let id = read_unknown::<u64>(pending, Member::PendingId);
-    let (Some(address), Some(id)) = (address, id) else {
-        return 0;
-    };
-    let Some(cpu) = cpu::this() else { return 0 };
+    if let Some(bio) = ctx.arg::<u64>(0)
+        && let Some(pending) = read_unknown::<u64>(bio, Member::BioPrivate)
+    {
+        complete(pending);
+    }
+    0
+}
+
+/// The slot of a `pending_req`.
+#[inline(always)]
+fn of_pending(pending: u64) -> Option<&'static mut Slot> {
+    let address = read_unknown::<u64>(pending, Member::PendingRing)?;
+    let id = read_unknown::<u64>(pending, Member::PendingId)?;
+    request(address, id)
+}
+
+#[inline(always)]
+fn complete(pending: u64) {
+    let Some(cpu) = cpu::this() else { return };
     let ending = *cpu.ending();
-    let Some(slot) = request(address, id) else {
-        return 0;
+    let Some(slot) = of_pending(pending) else {
+        return;
     };
     slot.record.at[COMPLETE] = now();
     if let Some(dom0) = slots::of(ending)
@@ -272,7 +319,6 @@ pub fn blkback_complete(ctx: ProbeContext) -> u32 {
     {
         take_dom0(slot, &dom0.record);
     }
-    0
 }
 
 /// What Dom0's block layer did with a request that it was given after blkback had taken it.

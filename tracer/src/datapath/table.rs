@@ -15,6 +15,8 @@ pub enum Attach {
     Tracepoint(&'static str, usize),
     /// The entry of a function of the kernel itself: BTF of modules is out of aya's reach.
     Fentry(&'static str),
+    /// The return of a function of the kernel itself.
+    Fexit(&'static str),
     /// The entry of a function, of a module too.
     Kprobe(&'static str),
     /// The return of a function, of a module too.
@@ -127,6 +129,13 @@ macro_rules! bind {
         Binding {
             program: $program,
             attach: Attach::Fentry($name),
+            needs: &[$(Member::$member),*],
+        }
+    };
+    ($program:literal, fexit $name:literal, [$($member:ident),*]) => {
+        Binding {
+            program: $program,
+            attach: Attach::Fexit($name),
             needs: &[$(Member::$member),*],
         }
     };

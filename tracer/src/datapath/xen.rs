@@ -157,15 +157,22 @@ const BLKBACK: &[Probe] = &[
         )],
     ),
     tracepoint(
-        "bio of a guest's request ends",
+        "last bio of a guest's request ends",
         Some(Point::BlkbackComplete),
         Intent::Optional,
         false,
-        &[bind!(
-            "blkback_complete",
-            kprobe "end_block_io_op",
-            [BioPrivate, PendingRing, PendingId]
-        )],
+        &[
+            bind!(
+                "blkback_unmap",
+                fentry "gnttab_unmap_refs_async",
+                [UnmapData, PendingRing, PendingId]
+            ),
+            bind!(
+                "blkback_complete",
+                kprobe "end_block_io_op",
+                [BioPrivate, PendingRing, PendingId]
+            ),
+        ],
     ),
     tracepoint(
         "response on the ring",
@@ -173,6 +180,17 @@ const BLKBACK: &[Probe] = &[
         Intent::Required,
         false,
         &[bind!("blkback_response", kprobe "make_response", [])],
+    ),
+    tracepoint(
+        "end of a request whose response was passed over",
+        None,
+        Intent::Optional,
+        false,
+        &[bind!(
+            "blkback_unmapped",
+            fexit "gnttab_unmap_refs_async",
+            [UnmapData, PendingRing, PendingId]
+        )],
     ),
 ];
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    programs::{BtfTracePoint, FEntry, KProbe, Program, ProgramError},
+    programs::{BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError},
 };
 use serde::{Deserialize, Serialize};
 use tracer_common::{
@@ -171,8 +171,8 @@ pub fn attach(kernel: &Kernel, request: &Request) -> Result<Attached, AttachErro
         });
     }
     let runstate = runstate(kernel);
-    let mut ebpf = load(kernel, request, runstate)?;
-    let btf = Btf::from_sys_fs().map_err(|error| AttachError::Load(chain(&error)))?;
+    let btf = types()?;
+    let mut ebpf = load(kernel, &btf, request, runstate)?;
     let mut planned: Vec<Planned> = Vec::new();
     let mut unavailable = Vec::new();
     // Ends of a request first: one whose start is seen then also ends.
@@ -271,9 +271,15 @@ fn check_sizes(request: &Request) -> Result<(), AttachError> {
     Ok(())
 }
 
+/// The kernel's types, as aya reads them.
+pub(super) fn types() -> Result<Btf, AttachError> {
+    Btf::from_sys_fs().map_err(|error| AttachError::Load(chain(&error)))
+}
+
 /// Loads the object; `runstate` as [`runstate`] has found it.
 pub(super) fn load(
     kernel: &Kernel,
+    btf: &Btf,
     request: &Request,
     runstate: Option<(u64, u64)>,
 ) -> Result<Ebpf, AttachError> {
@@ -307,6 +313,7 @@ pub(super) fn load(
     }
     let send_call_count = SEND_CALLS.len() as u64;
     EbpfLoader::new()
+        .btf(Some(btf))
         .override_global("OFFSETS", &offsets[..], true)
         .override_global("DEVICES", &devices[..], true)
         .override_global("DEVICE_COUNT", &device_count, true)
@@ -362,6 +369,7 @@ fn attach_one(ebpf: &mut Ebpf, probe: &Planned, btf: &Btf) -> Result<(), String>
     let result: Result<(), ProgramError> = match program {
         Program::BtfTracePoint(program) => tracepoint(program, &probe.symbol, btf),
         Program::FEntry(program) => fentry(program, &probe.symbol, btf),
+        Program::FExit(program) => fexit(program, &probe.symbol, btf),
         Program::KProbe(program) => kprobe(program, &probe.symbol),
         _ => return Err("of a type that the loader does not attach".into()),
     };
@@ -378,6 +386,11 @@ fn fentry(program: &mut FEntry, symbol: &str, btf: &Btf) -> Result<(), ProgramEr
     program.attach().map(drop)
 }
 
+fn fexit(program: &mut FExit, symbol: &str, btf: &Btf) -> Result<(), ProgramError> {
+    program.load(symbol, btf)?;
+    program.attach().map(drop)
+}
+
 fn kprobe(program: &mut KProbe, symbol: &str) -> Result<(), ProgramError> {
     program.load()?;
     program.attach(symbol, 0).map(drop)
@@ -390,6 +403,7 @@ pub fn detach(ebpf: &mut Ebpf) {
         let _ = match program {
             Program::BtfTracePoint(program) => program.unload(),
             Program::FEntry(program) => program.unload(),
+            Program::FExit(program) => program.unload(),
             Program::KProbe(program) => program.unload(),
             _ => Ok(()),
         };

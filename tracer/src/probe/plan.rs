@@ -23,7 +23,7 @@ pub struct Planned {
     pub point: Option<String>,
     /// The eBPF program.
     pub program: String,
-    /// `tp_btf`, `fentry`, `kprobe` or `kretprobe`.
+    /// `tp_btf`, `fentry`, `fexit`, `kprobe` or `kretprobe`.
     pub binding: String,
     /// The tracepoint or function.
     pub symbol: String,
@@ -102,6 +102,7 @@ fn planned(kernel: &Kernel, probe: &Probe, binding: &Binding) -> Planned {
     let (kind, symbol) = match binding.attach {
         Attach::Tracepoint(name, _) => ("tp_btf", name),
         Attach::Fentry(name) => ("fentry", name),
+        Attach::Fexit(name) => ("fexit", name),
         Attach::Kprobe(name) => ("kprobe", name),
         Attach::Kretprobe(name) => ("kretprobe", name),
     };
@@ -127,7 +128,7 @@ fn obstacle(kernel: &Kernel, binding: &Binding) -> Option<String> {
             }
             Some(_) => {}
         },
-        Attach::Fentry(name) if !kernel.has_traceable_function(name) => {
+        Attach::Fentry(name) | Attach::Fexit(name) if !kernel.has_traceable_function(name) => {
             return Some(format!(
                 "this kernel has no traceable function {name} (inlined or not there)"
             ));
@@ -140,7 +141,7 @@ fn obstacle(kernel: &Kernel, binding: &Binding) -> Option<String> {
                 "this kernel has no function {name} to probe (inlined, or its module is not loaded)"
             ));
         }
-        Attach::Fentry(_) | Attach::Kprobe(_) | Attach::Kretprobe(_) => {}
+        Attach::Fentry(_) | Attach::Fexit(_) | Attach::Kprobe(_) | Attach::Kretprobe(_) => {}
     }
     binding
         .needs

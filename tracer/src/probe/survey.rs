@@ -1,7 +1,6 @@
 //! What the running kernel takes of every datapath. The kernel alone knows: each program is attached for a
 //! moment, once for all the datapaths that share it, since attaching patches the kernel's code.
 
-use aya::Btf;
 use serde::Serialize;
 
 use crate::{
@@ -9,7 +8,7 @@ use crate::{
     platform::Kernel,
     probe::{
         AttachError, Plan, Planned, Request, Unavailable,
-        attach::{attach_choice, detach, load},
+        attach::{attach_choice, detach, load, types},
     },
 };
 
@@ -47,8 +46,8 @@ pub fn survey(kernel: &Kernel, datapaths: &[&Datapath]) -> Result<Vec<Surveyed>,
         measure_cost: false,
     };
     // Its programs only attach, and see nothing.
-    let mut ebpf = load(kernel, &request, None)?;
-    let btf = Btf::from_sys_fs().map_err(|error| AttachError::Load(error.to_string()))?;
+    let btf = types()?;
+    let mut ebpf = load(kernel, &btf, &request, None)?;
     let mut all: Vec<Planned> = Vec::new();
     let surveyed = datapaths
         .iter()

@@ -30,8 +30,6 @@ use crate::{
 
 const ISSUE: usize = Kind::Disk.index_of(Point::BlkIssue);
 const COMPLETE: usize = Kind::Disk.index_of(Point::BlkComplete);
-const CONSUME: usize = Kind::Blkback.index_of(Point::BlkbackConsume);
-const RESPONSE: usize = Kind::Blkback.index_of(Point::BlkbackResponse);
 
 /// Requests are looked for as far as this beside where causality wants them, to find a clock that is off.
 pub(super) const WIDE_NS: i64 = 20_000_000;
@@ -97,8 +95,7 @@ impl<'a> Requests<'a> {
         Ok(records.filter(move |record| {
             record.kind == Kind::Blkback as u8
                 && vbd::unpack(record.dev).0 == domid
-                && record.at[CONSUME] != 0
-                && record.at[RESPONSE] != 0
+                && across::held(record).is_some()
         }))
     }
 
@@ -145,7 +142,9 @@ impl<'a> Requests<'a> {
         let mut consumed: HashMap<(u32, u64, u8, u32), Vec<u64>> = HashMap::new();
         for record in self.of_backend(directory)?.take(16 * VOTERS) {
             let key = (record.dev, record.position, record.op, record.bytes);
-            consumed.entry(key).or_default().push(record.at[CONSUME]);
+            if let Some((from, _)) = across::held(&record) {
+                consumed.entry(key).or_default().push(from);
+            }
         }
         let mut distances = Vec::new();
         let mut left = MOST_VOTES;

@@ -22,6 +22,8 @@ const COMPLETE: usize = Kind::Disk.index_of(Point::BlkComplete);
 const PUSH: usize = Kind::Disk.index_of(Point::BlkfrontPush);
 const INTERRUPT: usize = Kind::Blkback.index_of(Point::BlkbackInterrupt);
 const CONSUME: usize = Kind::Blkback.index_of(Point::BlkbackConsume);
+const SUBMIT: usize = Kind::Blkback.index_of(Point::BlkbackSubmit);
+const DONE: usize = Kind::Blkback.index_of(Point::BlkbackComplete);
 const RESPONSE: usize = Kind::Blkback.index_of(Point::BlkbackResponse);
 
 /// Records are written in the order in which requests end, all but for what other CPUs wrote meanwhile.
@@ -32,6 +34,23 @@ type Key = (u32, u64, u8);
 
 const fn key(record: &Record) -> Key {
     (record.dev, record.position, record.op)
+}
+
+/// From when until when the backend had a request for certain: from taking it off the ring to its answer; where the
+/// kernel passed over the kprobe at either end, from its first bio, or until its last. None if the record is not whole.
+#[must_use]
+pub fn held(backend: &Record) -> Option<(u64, u64)> {
+    let either = |end: usize, inner: usize| match backend.at[end] {
+        0 => backend.at[inner],
+        at => at,
+    };
+    let (from, until) = (either(CONSUME, SUBMIT), either(RESPONSE, DONE));
+    (from != 0 && until != 0).then_some((from, until))
+}
+
+/// When a whole record's request was answered, at the earliest.
+fn answered(backend: &Record) -> u64 {
+    held(backend).map_or(0, |(_, until)| until)
 }
 
 /// How far a request's two records are from what causality demands, in nanoseconds of the guest's clock:
@@ -49,9 +68,10 @@ impl Leeway {
         let distance = |later: u64, earlier: u64| {
             i64::try_from(i128::from(later) - i128::from(earlier)).unwrap_or(i64::MAX)
         };
+        let (from, until) = held(backend).unwrap_or_default();
         Self {
-            least: distance(backend.at[RESPONSE], guest.at[COMPLETE]),
-            most: distance(backend.at[CONSUME], guest.at[ISSUE]),
+            least: distance(until, guest.at[COMPLETE]),
+            most: distance(from, guest.at[ISSUE]),
         }
     }
 
@@ -74,8 +94,8 @@ impl<I: Iterator<Item = Record>> Backend<I> {
     /// Of one guest's records, in the order in which they were written.
     pub fn new(records: I) -> Self {
         let describe = |record: &Record| {
-            let answered = record.at[RESPONSE];
-            (key(record), answered, answered)
+            let at = answered(record);
+            (key(record), at, at)
         };
         Self {
             records: ReadAlong::new(records, describe),
@@ -89,7 +109,7 @@ impl<I: Iterator<Item = Record>> Backend<I> {
         self.left
             .extend(kept.into_records().map(|(_, record)| record));
         self.left.extend(unread.take(KEPT));
-        self.left.sort_by_key(|record| record.at[RESPONSE]);
+        self.left.sort_by_key(answered);
         self.left
     }
 
@@ -142,8 +162,7 @@ pub fn join(
     error: u64,
 ) -> Result<Span, Unjoined> {
     let (issue, complete) = (guest.at[ISSUE], guest.at[COMPLETE]);
-    let (consume, response) = (backend.at[CONSUME], backend.at[RESPONSE]);
-    if issue == 0 || complete == 0 || consume == 0 || response == 0 || complete < issue {
+    if issue == 0 || complete < issue || held(backend).is_none() {
         return Err(Unjoined::Incomplete);
     }
     let called = backend.at[INTERRUPT] != 0;
@@ -309,5 +328,33 @@ mod tests {
             Point::BlkComplete,
         ];
         assert_eq!((&points[..], span.total_ns()), (&whole[..], 60));
+    }
+
+    /// The kernel passes over a kprobe inside another one's run.
+    #[test]
+    fn a_request_is_joined_by_what_is_seen_inside_of_ends_that_are_not() {
+        let request = (1, 0, 0, 8, 100, [10, 20, 30]);
+        let (guest, mut backend) = records(vec![request], true)[0];
+        backend.at[SUBMIT] = backend.at[CONSUME] + 5;
+        backend.at[DONE] = backend.at[RESPONSE] - 5;
+        (backend.at[CONSUME], backend.at[RESPONSE]) = (0, 0);
+        let (found, leeway) = Backend::new([backend].into_iter()).take(&guest, 0).unwrap();
+        assert_eq!(
+            leeway,
+            Leeway {
+                least: -35,
+                most: 15
+            }
+        );
+        let span = join("disk/vbd", 0, &guest, &found, 0).unwrap();
+        let whole = [
+            (Point::BlkIssue, 100),
+            (Point::BlkbackSubmit, 115),
+            (Point::BlkbackComplete, 125),
+            (Point::BlkComplete, 160),
+        ];
+        assert_eq!(span.points, whole);
+        backend.at[DONE] = 0;
+        assert_eq!(held(&backend), None);
     }
 }

@@ -126,7 +126,7 @@ fn ends(kind: Kind, points: &[(Point, u64)]) -> bool {
         Kind::NetTx => passed(Point::NetXmitDone) || passed(Point::NetTxComplete),
         Kind::NetRx => passed(Point::SockReady),
         Kind::NetForward => passed(Point::Dom0XmitDone) || passed(Point::Dom0TxComplete),
-        Kind::Blkback => passed(Point::BlkbackResponse),
+        Kind::Blkback => passed(Point::BlkbackResponse) || passed(Point::BlkbackComplete),
         Kind::Steal | Kind::Preempt => true,
     }
 }
