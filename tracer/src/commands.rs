@@ -135,7 +135,7 @@ fn run(args: &RunArgs) -> anyhow::Result<u8> {
     };
     let (scenario, text) = Scenario::load(&args.scenario, changes)?;
     let root = Path::new("/");
-    Kernel::from_root(root)?;
+    Kernel::check(root)?;
     if !nix::unistd::geteuid().is_root() {
         bail!(
             "`tracer run` must be root: eBPF programs, page cache and network namespaces need it; use sudo"

@@ -1,6 +1,6 @@
 //! Questions to the kernel's own type information (BTF), answered by name.
 
-use std::path::Path;
+use std::{fs::File, path::Path};
 
 use btf_rs::{Btf, Type};
 
@@ -58,6 +58,19 @@ impl Types {
             .map_err(|source| BtfError::Unreadable {
                 path: path.display().to_string(),
                 source,
+            })
+    }
+
+    /// Whether a BTF file can be read at all.
+    ///
+    /// # Errors
+    /// If it is missing, or may not be read.
+    pub fn check(path: &Path) -> Result<(), BtfError> {
+        File::open(path)
+            .map(drop)
+            .map_err(|error| BtfError::Unreadable {
+                path: path.display().to_string(),
+                source: error.into(),
             })
     }
 

@@ -11,6 +11,9 @@ use tracer_common::member::Member;
 
 use crate::platform::btf::{BtfError, Types};
 
+/// Where a kernel tells its types.
+const TYPES: &str = "sys/kernel/btf/vmlinux";
+
 /// What a kernel offers to be traced by.
 #[derive(Debug)]
 pub struct Kernel {
@@ -28,7 +31,7 @@ impl Kernel {
     /// # Errors
     /// If its BTF cannot be read.
     pub fn from_root(root: &Path) -> Result<Self, BtfError> {
-        let types = Types::from_file(&root.join("sys/kernel/btf/vmlinux"))?;
+        let types = Types::from_file(&root.join(TYPES))?;
         let read = |path: &str| fs::read_to_string(root.join(path)).ok();
         let available_functions = read("sys/kernel/tracing/available_filter_functions")
             .or_else(|| read("sys/kernel/debug/tracing/available_filter_functions"));
@@ -54,6 +57,14 @@ impl Kernel {
                 || root.join("sys/kernel/debug/kprobes").exists(),
             root: root.to_owned(),
         })
+    }
+
+    /// Whether a kernel under `root` tells its types, without the time that reading them takes.
+    ///
+    /// # Errors
+    /// If there is no BTF, or it may not be read.
+    pub fn check(root: &Path) -> Result<(), BtfError> {
+        Types::check(&root.join(TYPES))
     }
 
     /// The release, for people to read.
@@ -198,10 +209,16 @@ mod tests {
     #[test]
     fn without_types_the_error_names_file_and_option() {
         let folder = tempfile::tempdir().unwrap();
-        let error = Kernel::from_root(folder.path()).unwrap_err().to_string();
-        assert!(
-            error.contains("sys/kernel/btf/vmlinux") && error.contains("CONFIG_DEBUG_INFO_BTF=y"),
-            "{error}"
-        );
+        let root = folder.path();
+        for error in [
+            Kernel::from_root(root).unwrap_err(),
+            Kernel::check(root).unwrap_err(),
+        ] {
+            let error = error.to_string();
+            assert!(
+                error.contains(TYPES) && error.contains("CONFIG_DEBUG_INFO_BTF=y"),
+                "{error}"
+            );
+        }
     }
 }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
+use futures_util::future::join_all;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -199,20 +200,26 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
+    /// In all domains at once: each takes its own CPU for that.
     async fn attach(&mut self, resources: &Resources, exe: &Path) -> anyhow::Result<()> {
-        for domain in &self.scenario.domain {
-            let traced = Traced::reach(domain, self.directory, exe).await?;
-            self.domains.push(traced);
-        }
-        for domain in &mut self.domains {
-            if self.scenario.domain.len() > 1 {
-                tracing::info!("attaching in {}", domain.name);
+        let domains = self.scenario.domain.iter();
+        let reaching = domains.map(|domain| Traced::reach(domain, self.directory, exe));
+        let mut failed = Ok(());
+        for reached in join_all(reaching).await {
+            match reached {
+                Ok(domain) => self.domains.push(domain),
+                Err(error) => failed = failed.and(Err(error)),
             }
-            domain
-                .attach(self.scenario, resources, self.directory)
-                .await?;
         }
-        Ok(())
+        failed?;
+        let names: Vec<&str> = self.domains.iter().map(|d| d.name.as_str()).collect();
+        if names.len() > 1 {
+            tracing::info!("attaching in {}", names.join(", "));
+        }
+        let domains = self.domains.iter_mut();
+        let attaching =
+            domains.map(|domain| domain.attach(self.scenario, resources, self.directory));
+        join_all(attaching).await.into_iter().collect()
     }
 
     /// A domain that is still there.
