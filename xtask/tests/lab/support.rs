@@ -60,8 +60,14 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command
 }
 
+/// Runs a command to its end, or interrupts it: none takes half an hour but one that hangs.
 pub(crate) fn lab(args: &[&str]) -> Output {
-    command(args).output().unwrap()
+    let whole = command(args);
+    let mut bounded = Command::new("timeout");
+    bounded.args(["--signal=INT", "--kill-after=60", "1800"]);
+    bounded.arg(whole.get_program()).args(whole.get_args());
+    bounded.current_dir(whole.get_current_dir().unwrap());
+    bounded.stdin(Stdio::null()).output().unwrap()
 }
 
 pub(crate) fn text(output: &Output) -> String {
