@@ -114,6 +114,12 @@ impl Scale {
         }
     }
 
+    /// The logarithms of levels.
+    pub(super) fn logarithms(self, levels: &[f64]) -> Vec<f64> {
+        let logarithm = |level: &f64| Self::Log.to(self.back(*level));
+        levels.iter().map(logarithm).collect()
+    }
+
     /// Back to nanoseconds.
     pub(super) fn back(self, level: f64) -> f64 {
         match self {

@@ -44,7 +44,9 @@ impl Tested {
         let can_tell = lowest_p(of_base.len(), of_new.len()) <= bound;
         let by_student = (unit == Unit::Runs && !can_tell)
             .then(|| {
-                student::p_greater(&of_base, &of_new).zip(student::p_greater(&of_new, &of_base))
+                let scale = metric.scale();
+                let (base, new) = (scale.logarithms(&of_base), scale.logarithms(&of_new));
+                student::p_greater(&base, &new).zip(student::p_greater(&new, &base))
             })
             .flatten();
         let by_ranks = || rank::p_higher_and_lower(&of_base, &of_new);
