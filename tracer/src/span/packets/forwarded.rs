@@ -23,6 +23,9 @@ const LATER_NS: u64 = 5_000_000_000;
 /// More copies than a connection sends of one segment while the first is on the ring.
 const MOST_COPIES: usize = 64;
 
+/// Packets that are remembered for having had copies which were not to be told apart.
+const MOST_UNCLEAR: usize = 1 << 16;
+
 /// A guest's packet and what became of it: Dom0's record, and how far both are from what causality demands.
 pub type Answer = (Record, Result<(Record, Leeway), Unjoined>);
 
@@ -269,6 +272,13 @@ impl<I: Iterator<Item = Record>, M: Fn(&Record) -> bool> Forwarded<I, M> {
         for (place, guest) in guests {
             self.waiting.remove(place);
             self.answers.push((*guest, Err(Unjoined::Ambiguous)));
+            if self.unclear.len() == MOST_UNCLEAR {
+                // Packets come here in the order of their times, nearly: of most, no copy can come any more.
+                self.unclear.retain(|_, until| *until >= place.1);
+            }
+            if self.unclear.len() == MOST_UNCLEAR {
+                self.unclear.clear();
+            }
             let until = self.unclear.entry(place.0).or_default();
             *until = (*until).max(place.1.saturating_add(reach));
         }
