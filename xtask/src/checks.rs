@@ -16,6 +16,9 @@ pub(crate) struct TestOptions {
     /// Do not install anything: fail when something is missing
     #[arg(long)]
     no_setup: bool,
+    /// Run those that take long, too: hours in the lab
+    #[arg(long)]
+    long: bool,
     /// Run only tests whose name contains this
     filter: Option<String>,
 }
@@ -49,6 +52,9 @@ pub(crate) fn test(options: &TestOptions) -> Result<ExitCode> {
     let mut run = cargo::command(&choice)?;
     run.arg("test").args(WORKSPACE).arg("--no-fail-fast");
     run.args(&options.filter);
+    if options.long {
+        run.args(["--", "--include-ignored"]);
+    }
     if std::io::stdout().is_terminal() {
         run.args(["--color", "always"]);
     }

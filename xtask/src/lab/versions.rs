@@ -131,7 +131,7 @@ impl fmt::Display for Kernel {
 
 /// What every root file system holds besides Xen's tools: what boots it, what people hold the tracer's
 /// numbers against, what the planted delays need, and a way to agents over ssh.
-pub(super) const PACKAGES: [&str; 34] = [
+pub(super) const PACKAGES: [&str; 35] = [
     "bash",
     "bpftool",
     "bpftrace",
@@ -147,6 +147,7 @@ pub(super) const PACKAGES: [&str; 34] = [
     "iproute2",
     "iputils-ping",
     "kmod",
+    "lvm2",
     "mount",
     "netcat-openbsd",
     "openssh-client",
