@@ -1,4 +1,4 @@
-//! Guests' disks of every sort: on a file, a partition, device mapper; written, flushed and discarded; of
+//! Guests' disks of every sort: on a file, a partition, a logical volume, device mapper; written, flushed and discarded; of
 //! two guests at once; of one with several rings. Every request is joined, and none with another's.
 
 use std::path::Path;
@@ -7,39 +7,50 @@ use serde_json::Value;
 
 use crate::support::*;
 
-/// Disks of Dom0 as further disks of the guests: B has a file's (`xvdb`), a partition's (`xvdc`), and a
-/// linear mapping onto that partition (`xvdd`); A another mapping, onto a whole disk (`xvdb`).
+/// Disks of Dom0 as further disks of the guests: B has a file's (`xvdb`), a partition's (`xvdc`), and LVM's on another
+/// partition (`xvdd`); A a mapping of dmsetup's, onto a whole disk (`xvdb`).
 struct Disks;
+
+/// LVM where no udev runs.
+const LVM: &str = "of_lvm() {
+  lvm $* --config 'activation { udev_sync=0 udev_rules=0 } devices { use_devicesfile=0 obtain_device_list_from_udev=0 }'
+}
+";
 
 const ATTACH: &str = "set -e
 truncate -s 64M /run/backend.img
 losetup /dev/loop5 /run/backend.img
 disk=$(readlink -f /dev/lab/measured)
-addpart $disk 1 1048576 131072
-udevadm settle || true
-[ -b ${disk}1 ] || mknod ${disk}1 b $(tr : ' ' < /sys/class/block/${disk#/dev/}1/dev)
+for number in 1 2; do
+  addpart $disk $number $((number * 524288)) 131072
+  [ -b $disk$number ] || mknod $disk$number b $(tr : ' ' < /sys/class/block/${disk#/dev/}$number/dev)
+done
 modprobe dm-mod
-dmsetup create stacked --table \"0 65536 linear ${disk}1 65536\"
+of_lvm pvcreate -y -ff ${disk}2
+of_lvm vgcreate backends ${disk}2
+of_lvm lvcreate -y -W n -l 100%FREE -n xvdd backends
 dmsetup create whole --table '0 65536 linear /dev/lab/load 65536'
 dmsetup mknodes
 attach() { xl block-attach $1 format=raw,vdev=$2,access=w,script=/lab/hotplug-block,target=$3; }
 attach B xvdb /dev/loop5
 attach B xvdc ${disk}1
-attach B xvdd /dev/mapper/stacked
+attach B xvdd /dev/backends/xvdd
 attach A xvdb /dev/mapper/whole";
 
 const DETACH: &str = "for disk in xvdb xvdc xvdd; do xl block-detach B $disk; done
 xl block-detach A xvdb
 sleep 2
-dmsetup remove stacked
+disk=$(readlink -f /dev/lab/measured)
+of_lvm vgremove -y backends
+of_lvm pvremove -y ${disk}2
 dmsetup remove whole
-delpart $(readlink -f /dev/lab/measured) 1
+for number in 1 2; do delpart $disk $number; done
 losetup -d /dev/loop5
 rm -f /run/backend.img";
 
 impl Disks {
     fn attach() -> Self {
-        printed("dom0", ATTACH);
+        printed("dom0", &format!("{LVM}{ATTACH}"));
         wait_until(|| exec("B", "test -b /dev/xvdd").status.success());
         wait_until(|| exec("A", "test -b /dev/xvdb").status.success());
         Self
@@ -48,7 +59,7 @@ impl Disks {
 
 impl Drop for Disks {
     fn drop(&mut self) {
-        exec("dom0", DETACH);
+        exec("dom0", &format!("{LVM}{DETACH}"));
     }
 }
 
@@ -100,8 +111,8 @@ fn run(folder: &Path, scenario: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// So many of 100 requests of these guests together are whole spans.
-fn assert_joined(report: &Value, guests: &[&str], percent: u64) {
+/// 99 of 100 requests of these guests together are whole spans.
+fn assert_joined(report: &Value, guests: &[&str]) {
     let domains = report["domains"].as_array().unwrap();
     let (mut joined, mut unjoined) = (0, 0);
     for guest in guests {
@@ -115,7 +126,7 @@ fn assert_joined(report: &Value, guests: &[&str], percent: u64) {
         assert_eq!(domain["clock"]["violations"], 0, "{domain:#}");
     }
     assert!(
-        unjoined * percent <= joined * (100 - percent),
+        unjoined * 99 <= joined,
         "{unjoined} of {joined}: {report:#}"
     );
 }
@@ -168,7 +179,7 @@ fn every_request_to_every_sort_of_backend_is_joined() {
     let folder = scratch("lab-backends");
     let scenario = scenario(&folder, ("B", WRITE_AND_READ), Some(("A", MEANWHILE)));
     let report = run(&folder, &scenario);
-    assert_joined(&report, &["A", "B"], 99);
+    assert_joined(&report, &["A", "B"]);
     for disk in ["xvdb", "xvdc", "xvdd"] {
         let [read, write, flush] =
             ["read", "write", "flush"].map(|operation| breakdown(&report, "B", disk, operation));
@@ -205,12 +216,16 @@ fn every_request_to_every_sort_of_backend_is_joined() {
     }
 }
 
-/// Guest A with two CPUs, and so with two rings to each disk, and with requests of at most 16 pages.
-struct TwoRings;
+/// Guest A with two CPUs, and so with two rings to each disk and two queues of its card, and with requests
+/// of at most 16 pages. Such a guest often fails under QEMU 7.2, whose memory it seems to be that is wrong: programs
+/// crash, or spin in a lock of libc's that nobody holds. So what needs it is no test of every day.
+pub(crate) struct TwoRings;
 
 const TWO_RINGS: &str = "set -e
-cat /sys/module/xen_blkback/parameters/max_queues > /run/max_queues
-echo 2 > /sys/module/xen_blkback/parameters/max_queues
+for backend in blkback netback; do
+  cat /sys/module/xen_$backend/parameters/max_queues > /run/$backend-queues
+  echo 2 > /sys/module/xen_$backend/parameters/max_queues
+done
 sed \"s/^vcpus = 1/vcpus = 2/; s/^cpus = .*/cpus = '2-3'/; s/^extra = '/&xen_blkfront.max_indirect_segments=16 /\" \
     /share/guests/A.cfg > /run/A.cfg
 xl destroy A
@@ -221,11 +236,11 @@ xl create -q /run/A.cfg 2>/dev/null";
 const ONE_RING: &str = "xl destroy A
 while xl list A >/dev/null 2>&1; do sleep 1; done
 sleep 2
-cat /run/max_queues > /sys/module/xen_blkback/parameters/max_queues
+for backend in blkback netback; do cat /run/$backend-queues > /sys/module/xen_$backend/parameters/max_queues; done
 xl create -q /share/guests/A.cfg";
 
 impl TwoRings {
-    fn create() -> Self {
+    pub(crate) fn create() -> Self {
         printed("dom0", TWO_RINGS);
         wait_until(|| exec("A", "true").status.success());
         Self
@@ -240,6 +255,7 @@ impl Drop for TwoRings {
 }
 
 #[test]
+#[ignore = "long: a guest with two CPUs, which QEMU 7.2 does not always run well"]
 fn rings_of_a_guest_with_two_cpus_are_told_apart() {
     let _turn = shared();
     let _guest = TwoRings::create();
@@ -250,11 +266,9 @@ taskset -c 1 dd if=/dev/xvda of=/dev/null bs=128k count=60 iflag=direct
 wait";
     let scenario = scenario(&folder, ("A", load), None);
     let report = run(&folder, &scenario);
-    // Six of 240 requests were seen missing. A guess: one ring's disk interrupts the backend's only CPU in a probe of
-    // the other ring's thread, where the kernel passes over that of the response.
-    assert_joined(&report, &["A"], 95);
+    assert_joined(&report, &["A"]);
     let read = breakdown(&report, "A", "xvda", "read");
     // Each read of 128 KiB is two requests.
-    assert!((228..=240).contains(&count(read)), "{read:#}");
+    assert!((237..=240).contains(&count(read)), "{read:#}");
     assert_eq!(count(read) * LONGEST / 2, read["bytes"].as_u64().unwrap());
 }

@@ -1,8 +1,9 @@
 //! The check of a kernel where the lab's clock counts instructions, so that nothing else that this machine does has
 //! a part in it: what is slower by a few per cent is found from one run a side, and what is not, is not.
-//! `TRACER_CHECK_ROUNDS` says how often (once).
+//! `TRACER_CHECK_ROUNDS` says how often.
 
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 
 use serde_json::Value;
 
@@ -27,8 +28,16 @@ impl Drop for Ended {
     }
 }
 
-fn rounds() -> u32 {
-    std::env::var("TRACER_CHECK_ROUNDS").map_or(1, |rounds| rounds.parse().unwrap())
+/// Boots the lab in virtual time.
+fn up() -> Ended {
+    let ended = Ended;
+    let output = lab(&["up", "--name", VIRTUAL, "--virtual-time=0"]);
+    assert!(output.status.success(), "{}", text(&output));
+    ended
+}
+
+fn rounds(otherwise: u32) -> u32 {
+    std::env::var("TRACER_CHECK_ROUNDS").map_or(otherwise, |rounds| rounds.parse().unwrap())
 }
 
 /// Gives the guest a timed disk as `xvdb`, in place of the one it has.
@@ -44,17 +53,27 @@ fn attach(name: &str, ns: f64) {
     wait_until(|| lab(&there).status.success());
 }
 
-fn run(folder: &Path, name: &str) -> PathBuf {
+/// A run of the guest's reads of the timed disk.
+fn run(folder: &Path, name: &str, iterations: u32) -> PathBuf {
+    let more = ["--set=workload.count=50", "--set=workload.target=/dev/xvdb"];
+    let options = ["run", "--name", VIRTUAL, "--virtual-time=0"];
+    run_with(&options, folder, name, iterations, &more)
+}
+
+/// A run in the lab that these options of `lab run` name.
+fn run_with(
+    options: &[&str],
+    folder: &Path,
+    name: &str,
+    iterations: u32,
+    more: &[&str],
+) -> PathBuf {
     let out = folder.join(name);
-    let mut args = vec!["run", "--name", VIRTUAL, "--virtual-time=0"];
-    args.extend([
-        "scenarios/disk-vbd.toml",
-        "--out",
-        out.to_str().unwrap(),
-        "--",
-    ]);
-    args.extend(["--json", "--iterations=8", "--set=workload.count=50"]);
-    args.push("--set=workload.target=/dev/xvdb");
+    let mut args = options.to_vec();
+    args.extend(["scenarios/disk-vbd.toml", "--out", out.to_str().unwrap()]);
+    let iterations = format!("--iterations={iterations}");
+    args.extend(["--", "--json", &iterations]);
+    args.extend(more);
     let output = lab(&args);
     assert!(output.status.success(), "{}", text(&output));
     out
@@ -85,20 +104,18 @@ fn median<'a>(breakdown: &'a Value, stage: &str) -> &'a Value {
 fn slower_device_is_named_in_virtual_time_and_an_equal_one_is_not() {
     let _turn = turn();
     let folder = scratch("lab-check");
-    let _ended = Ended;
-    let output = lab(&["up", "--name", VIRTUAL, "--virtual-time=0"]);
-    assert!(output.status.success(), "{}", text(&output));
+    let _ended = up();
     attach("quick", TIMER_NS);
-    let first = run(&folder, "first");
-    for round in 0..rounds() {
+    let first = run(&folder, "first", 8);
+    for round in 0..rounds(1) {
         attach("quick", TIMER_NS);
-        let equal = run(&folder, &format!("equal-{round}"));
+        let equal = run(&folder, &format!("equal-{round}"), 8);
         let (verdict, breakdown) = checked(&first, &equal);
         assert_eq!(verdict, "passed", "{breakdown:#}");
         let stage_ns = median(&breakdown, STAGE)["base_ns"].as_f64().unwrap();
         let planted_ns = stage_ns * PLANTED_SHARE;
         attach(&format!("slow{round}"), TIMER_NS + planted_ns);
-        let slow = run(&folder, &format!("slow-{round}"));
+        let slow = run(&folder, &format!("slow-{round}"), 8);
         let (verdict, breakdown) = checked(&equal, &slow);
         let of_stage = median(&breakdown, STAGE);
         let found_ns = of_stage["new_ns"].as_f64().unwrap() - of_stage["base_ns"].as_f64().unwrap();
@@ -110,5 +127,128 @@ fn slower_device_is_named_in_virtual_time_and_an_equal_one_is_not() {
             (found_ns / planted_ns - 1.0).abs() < TOLERANCE,
             "{found_ns} of {planted_ns} ns"
         );
+    }
+}
+
+/// One of this machine's CPUs is busy until dropped.
+struct Busy(Child);
+
+impl Busy {
+    fn start() -> Self {
+        let mut busy = Command::new("sh");
+        Self(busy.args(["-c", "while :; do :; done"]).spawn().unwrap())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Checks each of these runs of one kernel against the one before it; how many alarmed.
+fn alarms(what: &str, checks: u32, mut run: impl FnMut(&str) -> PathBuf) -> u32 {
+    let mut alarms = 0;
+    let mut last = run("0");
+    for check in 1..=checks {
+        let next = run(&check.to_string());
+        let (verdict, breakdown) = checked(&last, &next);
+        alarms += u32::from(verdict == "regressed");
+        let blamed = &breakdown["blamed"]["stage"];
+        eprintln!("{what}: check {check} of {checks}: {verdict}, {blamed}; {alarms} alarms");
+        last = next;
+    }
+    alarms
+}
+
+#[test]
+#[ignore = "long: 40 checks, half an hour"]
+fn one_kernel_in_virtual_time_never_alarms() {
+    let _turn = turn();
+    let folder = scratch("lab-check-equal-virtual");
+    let _ended = up();
+    let _busy = Busy::start();
+    attach("quick", TIMER_NS);
+    let alarms = alarms("virtual time", rounds(40), |name| run(&folder, name, 8));
+    assert_eq!(alarms, 0);
+}
+
+#[test]
+#[ignore = "long: 40 checks, half an hour"]
+fn one_kernel_on_a_busy_machine_alarms_once_in_40_checks_at_most() {
+    let _turn = shared();
+    let folder = scratch("lab-check-equal");
+    let _busy = Busy::start();
+    let checks = rounds(40);
+    let options = ["run", "--name", SHARED];
+    let alarms = alarms("a busy machine", checks, |name| {
+        run_with(&options, &folder, name, 10, &["--set=workload.count=60"])
+    });
+    assert!(alarms <= checks.div_ceil(40), "{alarms}");
+}
+
+/// The stage that has regressed and grown most: a total may take too little longer to matter, so that none is blamed
+/// for it.
+fn named(breakdown: &Value) -> &str {
+    let grown = |stage: &Value| {
+        let mut tests = stage["tests"].as_array().unwrap().iter();
+        let mean = tests.find(|test| test["metric"] == "mean").unwrap();
+        mean["new_ns"].as_f64().unwrap() - mean["base_ns"].as_f64().unwrap()
+    };
+    let has_regressed = |stage: &&Value| {
+        let mut tests = stage["tests"].as_array().unwrap().iter();
+        stage["name"] != "total" && tests.any(|test| test["status"] == "regressed")
+    };
+    let stages = breakdown["stages"].as_array().unwrap().iter();
+    let most = stages
+        .filter(has_regressed)
+        .max_by(|a, b| grown(a).total_cmp(&grown(b)));
+    most.unwrap()["name"].as_str().unwrap()
+}
+
+/// How many of so many checks, of one run a side, find a device that is slower by so much, by iterations a run; and how
+/// often the stage named is the device's. A disk is another one each time, and attached anew: where requests go one of
+/// two ways, the more frequent one may be the other then.
+#[test]
+#[ignore = "long: half an hour"]
+fn table_of_what_is_found_in_virtual_time() {
+    const ITERATIONS: [u32; 3] = [4, 8, 16];
+    let _turn = turn();
+    let folder = scratch("lab-check-table");
+    let _ended = up();
+    let rounds = rounds(4);
+    let runs_of = |disk: &str, ns: f64| -> Vec<Vec<PathBuf>> {
+        attach(disk, ns);
+        let run = |iterations: u32, round: u32| {
+            run(&folder, &format!("{disk}-{iterations}-{round}"), iterations)
+        };
+        let rounds_of =
+            |iterations: u32| (0..=rounds).map(|round| run(iterations, round)).collect();
+        ITERATIONS.map(rounds_of).into()
+    };
+    let quick = runs_of("quick", TIMER_NS);
+    let (_, breakdown) = checked(&quick[1][0], &quick[1][1]);
+    let stage_ns = median(&breakdown, STAGE)["base_ns"].as_f64().unwrap();
+    for percent in [0, 5, 10, 25] {
+        let planted_ns = stage_ns * f64::from(percent) / 100.0;
+        let slow = match percent {
+            0 => quick.clone(),
+            _ => runs_of(&format!("slow{percent}"), TIMER_NS + planted_ns),
+        };
+        for (index, iterations) in ITERATIONS.into_iter().enumerate() {
+            let (mut found, mut right) = (0, 0);
+            for round in 0..rounds as usize {
+                let (verdict, breakdown) = checked(&quick[index][round], &slow[index][round + 1]);
+                if verdict == "regressed" {
+                    found += 1;
+                    right += u32::from(named(&breakdown) == STAGE);
+                }
+            }
+            eprintln!(
+                "{percent}% ({planted_ns:.0} ns), {iterations} iterations: found {found} of {rounds}, named {right}"
+            );
+            assert!(percent > 0 || found == 0, "nothing was planted");
+        }
     }
 }

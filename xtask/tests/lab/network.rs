@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::backends::TwoRings;
 use crate::support::*;
 
 /// A small run; returns its report.
@@ -155,4 +156,64 @@ fn packets_of_a_passed_through_card_are_followed_from_dom0() {
     let received = breakdown(&report, "B", "net-rx/passthrough");
     assert_passed(received, &["irq.entry", "napi.poll", "sock.ready"]);
     assert_eq!(received["stages"][0]["from"], "evtchn.upcall");
+}
+
+/// A request and a response at a time, over IPv6; each iteration is another connection, on either queue.
+const OVER_IPV6: &str = r#"
+schema = 1
+name = "ipv6"
+[[domain]]
+name = "dom0"
+[[domain]]
+name = "A"
+agent = "console"
+[[domain]]
+name = "peer"
+agent = "console:/dev/virtio-ports/tracer-peer"
+datapaths = []
+[workload]
+domain = "A"
+kind = "tcp-rr"
+to = "fd77::1"
+server = "peer"
+duration = "500ms"
+[run]
+iterations = 8
+warm_up = 0
+[probes]
+datapaths = ["net-tx/vif", "net-rx/vif"]
+"#;
+
+/// Packets that either queue of guest A's card has taken from the guest, as netback counts its ring.
+fn sent_by_queue() -> Vec<u64> {
+    let consumed = "cd /sys/kernel/debug/xen-netback/vif$(xl domid A).0 && \
+                    for queue in io_ring_q?; do awk '/req prod/ { print $6; exit }' $queue; done";
+    let printed = printed("dom0", consumed);
+    printed.lines().map(|line| line.parse().unwrap()).collect()
+}
+
+#[test]
+#[ignore = "long: a guest with two CPUs, which QEMU 7.2 does not always run well"]
+fn packets_over_ipv6_are_followed_on_each_of_two_queues() {
+    let _turn = shared();
+    let _guest = TwoRings::create();
+    printed("A", "ip address add fd77::21/64 dev eth0 nodad");
+    printed(
+        "peer",
+        "ip address replace fd77::1/64 dev tap0 nodad; ip -6 route show dev tap0",
+    );
+    let before = sent_by_queue();
+    let folder = scratch("lab-ipv6");
+    let scenario = folder.join("ipv6.toml");
+    std::fs::write(&scenario, OVER_IPV6).unwrap();
+    let (_, report) = report(&folder, "run", scenario.to_str().unwrap(), &[]);
+    let after = sent_by_queue();
+    assert_eq!((before.len(), after.len()), (2, 2));
+    for (before, after) in before.iter().zip(&after) {
+        assert!(after - before >= 10, "{before} and {after}");
+    }
+    assert_joined(&report, "A");
+    for datapath in ["net-tx/vif", "net-rx/vif"] {
+        assert_adds_up(breakdown(&report, "A", datapath));
+    }
 }

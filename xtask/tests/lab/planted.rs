@@ -203,12 +203,14 @@ fn a_slow_disk_below_blkback_is_named_and_without_it_nothing() {
     let _turn = shared();
     let disk = SlowDisk::attach();
     let folder = scratch("lab-planted");
-    let first = Run::new(&folder, "first", READS, "");
+    // Neighbours are compared: what else this machine does changes in the time of ten rounds, and what is slower then
+    // is slower.
+    let mut last = Run::new(&folder, "quick", READS, "");
     for round in 0..rounds() {
         eprintln!("round {round}");
         disk.set_quick();
-        let second = Run::new(&folder, "second", READS, "");
-        let nothing = compared(&first.folder, &second.folder, "disk/vbd");
+        let quick = Run::new(&folder, &format!("quick-{round}"), READS, "");
+        let nothing = compared(&last.folder, &quick.folder, "disk/vbd");
         assert_eq!(nothing["verdict"]["blamed"], Value::Null, "{nothing:#}");
         disk.set_slow(DISK_DELAY_MS);
         let slow = Run::new(&folder, "slow", READS / 4, "");
@@ -216,16 +218,16 @@ fn a_slow_disk_below_blkback_is_named_and_without_it_nothing() {
         let planted = Some(DISK_DELAY_MS * 1e6);
         assert_blamed(
             "a slow disk",
-            (&first, &slow),
+            (&quick, &slow),
             below,
             "dom0_block_layer",
             planted,
         );
+        last = quick;
     }
 }
 
 #[test]
-
 fn a_hog_on_dom0_s_cpu_is_named() {
     let _turn = shared();
     let _disk = SlowDisk::attach();
@@ -240,7 +242,7 @@ fn a_hog_on_dom0_s_cpu_is_named() {
 }
 
 #[test]
-
+#[ignore = "long: the hog is the short one"]
 fn a_throttled_guest_is_named() {
     let _turn = shared();
     let disk = SlowDisk::attach();
