@@ -52,11 +52,12 @@ pub(crate) fn test(options: &TestOptions) -> Result<ExitCode> {
     let mut run = cargo::command(&choice)?;
     run.arg("test").args(WORKSPACE).arg("--no-fail-fast");
     run.args(&options.filter);
-    if options.long {
-        run.args(["--", "--include-ignored"]);
-    }
     if std::io::stdout().is_terminal() {
         run.args(["--color", "always"]);
+    }
+    // Behind these dashes all is for the tests, not for cargo.
+    if options.long {
+        run.args(["--", "--include-ignored"]);
     }
     if !shell::is_root() {
         eprintln!("sudo: tests that attach eBPF programs need root; they were built as this user");

@@ -31,6 +31,13 @@ pub enum BtfError {
     BitField(String, String),
 }
 
+fn unreadable(path: &Path, source: impl Into<btf_rs::Error>) -> BtfError {
+    BtfError::Unreadable {
+        path: path.display().to_string(),
+        source: source.into(),
+    }
+}
+
 /// Structs that are looked into for one member: the outer one and the anonymous ones within it. The
 /// kernel's largest have some dozens; malformed BTF could nest in itself, and a bound on the depth
 /// alone would leave a number of ways that grows exponentially.
@@ -55,10 +62,7 @@ impl Types {
     pub fn from_file(path: &Path) -> Result<Self, BtfError> {
         Btf::from_file(path)
             .map(|btf| Self { btf })
-            .map_err(|source| BtfError::Unreadable {
-                path: path.display().to_string(),
-                source,
-            })
+            .map_err(|source| unreadable(path, source))
     }
 
     /// Whether a BTF file can be read at all.
@@ -68,10 +72,7 @@ impl Types {
     pub fn check(path: &Path) -> Result<(), BtfError> {
         File::open(path)
             .map(drop)
-            .map_err(|error| BtfError::Unreadable {
-                path: path.display().to_string(),
-                source: error.into(),
-            })
+            .map_err(|source| unreadable(path, source))
     }
 
     /// Reads a module's BTF file, which builds on the kernel's.
@@ -81,10 +82,7 @@ impl Types {
     pub fn of_module(&self, path: &Path) -> Result<Self, BtfError> {
         Btf::from_split_file(path, &self.btf)
             .map(|btf| Self { btf })
-            .map_err(|source| BtfError::Unreadable {
-                path: path.display().to_string(),
-                source,
-            })
+            .map_err(|source| unreadable(path, source))
     }
 
     /// Reads BTF from memory.
@@ -94,10 +92,7 @@ impl Types {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BtfError> {
         Btf::from_bytes(bytes)
             .map(|btf| Self { btf })
-            .map_err(|source| BtfError::Unreadable {
-                path: "(memory)".into(),
-                source,
-            })
+            .map_err(|source| unreadable(Path::new("(memory)"), source))
     }
 
     /// Byte offset of a member; `path` is dotted where the member is nested. Members of anonymous

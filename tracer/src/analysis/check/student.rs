@@ -6,7 +6,8 @@ use super::sample::mean;
 
 /// The probability that runs of one kind, whose values are normally distributed, give a mean of `new` that
 /// is as far above that of `base`. Both sides' spread is taken to be the same, so that a side may have one
-/// run alone: logarithms of times are nearer to that than the times, since what is slower varies by more. `None`: one each, which says nothing of the spread.
+/// run alone: logarithms of times are nearer to that than the times, since what is slower varies by more.
+/// `None`: one each, which says nothing of the spread.
 pub(super) fn p_greater(base: &[f64], new: &[f64]) -> Option<f64> {
     let freedom = (base.len() + new.len()).checked_sub(2).filter(|n| *n > 0)? as f64;
     if base.is_empty() || new.is_empty() {

@@ -273,14 +273,19 @@ impl<I: Iterator<Item = Record>, M: Fn(&Record) -> bool> Forwarded<I, M> {
             self.waiting.remove(place);
             self.answers.push((*guest, Err(Unjoined::Ambiguous)));
             if self.unclear.len() == MOST_UNCLEAR {
-                // Packets come here in the order of their times, nearly: of most, no copy can come any more.
-                self.unclear.retain(|_, until| *until >= place.1);
-            }
-            if self.unclear.len() == MOST_UNCLEAR {
-                self.unclear.clear();
+                self.forget_unclear(place.1);
             }
             let until = self.unclear.entry(place.0).or_default();
             *until = (*until).max(place.1.saturating_add(reach));
+        }
+    }
+
+    /// Packets come here in the order of their times, nearly: of most, no copy can come any more. Where half of
+    /// them still can, all are forgotten, so that this is not done for each packet.
+    fn forget_unclear(&mut self, time: u64) {
+        self.unclear.retain(|_, until| *until >= time);
+        if self.unclear.len() > MOST_UNCLEAR / 2 {
+            self.unclear.clear();
         }
     }
 
