@@ -196,6 +196,8 @@ pub mod flag {
 
     /// The record's key is the request's id on a ring.
     pub const RING_ID: u16 = 1 << 12;
+    /// TCP has joined the received packet to another: no reader was told of it, and it is no span.
+    pub const SOCKET_MERGED: u16 = 1 << 13;
 
     /// Names, for reports.
     pub const NAMES: [(u16, &str); 12] = [

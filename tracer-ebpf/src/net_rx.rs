@@ -50,9 +50,24 @@ fn begin(skb: Object) -> Option<(&'static mut Slot, Handle)> {
         return None;
     }
     let packet = net_packet::incoming(skb)?;
-    let (slot, handle) = slots::claim(key(skb), Kind::NetRx)?;
+    let (slot, handle) = slots::claim_after(key(skb), Kind::NetRx, merged)?;
     packet.describe(&mut slot.record);
     Some((slot, handle))
+}
+
+/// A packet's memory is used again. If it had entered the stack and no reader was told of it alone, TCP has joined
+/// it to another; that goes on record for those who look for it in another domain's.
+#[inline(always)]
+fn merged(slot: &mut Slot) {
+    if slot.record.at[RECEIVE] == 0 {
+        count(Counter::Abandoned);
+        return;
+    }
+    if slot.record.at[READY] == 0 {
+        count(Counter::SocketMerged);
+        slot.record.flags |= flag::SOCKET_MERGED;
+    }
+    emit::net_rx(slot);
 }
 
 #[btf_tracepoint(function = "netif_rx")]

@@ -5,10 +5,7 @@
 
 use aya_ebpf::{macros::map, maps::Array};
 pub use tracer_common::record::{Slot, state};
-use tracer_common::{
-    counter::Counter,
-    point::{Kind, Point},
-};
+use tracer_common::{counter::Counter, point::Kind};
 
 use crate::{
     cpu::count,
@@ -51,11 +48,21 @@ fn way(key: u64, way: u32) -> u32 {
 /// Takes a slot for a request that begins now. The caller sets the rest of the record's head.
 #[inline(always)]
 pub fn claim(key: u64, kind: Kind) -> Option<(&'static mut Slot, Handle)> {
+    claim_after(key, kind, |_| count(Counter::Abandoned))
+}
+
+/// As [`claim`]; `unfinished` has the slot of a request whose memory is used again.
+#[inline(always)]
+pub fn claim_after(
+    key: u64,
+    kind: Kind,
+    unfinished: impl Fn(&mut Slot),
+) -> Option<(&'static mut Slot, Handle)> {
     for w in 0..WAYS {
         let index = way(key, w);
         let slot = at(index)?;
         if slot.key == key {
-            count(unfinished(slot));
+            unfinished(slot);
         }
         if slot.key == 0 || slot.key == key {
             return Some((begin(slot, key, kind), index + 1));
@@ -69,17 +76,6 @@ pub fn claim(key: u64, kind: Kind) -> Option<(&'static mut Slot, Handle)> {
     }
     count(Counter::SlotsFull);
     None
-}
-
-/// What became of a request whose memory is used again.
-#[inline(always)]
-fn unfinished(slot: &Slot) -> Counter {
-    const RECEIVE: usize = Kind::NetRx.index_of(Point::NetifReceive);
-    if slot.record.kind == Kind::NetRx as u8 && slot.record.at[RECEIVE] != 0 {
-        Counter::SocketMerged
-    } else {
-        Counter::Abandoned
-    }
 }
 
 #[inline(always)]

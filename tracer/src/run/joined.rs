@@ -204,7 +204,9 @@ impl Joined<'_> {
         backend: &Domain<'_>,
         bound: u64,
     ) {
-        for (record, found) in answers {
+        // What TCP joined to other packets is counted already; it was asked for so that none has its record in Dom0.
+        let alone = |(record, _): &Answer| record.flags & flag::SOCKET_MERGED == 0;
+        for (record, found) in answers.into_iter().filter(alone) {
             let Some(name) = packets.datapath(record.kind) else {
                 continue;
             };

@@ -77,7 +77,7 @@ pub(super) fn stamps(kind: Kind, at: &[u64; MAX_POINTS]) -> impl Iterator<Item =
     all.filter(|(_, at)| *at != 0)
 }
 
-/// Makes a span of one domain's record; `None` if its datapath was not asked for.
+/// Makes a span of one domain's record; `None` if its datapath was not asked for, or another packet took it along.
 ///
 /// # Errors
 /// If the record does not hold a whole, ordered way.
@@ -90,6 +90,9 @@ pub fn local(
     let Some(datapath) = datapaths.of(kind) else {
         return Ok(None);
     };
+    if record.flags & flag::SOCKET_MERGED != 0 {
+        return Ok(None);
+    }
     // When blkback's thread ran says nothing alone: it may have run for long.
     let uncalled = kind == Kind::Blkback && record.at[INTERRUPT] == 0;
     let points: Vec<(Point, u64)> = stamps(kind, &record.at)
@@ -197,6 +200,20 @@ mod tests {
             let span = local(&record, 0, &Datapaths::among(&paths.collect::<Vec<_>>()));
             assert!(span.unwrap().is_some(), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_packet_that_tcp_joined_to_another_is_no_span_and_not_lost() {
+        let mut record = Record {
+            kind: Kind::NetRx as u8,
+            flags: flag::SOCKET_MERGED,
+            ..Record::EMPTY
+        };
+        record.at[Kind::NetRx.index_of(Point::NapiGroReceive)] = 10;
+        record.at[Kind::NetRx.index_of(Point::NetifReceive)] = 20;
+        assert_eq!(total(&record, &all()), Ok(None));
+        record.flags = 0;
+        assert_eq!(total(&record, &all()), Err(Unjoined::Incomplete));
     }
 
     fn total(record: &Record, datapaths: &Datapaths) -> Result<Option<u64>, Unjoined> {

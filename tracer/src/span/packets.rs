@@ -55,10 +55,13 @@ const fn is_received(guest: &Record) -> bool {
     guest.kind == Kind::NetRx as u8
 }
 
-/// When Dom0 handed a packet to its guest, as far as is known: when netback took it to copy it.
+/// When Dom0 handed a packet to its guest, as far as is known: when netback took it to copy it. 0: never, netback
+/// had no room for it.
 const fn handed_over(other: &Record) -> u64 {
     if other.at[DEQUEUE] != 0 {
         other.at[DEQUEUE]
+    } else if other.flags & flag::DROPPED != 0 {
+        0
     } else {
         other.at[DOM0_XMIT]
     }

@@ -47,6 +47,22 @@ fn copies_that_lie_on_the_ring_at_once_are_told_apart_by_their_order() {
     }
 }
 
+/// netback drops a packet for which the ring has no room; the sender sends it again.
+#[test]
+fn a_copy_that_netback_has_dropped_is_nobody_s() {
+    let (guests, mut others) = waiting_for_guest(&[500_000], &[600_000]);
+    let mut dropped = handed(TCP, 7, 400_000);
+    dropped.at[DEQUEUE] = 0;
+    dropped.at[Kind::NetForward.index_of(Point::NetbackNotify)] = 0;
+    dropped.flags |= flag::DROPPED;
+    others.insert(0, dropped);
+    for queues in [Queues::One, Queues::Several] {
+        let (found, unasked) = answers(&guests, others.clone(), queues, 2);
+        assert_eq!(at_dom0_of(&found), [Ok(500_000)]);
+        assert_eq!(unasked, 1);
+    }
+}
+
 /// A socket has another hash after a timeout, and by that another queue.
 #[test]
 fn copies_on_a_card_of_several_queues_have_no_order() {
