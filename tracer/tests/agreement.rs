@@ -242,7 +242,13 @@ fn split_by_cpu(folder: &Path) {
         files.entry(cpu).or_default().extend_from_slice(event);
         rest = behind;
     }
-    for (cpu, events) in files {
+    let last = *files
+        .keys()
+        .last()
+        .expect("the blk tracer has kept no event");
+    // blkparse looks no further than to the first CPU that has no file.
+    for cpu in 0..=last {
+        let events = files.remove(&cpu).unwrap_or_default();
         std::fs::write(folder.join(format!("trace.blktrace.{cpu}")), events).unwrap();
     }
 }
