@@ -141,7 +141,7 @@ pub struct Slot {
     pub key: u64,
     /// One of [`state`].
     pub state: u32,
-    /// Bytes of the first bio.
+    /// Bytes of the first bio; of a received packet, those of its headers.
     pub first_bytes: u32,
     /// What is known so far.
     pub record: Record,

@@ -197,7 +197,7 @@ pub fn blk_issue(ctx: BtfTracePointContext) -> i32 {
         if let Some(cpu) = cpu::this() {
             cpu.issued = handle;
             cpu.issued_at = record.at[ISSUE];
-            steal::look(cpu, record.at[ISSUE]);
+            steal::look(cpu, || record.at[ISSUE]);
         }
         preempt::look(record.at[ISSUE]);
     }
@@ -309,7 +309,7 @@ fn complete_rest(request: Object, error: u8, is_last: bool) {
 fn complete(slot: &'static mut Slot, handle: Handle, error: u8) {
     let Some(cpu) = cpu::this() else { return };
     slot.record.at[COMPLETE] = now();
-    steal::look(cpu, slot.record.at[COMPLETE]);
+    steal::look(cpu, || slot.record.at[COMPLETE]);
     if error != 0 {
         slot.record.flags |= flag::ERROR;
     }

@@ -9,7 +9,7 @@ fn upcall() -> i32 {
     if let Some(cpu) = cpu::this() {
         let now = now();
         cpu.upcall_at = now;
-        steal::look(cpu, now);
+        steal::look(cpu, || now);
     }
     0
 }

@@ -39,20 +39,14 @@ fn stats(irq: u32, action: u64) -> Option<&'static mut IrqStats> {
     IRQS.get_ptr_mut(&key).map(|stats| unsafe { &mut *stats })
 }
 
+/// As [`stats`], made if it is not there yet, and named on each CPU.
 #[inline(always)]
-fn add_entry(irq: u32, action: Object, action_key: u64) {
-    let key = IrqKey {
-        irq,
-        pad: 0,
-        action: action_key,
+fn named_stats(irq: u32, action: Object, action_key: u64) -> Option<&'static mut IrqStats> {
+    let stats = match stats(irq, action_key) {
+        Some(stats) => stats,
+        None => added(irq, action_key)?,
     };
-    let Some(empty) = IRQ_EMPTY.get(0) else {
-        return;
-    };
-    if IRQS.insert(&key, empty, 0).is_err() {
-        count(Counter::IrqTableFull);
-    }
-    if let Some(stats) = stats(irq, action_key) {
+    if stats.name[0] == 0 {
         let name: Object = kernel::read(action, Member::IrqactionName);
         // SAFETY: the helper bounds the copy by the array's size and ends it with a zero.
         unsafe {
@@ -63,6 +57,20 @@ fn add_entry(irq: u32, action: Object, action_key: u64) {
             );
         }
     }
+    Some(stats)
+}
+
+#[inline(always)]
+fn added(irq: u32, action: u64) -> Option<&'static mut IrqStats> {
+    let key = IrqKey {
+        irq,
+        pad: 0,
+        action,
+    };
+    if IRQS.insert(&key, IRQ_EMPTY.get(0)?, 0).is_err() {
+        count(Counter::IrqTableFull);
+    }
+    stats(irq, action)
 }
 
 #[btf_tracepoint(function = "irq_handler_entry")]
@@ -73,22 +81,20 @@ pub fn irq_entry(ctx: BtfTracePointContext) -> i32 {
     cpu.irq = irq as u32;
     cpu.irq_action = key_of(action);
     cpu.irq_at = kernel::now();
-    if stats(cpu.irq, cpu.irq_action).is_none_or(|stats| stats.name[0] == 0) {
-        add_entry(cpu.irq, action, cpu.irq_action);
-    }
     0
 }
 
 #[btf_tracepoint(function = "irq_handler_exit")]
 pub fn irq_exit(ctx: BtfTracePointContext) -> i32 {
     let Some(cpu) = cpu::this() else { return 0 };
+    let action: Object = ctx.arg(1);
     let result: i32 = ctx.arg(2);
     let entry = cpu.irq_at;
     if entry == 0 {
         return 0;
     }
     let time = kernel::now().wrapping_sub(entry);
-    if let Some(stats) = stats(cpu.irq, cpu.irq_action) {
+    if let Some(stats) = named_stats(cpu.irq, action, cpu.irq_action) {
         stats.count += 1;
         stats.handled += u64::from(result != 0);
         stats.time_sum += time;

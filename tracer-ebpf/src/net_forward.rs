@@ -84,9 +84,7 @@ pub fn begin(skb: Object, cpu: &mut Cpu) -> bool {
     record.irq = came.record.irq;
     record.cpu = came.record.cpu;
     // GRO may have joined others to it since it came.
-    if let Some(whole) = net_packet::outgoing(skb) {
-        whole.resize(record);
-    }
+    net_packet::resize_outgoing(record, skb, came.first_bytes);
     for (there, here) in CAME {
         record.at[here] = came.record.at[there];
     }

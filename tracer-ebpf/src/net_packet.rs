@@ -35,6 +35,8 @@ pub struct Packet {
     addresses: u64,
     position: u64,
     payload: u32,
+    /// Of IP and transport.
+    pub header: u32,
     device: u32,
     segmented: bool,
 }
@@ -48,17 +50,30 @@ impl Packet {
         record.position = self.position;
         record.dev = self.device;
         record.cpu = 0;
-        self.resize(record);
+        resize(record, self.payload, self.segmented);
     }
+}
 
-    /// Says in a record how large it is now.
-    #[inline(always)]
-    pub fn resize(&self, record: &mut Record) {
-        record.bytes = self.payload;
-        if self.segmented {
-            record.flags |= flag::SEGMENTED;
-        }
+#[inline(always)]
+fn resize(record: &mut Record, payload: u32, segmented: bool) {
+    record.bytes = payload;
+    if segmented {
+        record.flags |= flag::SEGMENTED;
     }
+}
+
+/// Says in a record how large its packet has become, on its way out, with headers of so many bytes.
+#[inline(always)]
+pub fn resize_outgoing(record: &mut Record, skb: Object, header: u32) {
+    let (_, len) = network_part(skb);
+    resize(record, len.wrapping_sub(header), is_segmented(skb));
+}
+
+/// Whether the stack has told of what protocol it is, as it has of each packet that is followed.
+#[inline(always)]
+pub fn has_protocol(skb: Object) -> bool {
+    let ethertype: u16 = read(skb, Member::SkbProtocol);
+    ethertype != 0
 }
 
 /// A packet on its way in: its data begin with the network header.
@@ -72,16 +87,19 @@ pub fn incoming(skb: Object) -> Option<Packet> {
 /// A packet on its way out: its data begin with the link header.
 #[inline(always)]
 pub fn outgoing(skb: Object) -> Option<Packet> {
+    let (start, len) = network_part(skb);
+    parse(skb, start, len)
+}
+
+/// Where the network header is, and the bytes from there on.
+#[inline(always)]
+fn network_part(skb: Object) -> (u64, u32) {
     let head: u64 = read(skb, Member::SkbHead);
     let data: u64 = read(skb, Member::SkbData);
     let network: u16 = read(skb, Member::SkbNetworkHeader);
     let len: u32 = read(skb, Member::SkbLen);
     let start = head + u64::from(network);
-    parse(
-        skb,
-        start,
-        len.wrapping_sub(start.wrapping_sub(data) as u32),
-    )
+    (start, len.wrapping_sub(start.wrapping_sub(data) as u32))
 }
 
 #[inline(always)]
@@ -99,8 +117,12 @@ fn word<const N: usize>(header: &[u8; N], at: usize) -> u32 {
 #[inline(always)]
 fn parse(skb: Object, network: u64, len: u32) -> Option<Packet> {
     let ethertype: u16 = read(skb, Member::SkbProtocol);
+    if ethertype != IPV4 && ethertype != IPV6 {
+        return None;
+    }
+    // Both headers by one call: what comes after the packet is the kernel's account of it.
+    let ip: [u8; 56] = bytes(network)?;
     let (protocol, addresses, header, id) = if ethertype == IPV4 {
-        let ip: [u8; 20] = bytes(network)?;
         // Only the first fragment has ports.
         if u16::from_be_bytes([ip[6], ip[7]]) & 0x1fff != 0 {
             count(Counter::Fragment);
@@ -112,18 +134,15 @@ fn parse(skb: Object, network: u64, len: u32) -> Option<Packet> {
             u32::from(ip[0] & 15) * 4,
             u32::from(u16::from_be_bytes([ip[4], ip[5]])),
         )
-    } else if ethertype == IPV6 {
-        let ip: [u8; 40] = bytes(network)?;
+    } else {
         let source = word(&ip, 8) ^ word(&ip, 12) ^ word(&ip, 16) ^ word(&ip, 20);
         let destination = word(&ip, 24) ^ word(&ip, 28) ^ word(&ip, 32) ^ word(&ip, 36);
         (ip[6], addresses::pack(source, destination), 40, 0)
-    } else {
-        return None;
     };
     if protocol != TCP && protocol != UDP {
         return None;
     }
-    let transport: [u8; 16] = bytes(network + u64::from(header))?;
+    let transport = transport(&ip, network, header)?;
     let source = u16::from_be_bytes([transport[0], transport[1]]);
     let destination = u16::from_be_bytes([transport[2], transport[3]]);
     if !follows(source, destination) {
@@ -138,7 +157,8 @@ fn parse(skb: Object, network: u64, len: u32) -> Option<Packet> {
         // IPv6 has no id: length and checksum tell most packets of a flow apart.
         (fifth, 8)
     };
-    let payload = len.wrapping_sub(header).wrapping_sub(transport_len);
+    let header = header + transport_len;
+    let payload = len.wrapping_sub(header);
     // A TCP segment without data is an acknowledgement: it belongs to no one's call.
     if protocol == TCP && (payload == 0 || payload > u32::MAX / 2) {
         return None;
@@ -153,9 +173,20 @@ fn parse(skb: Object, network: u64, len: u32) -> Option<Packet> {
         addresses,
         position,
         payload,
+        header,
         device: read(net_device, Member::NetDeviceIfindex),
         segmented: is_segmented(skb),
     })
+}
+
+/// The transport's header, behind the network's.
+#[inline(always)]
+fn transport(ip: &[u8; 56], network: u64, header: u32) -> Option<[u8; 16]> {
+    match header {
+        20 => ip[20..36].try_into().ok(),
+        40 => ip[40..56].try_into().ok(),
+        _ => bytes(network + u64::from(header)),
+    }
 }
 
 #[inline(always)]

@@ -52,6 +52,7 @@ fn begin(skb: Object) -> Option<(&'static mut Slot, Handle)> {
     let packet = net_packet::incoming(skb)?;
     let (slot, handle) = slots::claim_after(key(skb), Kind::NetRx, merged)?;
     packet.describe(&mut slot.record);
+    slot.first_bytes = packet.header;
     Some((slot, handle))
 }
 

@@ -320,13 +320,20 @@ fn stamp_interrupt(slot: &mut Slot, cpu: &Cpu) {
 
 #[btf_tracepoint(function = "consume_skb")]
 pub fn net_consumed(ctx: BtfTracePointContext) -> i32 {
-    freed(ctx.arg(0), 0);
+    let skb: Object = ctx.arg(0);
+    if net_packet::has_protocol(skb) {
+        freed(skb, 0);
+    }
     0
 }
 
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn net_dropped(ctx: BtfTracePointContext) -> i32 {
     let skb: Object = ctx.arg(0);
+    // netfront makes one packet of many, and frees the shells of the others: a dozen for each.
+    if !net_packet::has_protocol(skb) {
+        return 0;
+    }
     freed(skb, flag::DROPPED);
     crate::net_rx::dropped(skb);
     0

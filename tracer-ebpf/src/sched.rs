@@ -89,7 +89,7 @@ pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sched_switch")]
 pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     if let Some(cpu) = cpu::this() {
-        steal::look(cpu, kernel::now());
+        steal::look(cpu, kernel::now);
     }
     let next: Object = ctx.arg(2);
     let tid: u32 = kernel::read(next, Member::TaskPid);

@@ -53,9 +53,9 @@ fn times(cpu: &mut Cpu) -> Option<[u64; 4]> {
     unsafe { bpf_probe_read_kernel(address as *const [u64; 4]) }.ok()
 }
 
-/// Looks whether this CPU has just come back; it has run since, up to `now`.
+/// Looks whether this CPU has just come back; it has run since, up to `now`, which is asked for only then.
 #[inline(always)]
-pub fn look(cpu: &mut Cpu, now: u64) {
+pub fn look(cpu: &mut Cpu, now: impl FnOnce() -> u64) {
     if RUNSTATE.get() == 0 {
         return;
     }
@@ -66,7 +66,11 @@ pub fn look(cpu: &mut Cpu, now: u64) {
     let before = cpu.stolen;
     cpu.stolen = stolen;
     let grown = stolen.wrapping_sub(before);
-    if before == 0 || grown == 0 || grown > now {
+    if before == 0 || grown == 0 {
+        return;
+    }
+    let now = now();
+    if grown > now {
         return;
     }
     count_by(Counter::StolenNs, grown);
