@@ -22,6 +22,8 @@ ip link set xenbr0 up
 ip address add "$address" dev xenbr0
 use_interface 52:54:00:00:00:01 eth0
 ip link set eth0 master xenbr0
+# In virtual time the passed-through card's peer is Dom0, by a cable.
+[ -z "$cable" ] || use_interface 52:54:00:00:00:03 eth1 "$cable"
 if [ -n "$timed" ]; then
   modprobe null_blk nr_devices=0
   mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config

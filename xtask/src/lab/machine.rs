@@ -21,7 +21,8 @@ pub(super) const CLOCK: &str = "clocksource=tsc tsc=reliable";
 /// PCI addresses of what is passed through.
 const NIC_SLOT: &str = "5.0";
 const DISK_SLOT: &str = "6.0";
-/// A card that Dom0's own driver has until somebody takes it away: it is on no network.
+/// A card that Dom0's own driver has until somebody takes it away: it is on no network, or in virtual time on that of the
+/// one that is passed through.
 const SPARE_SLOT: &str = "c.0";
 /// The same, as `xl` names them.
 pub(super) const PASSED_THROUGH: [&str; 2] = ["0000:00:05.0", "0000:00:06.0"];
@@ -103,8 +104,11 @@ impl Machine<'_> {
         let hide = PASSED_THROUGH.join(";");
         // Xen lets timers that are up to 50 us apart expire together, so that a timed disk takes as long.
         let (timed, slop) = match self.config.virtual_time {
-            Some(_) => ("lab.timed=yes ", " timer_slop=0"),
-            None => ("", ""),
+            Some(_) => (
+                format!("lab.timed=yes lab.cable={} ", network::PEER_PASSTHROUGH),
+                " timer_slop=0",
+            ),
+            None => (String::new(), ""),
         };
         let dom0 = format!(
             "console=hvc0 lab.role=dom0 lab.name=dom0 lab.address={address} lab.hide={hide} {timed}{CLOCK} {common} quiet"
@@ -160,18 +164,31 @@ impl Machine<'_> {
     }
 
     fn add_network(&self, args: &mut Arguments) {
-        for (index, slot) in ["4.0", NIC_SLOT].into_iter().enumerate() {
-            args.add(&format!(
-                "-netdev tap,id=n{index},ifname=tap{index},script=no,downscript=no"
-            ));
+        let tap = |index| format!("tap,ifname=tap{index},script=no,downscript=no");
+        // A host outside answers when it does. In virtual time the card that is passed through is wired to the spare one.
+        let (passed_through, spare) = match self.config.virtual_time {
+            Some(_) => {
+                let cable = "hubport,hubid=1".to_owned();
+                (cable.clone(), Some(cable))
+            }
+            None => (tap(1), None),
+        };
+        let cards = [
+            ("4.0", Some(tap(0))),
+            (NIC_SLOT, Some(passed_through)),
+            (SPARE_SLOT, spare),
+        ];
+        for (index, (slot, wire)) in cards.into_iter().enumerate() {
             let mac = index + 1;
-            args.add(&format!(
-                "-device e1000e,netdev=n{index},mac=52:54:00:00:00:0{mac},addr={slot}"
-            ));
+            let card = format!("-device e1000e,mac=52:54:00:00:00:0{mac},addr={slot}");
+            match wire {
+                Some(wire) => {
+                    args.add(&format!("-netdev {wire},id=n{index}"));
+                    args.add(&format!("{card},netdev=n{index}"));
+                }
+                None => args.add(&card),
+            }
         }
-        args.add(&format!(
-            "-device e1000e,mac=52:54:00:00:00:03,addr={SPARE_SLOT}"
-        ));
     }
 
     fn add_consoles(&self, args: &mut Arguments) {
