@@ -92,6 +92,11 @@ impl Made {
         &self.emulated.name
     }
 
+    /// Whether its clock counts instructions, so that nothing outside of it has a part in what is measured.
+    pub(crate) const fn is_virtual(&self) -> bool {
+        self.emulated.virtual_time.is_some()
+    }
+
     fn config(&self, native: bool) -> Result<Config> {
         self.emulated.config(self.xen, &self.kernel, native)
     }

@@ -50,13 +50,13 @@ impl<'a> Attached<'a> {
     ///
     /// # Errors
     /// When it does not attach, with what it said.
-    pub(super) fn start(session: &'a Session, route: Route) -> Result<Self> {
+    pub(super) fn start(session: &'a Session, route: Route, is_virtual: bool) -> Result<Self> {
         let mut attached = Self {
             session,
             domains: Vec::new(),
         };
         // All begin before any is waited for: each domain has a CPU of its own.
-        for (domain, script) in scripts(route) {
+        for (domain, script) in scripts(route, is_virtual) {
             attached.domains.push(domain);
             session.output(domain, &START.replace("@SCRIPT@", &script), START_LIMIT)?;
         }
@@ -100,14 +100,19 @@ impl Drop for Attached<'_> {
 }
 
 /// Where bpftrace runs, and what: as tracer, in Dom0 only if that passes the packets on.
-fn scripts(route: Route) -> Vec<(&'static str, String)> {
-    match route {
-        Route::Vif => vec![
-            ("dom0", [PACKETS, NETBACK].concat()),
-            ("B", [PACKETS, NETFRONT].concat()),
-        ],
-        Route::Passthrough => vec![("B", PACKETS.to_owned())],
-    }
+fn scripts(route: Route, is_virtual: bool) -> Vec<(&'static str, String)> {
+    let passes_on = route == Route::Vif;
+    let traced = route.traced(is_virtual).iter();
+    let traced = traced.filter(|domain| passes_on || **domain != "dom0");
+    let script = |domain: &&'static str| {
+        let card = match (passes_on, *domain) {
+            (false, _) => "",
+            (true, "dom0") => NETBACK,
+            (true, _) => NETFRONT,
+        };
+        (*domain, [PACKETS, card].concat())
+    };
+    traced.map(script).collect()
 }
 
 #[cfg(test)]
@@ -116,14 +121,18 @@ mod tests {
 
     #[test]
     fn dom0_is_traced_only_where_it_passes_packets_on() {
-        let domains = |route| scripts(route).into_iter().map(|(domain, _)| domain);
-        assert_eq!(domains(Route::Vif).collect::<Vec<_>>(), ["dom0", "B"]);
-        assert_eq!(domains(Route::Passthrough).collect::<Vec<_>>(), ["B"]);
+        let domains = |route, is_virtual| {
+            let scripts = scripts(route, is_virtual).into_iter();
+            scripts.map(|(domain, _)| domain).collect::<Vec<_>>()
+        };
+        assert_eq!(domains(Route::Vif, false), ["dom0", "B"]);
+        assert_eq!(domains(Route::Vif, true), ["dom0", "B", "A"]);
+        assert_eq!(domains(Route::Passthrough, true), ["B"]);
     }
 
     #[test]
     fn no_script_has_the_word_that_ends_it_for_the_shell() {
-        for (_, script) in scripts(Route::Vif) {
+        for (_, script) in scripts(Route::Vif, true) {
             assert!(script.lines().all(|line| line != "SCRIPT"));
             assert!(script.contains(r#"BEGIN { printf("ready\n"); }"#));
         }

@@ -99,7 +99,7 @@ mod tests {
         let kept = Kept::open(folder.clone(), &settings).unwrap();
         let sample = Sample {
             bits_per_second: 1e6,
-            bits_per_cpu_second: 2e6,
+            bits_per_cpu_second: Some(2e6),
             lost: Some((1, 10)),
             costs: Vec::new(),
         };

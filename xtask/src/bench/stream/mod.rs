@@ -82,6 +82,23 @@ impl Route {
         }
     }
 
+    /// What changes in its scenario where the stream must not leave the emulated machine: it goes to guest A over Dom0's
+    /// bridge, or to Dom0, to whose spare card the passed-through one is wired.
+    const fn inside(self) -> &'static str {
+        match self {
+            Self::Vif => "--profile=guest-to-guest",
+            Self::Passthrough => "--set=workload.server=dom0",
+        }
+    }
+
+    /// Where tracer attaches.
+    const fn traced(self, is_virtual: bool) -> &'static [&'static str] {
+        match (self, is_virtual) {
+            (Self::Vif, true) => &["dom0", "B", "A"],
+            _ => &["dom0", "B"],
+        }
+    }
+
     fn scenario(self) -> PathBuf {
         let file = format!("scenarios/nic-{}.toml", self.name());
         workspace::root().join(file)
@@ -180,7 +197,8 @@ fn measure_all(options: &Options, tracer: &Path, kept: &Kept) -> Result<Results>
         for round in 0..options.rounds {
             for variant in statistics::rotated(&Variant::ALL, round) {
                 let name = format!("{}-{}-{}", route.name(), round + 1, variant.name());
-                let changes = changes(variant, options.sample);
+                let traced = route.traced(options.made.is_virtual());
+                let changes = changes(variant, options.sample, traced);
                 let sample =
                     bench.sample(&name, || bench.measure(route, variant, &changes, &name))?;
                 results.add(route, variant, round, sample);
@@ -218,7 +236,8 @@ impl Bench<'_> {
         if variant != Variant::Bpftrace {
             return self.run(route, changes, name);
         }
-        let attached = Attached::start(&self.session, route)?;
+        let is_virtual = self.options.made.is_virtual();
+        let attached = Attached::start(&self.session, route, is_virtual)?;
         let sample = self.run(route, changes, name)?;
         attached.finish()?;
         Ok(sample)
@@ -235,22 +254,27 @@ impl Bench<'_> {
             format!("--set=workload.duration={runtime}s"),
         ];
         args.extend_from_slice(changes);
-        let meter = self.session.meter(route.wire())?;
         let run = self.kept.run(name);
+        if self.options.made.is_virtual() {
+            args.push(route.inside().to_owned());
+            let report = self.session.report(&route.scenario(), &args, &run)?;
+            return Sample::of(&report, None);
+        }
+        let meter = self.session.meter(route.wire())?;
         let report = self.session.report(&route.scenario(), &args, &run)?;
-        Sample::of(&report, meter.bits_per_cpu_second()?)
+        Sample::of(&report, Some(meter.bits_per_cpu_second()?))
     }
 }
 
 /// How a variant changes the scenario.
-fn changes(variant: Variant, sample: u32) -> Vec<String> {
+fn changes(variant: Variant, sample: u32, traced: &[&str]) -> Vec<String> {
     let mut changes = vec!["--set=probes.measure_cost=false".to_owned()];
     match variant {
         Variant::Tracer => {}
         Variant::TracerSampling => changes.push(format!("--set=probes.sample={sample}")),
         Variant::None | Variant::Bpftrace => {
-            changes
-                .extend(["dom0", "B"].map(|domain| format!("--set=domain.{domain}.datapaths=[]")));
+            let off = |domain| format!("--set=domain.{domain}.datapaths=[]");
+            changes.extend(traced.iter().map(off));
         }
     }
     changes
@@ -267,15 +291,16 @@ mod tests {
 
     #[test]
     fn bpftrace_watches_the_load_of_no_tracing() {
-        let [none, bpftrace] = [Variant::None, Variant::Bpftrace].map(|v| changes(v, 16));
+        let [none, bpftrace] =
+            [Variant::None, Variant::Bpftrace].map(|v| changes(v, 16, &["dom0", "A"]));
         assert_eq!(none, bpftrace);
-        assert!(none.contains(&"--set=domain.B.datapaths=[]".to_owned()));
+        assert!(none.contains(&"--set=domain.A.datapaths=[]".to_owned()));
     }
 
     #[test]
     fn only_the_sampling_variant_leaves_packets_out() {
         let sampled = |variant| {
-            let changes = changes(variant, 16);
+            let changes = changes(variant, 16, &["B"]);
             changes.contains(&"--set=probes.sample=16".to_owned())
         };
         assert!(sampled(Variant::TracerSampling));

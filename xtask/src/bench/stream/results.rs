@@ -24,6 +24,7 @@ pub(super) struct Results {
     iterations: u32,
     runtime_s: u32,
     sample: u32,
+    is_virtual: bool,
     routes: BTreeMap<Route, Samples>,
 }
 
@@ -56,6 +57,7 @@ impl Results {
             iterations: options.iterations,
             runtime_s: options.runtime,
             sample: options.sample,
+            is_virtual: options.made.is_virtual(),
             routes: BTreeMap::new(),
         }
     }
@@ -103,6 +105,7 @@ impl Findings for Results {
             "iterations": self.iterations,
             "runtime_s": self.runtime_s,
             "sample": self.sample,
+            "virtual_time": self.is_virtual,
             "routes": routes,
             "goals": goals,
         }))
@@ -115,13 +118,12 @@ impl Samples {
     }
 
     /// A figure against that of no tracing in the same round.
-    fn ratio(&self, variant: Variant, figure: impl Fn(&Sample) -> f64) -> Option<[f64; 3]> {
+    fn ratio(&self, variant: Variant, figure: impl Fn(&Sample) -> Option<f64>) -> Option<[f64; 3]> {
         let none: BTreeMap<u32, f64> = self
             .of(Variant::None)
-            .map(|(round, sample)| (*round, figure(sample)))
+            .filter_map(|(round, sample)| Some((*round, figure(sample)?)))
             .collect();
-        let ratio =
-            |(round, sample): &(u32, Sample)| none.get(round).map(|none| figure(sample) / none);
+        let ratio = |(round, sample): &(u32, Sample)| Some(figure(sample)? / none.get(round)?);
         spread(&self.of(variant).filter_map(ratio).collect::<Vec<f64>>())
     }
 
@@ -135,7 +137,7 @@ impl Samples {
         Line {
             variant,
             megabits_per_second: median(&rates),
-            ratio: self.ratio(variant, |sample| sample.bits_per_second),
+            ratio: self.ratio(variant, |sample| Some(sample.bits_per_second)),
             ratio_per_cpu_second: self.ratio(variant, |sample| sample.bits_per_cpu_second),
             lost_percent: lost.map(|(lost, all)| lost as f64 / all.max(1) as f64 * 100.0),
         }
@@ -156,13 +158,19 @@ impl fmt::Display for Results {
             iterations,
             runtime_s,
             sample,
+            is_virtual,
             routes,
         } = self;
+        let to = if *is_virtual {
+            "guest A (vif) and Dom0 (passthrough), in virtual time"
+        } else {
+            "the peer host"
+        };
         writeln!(
             f,
-            "TCP stream from the guest B to the peer host, emulated: {rounds} rounds, the median of\n\
-             {iterations} streams of {runtime_s} s a run. Ratios are to no tracing in the same round,\n\
-             of the throughput, and of what arrives for each second of the emulator's CPU time.\n\
+            "TCP stream from the guest B to {to}, emulated:\n\
+             {rounds} rounds, the median of {iterations} streams of {runtime_s} s a run. Ratios are to no tracing in the same\n\
+             round, of the throughput, and of what arrives for each second of the emulator's CPU time.\n\
              tracer-sampling follows one in {sample} packets.\n"
         )?;
         for (route, samples) in routes {
@@ -225,7 +233,7 @@ mod tests {
     fn sample(megabits: f64, lost: Option<(u64, u64)>) -> Sample {
         Sample {
             bits_per_second: megabits * 1e6,
-            bits_per_cpu_second: 3e6,
+            bits_per_cpu_second: Some(3e6),
             lost,
             costs: Vec::new(),
         }
@@ -238,6 +246,7 @@ mod tests {
             iterations: 3,
             runtime_s: 2,
             sample: 16,
+            is_virtual: false,
             routes: BTreeMap::new(),
         };
         for (round, speed) in [(0, 100.0), (1, 200.0)] {

@@ -10,8 +10,8 @@ use crate::bench::statistics::median;
 pub(super) struct Sample {
     /// Of the iteration in the middle, where the stream arrives.
     pub(super) bits_per_second: f64,
-    /// For each second of the emulator's CPU time, over all iterations.
-    pub(super) bits_per_cpu_second: f64,
+    /// For each second of the emulator's CPU time, over all iterations; none in virtual time.
+    pub(super) bits_per_cpu_second: Option<f64>,
     /// Packets that tracer lost, and all that it should have seen; none without tracer.
     pub(super) lost: Option<(u64, u64)>,
     /// Where the kernel timed the programs, by domain.
@@ -44,7 +44,7 @@ impl Sample {
     ///
     /// # Errors
     /// When it has no stream in it.
-    pub(super) fn of(report: &Value, bits_per_cpu_second: f64) -> Result<Self> {
+    pub(super) fn of(report: &Value, bits_per_cpu_second: Option<f64>) -> Result<Self> {
         let iterations = array(report, "iterations")?;
         let rates: Vec<f64> = iterations
             .iter()
@@ -136,19 +136,19 @@ mod tests {
 
     #[test]
     fn the_rate_is_that_of_the_iteration_in_the_middle() {
-        let sample = Sample::of(&report(&[9e6, 1e6, 2e6]), 4e6).unwrap();
+        let sample = Sample::of(&report(&[9e6, 1e6, 2e6]), Some(4e6)).unwrap();
         assert_eq!(
             (sample.bits_per_second, sample.bits_per_cpu_second),
-            (2e6, 4e6)
+            (2e6, Some(4e6))
         );
         assert_eq!(sample.lost, Some((3, 103)));
-        let error = Sample::of(&report(&[]), 4e6).unwrap_err().to_string();
+        let error = Sample::of(&report(&[]), None).unwrap_err().to_string();
         assert!(error.contains("bits_per_second"), "{error}");
     }
 
     #[test]
     fn programs_are_told_by_packet_the_dearest_first() {
-        let sample = Sample::of(&report(&[1e6, 1e6]), 4e6).unwrap();
+        let sample = Sample::of(&report(&[1e6, 1e6]), None).unwrap();
         let [cost] = sample.costs.as_slice() else {
             panic!("{sample:?}");
         };
@@ -163,7 +163,7 @@ mod tests {
     fn without_programs_nothing_is_lost_and_nothing_costs() {
         let mut report = report(&[1e6]);
         report["domains"][0]["bindings"] = json!([]);
-        let sample = Sample::of(&report, 4e6).unwrap();
+        let sample = Sample::of(&report, None).unwrap();
         assert_eq!((sample.lost, sample.costs.len()), (None, 0));
     }
 }
