@@ -262,6 +262,7 @@ fn table_of_what_is_found_in_virtual_time() {
     let quick = runs_of("quick", TIMER_NS);
     let (_, breakdown) = checked(&quick[1][0], &quick[1][1]);
     let stage_ns = median(&breakdown, STAGE)["base_ns"].as_f64().unwrap();
+    let mut false_alarms = 0;
     for percent in [0, 5, 10, 25] {
         let planted_ns = stage_ns * f64::from(percent) / 100.0;
         let slow = match percent {
@@ -280,7 +281,8 @@ fn table_of_what_is_found_in_virtual_time() {
             eprintln!(
                 "{percent}% ({planted_ns:.0} ns), {iterations} iterations: found {found} of {rounds}, named {right}"
             );
-            assert!(percent > 0 || found == 0, "nothing was planted");
+            false_alarms += if percent == 0 { found } else { 0 };
         }
     }
+    assert_eq!(false_alarms, 0, "nothing was planted");
 }
