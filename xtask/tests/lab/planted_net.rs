@@ -80,6 +80,10 @@ impl SlowQueue<'_> {
     }
 }
 
+/// How far it may be from what Dom0's scheduler says of netback's thread, whose wakings for other things than a packet,
+/// such as room on the ring, are in that, too.
+const TOLERANCE_OF_WAITS: f64 = 0.25;
+
 /// How long netback's thread that copies packets to guest B has waited for a CPU, and how often, by Dom0's scheduler.
 fn waits_of_netback() -> (f64, f64) {
     let script = "comm=$(grep -l \"^vif$(xl domid B).0-q0-gues\" /proc/[0-9]*/comm) && cat ${comm%comm}schedstat";
@@ -110,7 +114,9 @@ fn assert_hog_is_named(folder: &Path, first: &Path, first_wait_ms: f64) {
     let (hogged, wait_ms) = run_with_waits(folder, "hogged", scenario.to_str().unwrap(), &args);
     let answer = compared(first, &hogged, "net-rx/vif");
     let found = blamed_ms(&answer, ("dom0.xmit_done", "netback.dequeue"));
-    assert_near("hog", found, wait_ms - first_wait_ms);
+    let planted = wait_ms - first_wait_ms;
+    eprintln!("hog: {planted:.2} ms of waiting for a CPU, {found:.2} ms found");
+    assert!((found / planted - 1.0).abs() < TOLERANCE_OF_WAITS);
 }
 
 #[test]
