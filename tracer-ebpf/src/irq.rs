@@ -29,14 +29,19 @@ static IRQS: PerCpuHashMap<IrqKey, IrqStats> = PerCpuHashMap::with_max_entries(1
 static IRQ_EMPTY: PerCpuArray<IrqStats> = PerCpuArray::with_max_entries(1, 0);
 
 #[inline(always)]
-fn stats(irq: u32, action: u64) -> Option<&'static mut IrqStats> {
-    let key = IrqKey {
+fn key(irq: u32, action: u64) -> IrqKey {
+    IrqKey {
         irq,
         pad: 0,
         action,
-    };
+    }
+}
+
+#[inline(always)]
+fn stats(irq: u32, action: u64) -> Option<&'static mut IrqStats> {
     // SAFETY: per CPU, and hard interrupt handlers do not nest.
-    IRQS.get_ptr_mut(&key).map(|stats| unsafe { &mut *stats })
+    IRQS.get_ptr_mut(key(irq, action))
+        .map(|stats| unsafe { &mut *stats })
 }
 
 /// As [`stats`], made if it is not there yet, and named on each CPU.
@@ -62,12 +67,7 @@ fn named_stats(irq: u32, action: Object, action_key: u64) -> Option<&'static mut
 
 #[inline(always)]
 fn added(irq: u32, action: u64) -> Option<&'static mut IrqStats> {
-    let key = IrqKey {
-        irq,
-        pad: 0,
-        action,
-    };
-    if IRQS.insert(&key, IRQ_EMPTY.get(0)?, 0).is_err() {
+    if IRQS.insert(key(irq, action), IRQ_EMPTY.get(0)?, 0).is_err() {
         count(Counter::IrqTableFull);
     }
     stats(irq, action)
