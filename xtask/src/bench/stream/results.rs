@@ -161,16 +161,19 @@ impl fmt::Display for Results {
             is_virtual,
             routes,
         } = self;
-        let to = if *is_virtual {
-            "guest A (vif) and Dom0 (passthrough), in virtual time"
+        let (to, ratios) = if *is_virtual {
+            let to = "guest A (vif) and Dom0 (passthrough), in virtual time";
+            (to, "of the throughput")
         } else {
-            "the peer host"
+            let ratios =
+                "of the throughput, and of what arrives for each second of the emulator's CPU time";
+            ("the peer host", ratios)
         };
         writeln!(
             f,
             "TCP stream from the guest B to {to}, emulated:\n\
              {rounds} rounds, the median of {iterations} streams of {runtime_s} s a run. Ratios are to no tracing in the same\n\
-             round, of the throughput, and of what arrives for each second of the emulator's CPU time.\n\
+             round, {ratios}.\n\
              tracer-sampling follows one in {sample} packets.\n"
         )?;
         for (route, samples) in routes {
