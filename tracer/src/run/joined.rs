@@ -174,6 +174,10 @@ struct Joined<'a> {
 impl Joined<'_> {
     /// Adds a record of the run's timeline, given how to make a span of it in an iteration.
     fn add(&mut self, record: &Record, span: impl FnOnce(u32) -> Result<Span, Unjoined>) {
+        // What TCP joined to another packet is counted already; it was looked for so that no copy has its record in Dom0.
+        if record.flags & flag::SOCKET_MERGED != 0 {
+            return;
+        }
         let Some(iteration) = self.fold.iteration(self.domain, first(record)) else {
             self.report.outside += 1;
             return;
@@ -204,9 +208,7 @@ impl Joined<'_> {
         backend: &Domain<'_>,
         bound: u64,
     ) {
-        // What TCP joined to other packets is counted already; it was asked for so that none has its record in Dom0.
-        let alone = |(record, _): &Answer| record.flags & flag::SOCKET_MERGED == 0;
-        for (record, found) in answers.into_iter().filter(alone) {
+        for (record, found) in answers {
             let Some(name) = packets.datapath(record.kind) else {
                 continue;
             };
