@@ -1,5 +1,6 @@
 //! The peer host and its wires: a network namespace that has no address outside it. QEMU runs inside,
 //! so that nothing of the machine's own network is touched.
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -24,10 +25,14 @@ pub(super) struct Namespace {
 }
 
 impl Namespace {
-    /// That of the lab of this name; it need not exist.
-    pub(super) fn of(lab: &str) -> Self {
+    /// That of the lab of this name in this `TRACER_LAB_DIR`, if one is set; it need not exist. Namespaces
+    /// are the whole machine's: labs of one name in two folders are two labs, and must not end one another.
+    pub(super) fn of(lab: &str, folder: Option<&Path>) -> Self {
+        let place = folder.map_or_else(String::new, |folder| {
+            format!("@{}", folder.display()).replace('/', "%")
+        });
         Self {
-            name: format!("tracer-lab-{lab}"),
+            name: format!("tracer-lab-{lab}{place}"),
         }
     }
 
@@ -75,7 +80,7 @@ impl Namespace {
     }
 
     pub(super) fn exists(&self) -> bool {
-        std::path::Path::new("/run/netns").join(&self.name).exists()
+        Path::new("/run/netns").join(&self.name).exists()
     }
 
     /// Removes it, with its taps.
@@ -84,5 +89,18 @@ impl Namespace {
             return Ok(());
         }
         shell::output(shell::command("ip").args(["netns", "delete", &self.name])).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labs_of_one_name_in_two_folders_have_two_namespaces() {
+        let name = |folder: Option<&str>| Namespace::of("a", folder.map(Path::new)).name;
+        assert_eq!(name(None), "tracer-lab-a");
+        assert_eq!(name(Some("/srv/b")), "tracer-lab-a@%srv%b");
+        assert_ne!(name(Some("/srv/b")), name(Some("/srv-b")));
     }
 }

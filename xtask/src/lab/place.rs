@@ -11,8 +11,18 @@ use crate::signal;
 
 /// The lab's folder: `TRACER_LAB_DIR`, else `/var/cache/tracer-lab`.
 pub(super) fn folder() -> Result<PathBuf> {
-    let folder = env::var_os("TRACER_LAB_DIR").unwrap_or_else(|| "/var/cache/tracer-lab".into());
-    std::path::absolute(folder).context("TRACER_LAB_DIR is not a usable path")
+    Ok(chosen()?.unwrap_or_else(|| DEFAULT.into()))
+}
+
+const DEFAULT: &str = "/var/cache/tracer-lab";
+
+/// `TRACER_LAB_DIR`, if it is set to another folder than the default.
+pub(super) fn chosen() -> Result<Option<PathBuf>> {
+    let Some(folder) = env::var_os("TRACER_LAB_DIR") else {
+        return Ok(None);
+    };
+    let folder = std::path::absolute(folder).context("TRACER_LAB_DIR is not a usable path")?;
+    Ok(Some(folder).filter(|folder| folder != Path::new(DEFAULT)))
 }
 
 /// What labs share: downloads, root file systems, disks' contents.

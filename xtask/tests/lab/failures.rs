@@ -55,6 +55,7 @@ fn interrupted_or_killed_boot_leaves_nothing_after_the_next_down() {
             .unwrap();
         let start = Instant::now();
         while status_of(VICTIM).is_none_or(|lab| lab["qemu"].is_null()) {
+            assert!(up.try_wait().unwrap().is_none(), "ended by itself");
             assert!(start.elapsed() < Duration::from_secs(900), "no QEMU");
             thread::sleep(Duration::from_millis(100));
         }
@@ -69,7 +70,9 @@ fn interrupted_or_killed_boot_leaves_nothing_after_the_next_down() {
 }
 
 #[test]
-fn full_disk_is_told_before_any_work() {
+fn full_disk_is_told_before_any_work_and_a_lab_of_that_name_elsewhere_stays_up() {
+    let _turn = shared();
+    let before = status_of(SHARED).unwrap();
     let folder = scratch("lab-full");
     let mounted = Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
@@ -77,7 +80,7 @@ fn full_disk_is_told_before_any_work() {
         .status()
         .unwrap();
     assert!(mounted.success());
-    let output = command(&["up", "--name", VICTIM])
+    let output = command(&["up", "--name", SHARED])
         .env("TRACER_LAB_DIR", &folder)
         .output()
         .unwrap();
@@ -86,6 +89,8 @@ fn full_disk_is_told_before_any_work() {
     let text = text(&output);
     assert!(text.contains("MiB are needed"), "{text}");
     assert!(text.contains("TRACER_LAB_DIR"), "{text}");
+    assert!(!before["qemu"].is_null(), "{before}");
+    assert_eq!(status_of(SHARED).unwrap(), before);
 }
 
 #[test]
