@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     Context, DdLoad, LoadError, Operation, Outcome, Result, measure::Latencies, monotonic_ns,
-    per_second, place,
+    per_second, place, think::Waits,
 };
 
 /// `O_DIRECT` buffers are aligned to at least this many bytes.
@@ -30,11 +30,15 @@ pub(crate) fn run(load: &DdLoad, context: &Context<'_>) -> Result<Outcome> {
         ..Outcome::default()
     };
     let mut latencies = Latencies::new()?;
+    let mut waits = load.think.map(Waits::new);
     let mut at = load.offset;
     outcome.start_ns = monotonic_ns();
     while (load.count == 0 || outcome.operations < load.count) && !context.stop.is_requested() {
         if target.end.is_some_and(|end| at + load.block_size > end) {
             at = load.offset;
+        }
+        if let Some(waits) = &mut waits {
+            waits.wait(context.stop);
         }
         let before = match load.operation {
             Operation::Read => {

@@ -24,6 +24,7 @@ mod spec;
 mod stdio;
 mod tcp_rr;
 mod tcp_stream;
+mod think;
 mod udp_flood;
 mod udp_sink;
 
@@ -39,7 +40,7 @@ pub use measure::{Summary, monotonic_ns};
 pub use process::{RunningLoad, spawn, spawn_command};
 pub use spec::{
     CommandLoad, CpuLoad, DdLoad, IdleLoad, LoadKind, LoadSpec, Operation, Protocol, ServerLoad,
-    TcpRrLoad, TcpStreamLoad, UdpFloodLoad,
+    TcpRrLoad, TcpStreamLoad, Think, UdpFloodLoad,
 };
 pub use stdio::run_stdio;
 

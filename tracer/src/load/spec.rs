@@ -15,6 +15,8 @@ use super::{LoadError, Result};
 pub(crate) const MOST_BYTES: u64 = 64 << 20;
 /// Most payload that a UDP packet over IPv4 may have.
 const MOST_UDP_BYTES: u32 = 65_507;
+/// The longest mean of random waits: an hour, in nanoseconds.
+const LONGEST_THINK_NS: u64 = 3_600_000_000_000;
 /// Most threads that one load may have.
 const MOST_THREADS: u32 = 1024;
 
@@ -81,6 +83,17 @@ pub enum Protocol {
     Udp,
 }
 
+/// Random waits before operations, exponentially distributed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Think {
+    /// Their mean, in nanoseconds.
+    pub mean_ns: u64,
+    /// Which waits: those of one sequence are always the same.
+    #[serde(default)]
+    pub sequence: u64,
+}
+
 /// Parameters of `dd`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -106,6 +119,9 @@ pub struct DdLoad {
     /// Allow overwriting the content of a block device. One that is in use is refused anyway.
     #[serde(default)]
     pub allow_device_write: bool,
+    /// Wait before each call.
+    #[serde(default)]
+    pub think: Option<Think>,
 }
 
 /// Parameters of `tcp-stream`. Without `duration_ms` and `bytes` it runs until stopped.
@@ -140,6 +156,9 @@ pub struct TcpRrLoad {
     /// Transactions to do.
     #[serde(default)]
     pub count: Option<u64>,
+    /// Wait before each transaction.
+    #[serde(default)]
+    pub think: Option<Think>,
     /// Go on for so long, in milliseconds.
     #[serde(default)]
     pub duration_ms: Option<u64>,
@@ -231,6 +250,20 @@ fn loopback() -> IpAddr {
     IpAddr::V4(Ipv4Addr::LOCALHOST)
 }
 
+impl LoadKind {
+    /// Takes the waits of this sequence, if there are any.
+    pub(crate) fn set_sequence(&mut self, sequence: u64) {
+        let think = match self {
+            Self::Dd(load) => &mut load.think,
+            Self::TcpRr(load) => &mut load.think,
+            _ => return,
+        };
+        if let Some(think) = think {
+            think.sequence = sequence;
+        }
+    }
+}
+
 impl LoadSpec {
     /// A load on any CPU, in the caller's namespace, that ends by itself or by a signal.
     #[must_use]
@@ -264,7 +297,7 @@ impl LoadSpec {
                     let problem = "offset + block_size * count does not fit in 64 bits";
                     return Err(LoadError::invalid("count", problem));
                 }
-                Ok(())
+                think(load.think)
             }
             LoadKind::TcpStream(load) => {
                 within("message_size", load.message_size.into(), 1, MOST_BYTES)?;
@@ -275,6 +308,7 @@ impl LoadSpec {
             LoadKind::TcpRr(load) => {
                 within("request_size", load.request_size.into(), 1, MOST_BYTES)?;
                 within("response_size", load.response_size.into(), 1, MOST_BYTES)?;
+                think(load.think)?;
                 duration(load.duration_ms)?;
                 duration(Some(load.connect_timeout_ms))?;
                 super::net::check_destination(load.destination, self.allow_remote)
@@ -317,6 +351,11 @@ fn within(field: &'static str, value: u64, least: u64, most: u64) -> Result<()> 
 /// A year at most, so that no sum of times overflows.
 fn duration(ms: Option<u64>) -> Result<()> {
     within("duration_ms", ms.unwrap_or(0), 0, 365 * 86_400_000)
+}
+
+fn think(think: Option<Think>) -> Result<()> {
+    let mean_ns = think.map_or(0, |think| think.mean_ns);
+    within("think.mean_ns", mean_ns, 0, LONGEST_THINK_NS)
 }
 
 #[cfg(test)]

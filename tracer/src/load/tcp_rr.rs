@@ -6,6 +6,7 @@ use super::{
     monotonic_ns,
     net::{self, Request, Transfer},
     per_second, place,
+    think::Waits,
 };
 
 pub(crate) fn run(load: &TcpRrLoad, context: &Context<'_>) -> Result<Outcome> {
@@ -22,8 +23,13 @@ pub(crate) fn run(load: &TcpRrLoad, context: &Context<'_>) -> Result<Outcome> {
         .duration_ms
         .map_or(u64::MAX, |ms| start_ns + ms * 1_000_000);
     let count = load.count.unwrap_or(u64::MAX);
+    let mut waits = load.think.map(Waits::new);
     let mut now = start_ns;
     while operations < count && now < end_ns && !context.stop.is_requested() {
+        if let Some(waits) = &mut waits {
+            waits.wait(context.stop);
+            now = monotonic_ns();
+        }
         // A transaction once begun is finished, so that both ends count the same.
         net::write_whole(&stream, &request, None)?;
         if net::read_whole(&stream, &mut response, None)? != Transfer::Whole {
@@ -73,6 +79,7 @@ mod tests {
                     count: Some(200),
                     duration_ms: None,
                     connect_timeout_ms: 1000,
+                    think: None,
                 })
             }) else {
                 continue;
@@ -99,6 +106,7 @@ mod tests {
                 count: None,
                 duration_ms: Some(80),
                 connect_timeout_ms: 1000,
+                think: None,
             })
         })
         .unwrap();

@@ -289,7 +289,7 @@ impl<'a> Session<'a> {
                 Some(index) => tracing::info!("iteration {} of {iterations}", index + 1),
                 None => tracing::info!("warm-up {} of {warm_up}", number + 1),
             }
-            self.iterate(measured).await?;
+            self.iterate(number, measured).await?;
         }
         if self.lost.is_empty() {
             Ok(())
@@ -318,14 +318,18 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    async fn iterate(&mut self, measured: Option<u32>) -> anyhow::Result<()> {
+    /// Each iteration, of all from the warm-up on, has its own random waits, the same in every run.
+    async fn iterate(&mut self, number: u32, measured: Option<u32>) -> anyhow::Result<()> {
         if let Some(index) = measured {
             let before = self
                 .with_each(async |domain| domain.snapshot().await)
                 .await?;
             self.open = Some((index, before));
         }
-        let Placed { domain, specs, .. } = self.measured.clone();
+        let Placed {
+            domain, mut specs, ..
+        } = self.measured.clone();
+        specs.load.kind.set_sequence(number.into());
         let limit = self.scenario.run.timeout.0;
         let domain = self.domain(&domain)?;
         domain.start_load(MEASURED, specs.load).await?;

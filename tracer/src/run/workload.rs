@@ -79,6 +79,14 @@ fn duration_ms(workload: &Workload) -> Option<u64> {
         .map(|time| u64::try_from(time.0.as_millis()).unwrap_or(u64::MAX).max(1))
 }
 
+fn think(workload: &Workload) -> Option<load::Think> {
+    let mean_ns = u64::try_from(workload.think_time?.0.as_nanos()).unwrap_or(u64::MAX);
+    Some(load::Think {
+        mean_ns,
+        sequence: 0,
+    })
+}
+
 fn dd(workload: &Workload, resources: &Resources) -> anyhow::Result<LoadKind> {
     let target = workload
         .target
@@ -95,6 +103,7 @@ fn dd(workload: &Workload, resources: &Resources) -> anyhow::Result<LoadKind> {
         direct: workload.direct.unwrap_or(false),
         truncate: false,
         allow_device_write: own || workload.allow_device_write.unwrap_or(false),
+        think: think(workload),
     }))
 }
 
@@ -195,6 +204,7 @@ fn client(workload: &Workload, destination: SocketAddr) -> anyhow::Result<LoadKi
             count: workload.count,
             duration_ms: duration_ms(workload),
             connect_timeout_ms: CONNECT_MS,
+            think: think(workload),
         }),
         _ => LoadKind::UdpFlood(load::UdpFloodLoad {
             destination,

@@ -144,6 +144,8 @@ pub struct Workload {
     pub direct: Option<bool>,
     /// dd: whether a block device may be written to.
     pub allow_device_write: Option<bool>,
+    /// dd, tcp-rr: mean of random waits before the operations.
+    pub think_time: Option<Time>,
     /// tcp-*, udp-*: where it runs: `@resource.left` or `@resource.right`, or nothing for the host.
     pub from: Option<String>,
     /// tcp-*, udp-*: where to: `@resource.left`, `@resource.right`, or an address.
@@ -360,6 +362,7 @@ impl Workload {
             ("offset", self.offset.is_some()),
             ("direct", self.direct.is_some()),
             ("allow_device_write", self.allow_device_write.is_some()),
+            ("think_time", self.think_time.is_some()),
             ("from", self.from.is_some()),
             ("to", self.to.is_some()),
             ("server", self.server.is_some()),
@@ -392,6 +395,7 @@ impl WorkloadKind {
                     "offset",
                     "direct",
                     "allow_device_write",
+                    "think_time",
                 ],
             ),
             Self::TcpStream => (
@@ -417,6 +421,7 @@ impl WorkloadKind {
                     "count",
                     "request_size",
                     "response_size",
+                    "think_time",
                 ],
             ),
             Self::UdpFlood => (

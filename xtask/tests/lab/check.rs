@@ -53,9 +53,14 @@ fn attach(name: &str, ns: f64) {
     wait_until(|| lab(&there).status.success());
 }
 
-/// A run of the guest's reads of the timed disk.
+/// A run of the guest's reads of the timed disk, in step with nothing: else Dom0 would be found awake, or asleep, by
+/// the reads of whole runs.
 fn run(folder: &Path, name: &str, iterations: u32) -> PathBuf {
-    let more = ["--set=workload.count=50", "--set=workload.target=/dev/xvdb"];
+    let more = [
+        "--profile=check",
+        "--set=workload.count=50",
+        "--set=workload.target=/dev/xvdb",
+    ];
     let options = ["run", "--name", VIRTUAL, "--virtual-time=0"];
     run_with(&options, folder, name, iterations, &more)
 }
@@ -113,13 +118,15 @@ fn slower_device_is_named_in_virtual_time_and_an_equal_one_is_not() {
     attach("quick", TIMER_NS);
     for round in 0..rounds(1) {
         attach("quick", TIMER_NS);
-        // Some stages have two ways, and a run stays with one: only several runs a side tell that from a change.
-        let equals: Vec<PathBuf> = (0..8)
+        let equals: Vec<PathBuf> = (0..3)
             .map(|number| run(&folder, &format!("equal-{round}-{number}"), 8))
             .collect();
-        let (verdict, breakdown) = interleaved(&folder, &equals);
-        assert_eq!(verdict, "passed", "{breakdown:#}");
-        let equal = &equals[7];
+        for pair in equals.windows(2) {
+            let (verdict, breakdown) = checked(&pair[0], &pair[1]);
+            assert_eq!(verdict, "passed", "{breakdown:#}");
+        }
+        let equal = &equals[2];
+        let (_, breakdown) = checked(&equals[1], equal);
         let stage_ns = median(&breakdown, STAGE)["base_ns"].as_f64().unwrap();
         let planted_ns = stage_ns * PLANTED_SHARE;
         attach(&format!("slow{round}"), TIMER_NS + planted_ns);

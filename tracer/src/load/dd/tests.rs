@@ -1,7 +1,7 @@
 use std::{fs, path::Path};
 
 use super::*;
-use crate::load::{LoadKind, LoadResult, LoadSpec, run};
+use crate::load::{LoadKind, LoadResult, LoadSpec, Think, run};
 
 fn dd(target: &Path, operation: Operation, block_size: u64, count: u64) -> DdLoad {
     DdLoad {
@@ -13,6 +13,7 @@ fn dd(target: &Path, operation: Operation, block_size: u64, count: u64) -> DdLoa
         direct: false,
         truncate: false,
         allow_device_write: false,
+        think: None,
     }
 }
 
@@ -42,6 +43,30 @@ fn reads_every_byte_it_says() {
     assert_eq!(latency.count, 10);
     assert!(latency.p50 <= latency.max && latency.mean_ns * 10.0 <= result.duration_ns as f64);
     assert_eq!(result.tids.len(), 1);
+}
+
+#[test]
+fn waits_are_between_the_calls_and_in_no_latency() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("data");
+    fs::write(&path, vec![7; 10 * 4096]).unwrap();
+    let mut load = dd(&path, Operation::Read, 4096, 20);
+    let think = Think {
+        mean_ns: 2_000_000,
+        sequence: 1,
+    };
+    load.think = Some(think);
+    let result = go(load).unwrap();
+    let mut waits = Waits::new(think);
+    let waited: u64 = (0..20).map(|_| waits.draw_ns()).sum();
+    assert!(waited > 10_000_000);
+    assert_eq!(result.operations, 20);
+    let latency = result.latency.unwrap();
+    let reading = latency.mean_ns * 20.0;
+    assert!(
+        reading + waited as f64 <= result.duration_ns as f64,
+        "{waited} ns, {result:?}"
+    );
 }
 
 #[test]

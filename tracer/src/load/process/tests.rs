@@ -71,6 +71,7 @@ fn a_result_comes_back() {
         direct: false,
         truncate: false,
         allow_device_write: false,
+        think: None,
     }));
     let mut load = go(&spec);
     let result = load.wait(SOON).unwrap();
@@ -251,6 +252,7 @@ fn loads_meet_across_namespaces() {
         count: Some(100),
         duration_ms: None,
         connect_timeout_ms: 1500,
+        think: None,
     }));
     client.namespace = Some(a.clone());
     assert_eq!(go(&client).wait(SOON).unwrap().operations, 100);
