@@ -105,10 +105,10 @@ fn in_dom0(program: &str, args: &[&str]) -> String {
     )
 }
 
-/// Takes Dom0's CPU from every task, again and again; interrupts go on.
-pub(crate) fn hog() -> String {
+/// Takes Dom0's CPU from every task for so long, again and again; interrupts go on.
+pub(crate) fn hog(ms: u32) -> String {
     let script = format!(
-        "import time\nwhile True:\n  until = time.monotonic() + {HOG_MS} / 1e3\n  while time.monotonic() < until: pass\n  time.sleep({NO_HOG_MS} / 1e3)\n"
+        "import time\nwhile True:\n  until = time.monotonic() + {ms} / 1e3\n  while time.monotonic() < until: pass\n  time.sleep({NO_HOG_MS} / 1e3)\n"
     );
     in_dom0("chrt", &["-f", "50", "python3", "-c", &script])
 }
@@ -235,7 +235,7 @@ fn a_hog_on_dom0_s_cpu_is_named() {
     let quick = Run::new(&folder, "quick", READS, "");
     for round in 0..rounds() {
         eprintln!("round {round}");
-        let hogged = Run::new(&folder, "hogged", READS, &hog());
+        let hogged = Run::new(&folder, "hogged", READS, &hog(HOG_MS));
         let waiting = ("blkback.interrupt", "blkback.run");
         assert_blamed("a hog", (&quick, &hogged), waiting, "dom0_scheduling", None);
     }
