@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Version of the protocol; both sides must have the same.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Loader to agent.
 #[derive(Clone, Debug, Serialize, Deserialize)]

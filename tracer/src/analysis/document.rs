@@ -166,7 +166,7 @@ pub struct JoinReport {
 pub struct Iteration {
     /// Its number, from 0.
     pub index: u32,
-    /// Time from the first operation to the last, in nanoseconds.
+    /// Time from the first operation to the last, in nanoseconds; random waits between them (`think_time`) are in it.
     pub duration_ns: u64,
     /// Operations.
     pub operations: u64,

@@ -37,9 +37,6 @@ pub(crate) fn run(load: &DdLoad, context: &Context<'_>) -> Result<Outcome> {
         if target.end.is_some_and(|end| at + load.block_size > end) {
             at = load.offset;
         }
-        if let Some(waits) = &mut waits {
-            waits.wait(context.stop);
-        }
         let before = match load.operation {
             Operation::Read => {
                 let before = monotonic_ns();
@@ -56,6 +53,11 @@ pub(crate) fn run(load: &DdLoad, context: &Context<'_>) -> Result<Outcome> {
         latencies.record(monotonic_ns().saturating_sub(before));
         outcome.operations += 1;
         at += load.block_size;
+        if outcome.operations != load.count
+            && let Some(waits) = &mut waits
+        {
+            waits.wait(context.stop, u64::MAX);
+        }
     }
     if load.operation == Operation::Write {
         let before = monotonic_ns();

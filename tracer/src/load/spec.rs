@@ -83,7 +83,7 @@ pub enum Protocol {
     Udp,
 }
 
-/// Random waits before operations, exponentially distributed.
+/// Random waits between operations, exponentially distributed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Think {
@@ -119,7 +119,7 @@ pub struct DdLoad {
     /// Allow overwriting the content of a block device. One that is in use is refused anyway.
     #[serde(default)]
     pub allow_device_write: bool,
-    /// Wait before each call.
+    /// Wait between the calls.
     #[serde(default)]
     pub think: Option<Think>,
 }
@@ -156,15 +156,15 @@ pub struct TcpRrLoad {
     /// Transactions to do.
     #[serde(default)]
     pub count: Option<u64>,
-    /// Wait before each transaction.
-    #[serde(default)]
-    pub think: Option<Think>,
     /// Go on for so long, in milliseconds.
     #[serde(default)]
     pub duration_ms: Option<u64>,
     /// Try to connect for so long, in milliseconds.
     #[serde(default = "default_connect_timeout_ms")]
     pub connect_timeout_ms: u64,
+    /// Wait between the transactions.
+    #[serde(default)]
+    pub think: Option<Think>,
 }
 
 /// Parameters of `udp-flood`. Without `duration_ms` it runs until stopped.
@@ -354,8 +354,9 @@ fn duration(ms: Option<u64>) -> Result<()> {
 }
 
 fn think(think: Option<Think>) -> Result<()> {
-    let mean_ns = think.map_or(0, |think| think.mean_ns);
-    within("think.mean_ns", mean_ns, 0, LONGEST_THINK_NS)
+    think.map_or(Ok(()), |think| {
+        within("think.mean_ns", think.mean_ns, 1, LONGEST_THINK_NS)
+    })
 }
 
 #[cfg(test)]
@@ -393,6 +394,11 @@ mod tests {
         };
         assert!(dd(0, 1).contains("block_size"));
         assert!(dd(1 << 20, u64::MAX >> 19).contains("count"));
+        let json = r#"{"kind":{"type":"dd","target":"/x","operation":"read","block_size":1,
+            "count":1,"think":{"mean_ns":0}}}"#;
+        let spec: LoadSpec = serde_json::from_str(json).unwrap();
+        let error = spec.validate().unwrap_err().to_string();
+        assert!(error.contains("think.mean_ns"), "{error}");
         let mut spec = LoadSpec::new(LoadKind::Idle(IdleLoad { duration_ms: None }));
         spec.namespace = Some("../1/ns/net".into());
         assert!(

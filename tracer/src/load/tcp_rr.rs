@@ -26,10 +26,6 @@ pub(crate) fn run(load: &TcpRrLoad, context: &Context<'_>) -> Result<Outcome> {
     let mut waits = load.think.map(Waits::new);
     let mut now = start_ns;
     while operations < count && now < end_ns && !context.stop.is_requested() {
-        if let Some(waits) = &mut waits {
-            waits.wait(context.stop);
-            now = monotonic_ns();
-        }
         // A transaction once begun is finished, so that both ends count the same.
         net::write_whole(&stream, &request, None)?;
         if net::read_whole(&stream, &mut response, None)? != Transfer::Whole {
@@ -43,6 +39,11 @@ pub(crate) fn run(load: &TcpRrLoad, context: &Context<'_>) -> Result<Outcome> {
         latencies.record(after.saturating_sub(now));
         operations += 1;
         now = after;
+        if operations != count
+            && let Some(waits) = &mut waits
+        {
+            now = waits.wait(context.stop, end_ns);
+        }
     }
     let mut outcome = Outcome {
         start_ns,
@@ -66,7 +67,9 @@ pub(crate) fn run(load: &TcpRrLoad, context: &Context<'_>) -> Result<Outcome> {
 
 #[cfg(test)]
 mod tests {
-    use crate::load::{LoadKind, TcpRrLoad, server::tests::with_server};
+    use crate::load::{
+        LoadKind, LoadResult, TcpRrLoad, Think, server::tests::with_server, think::Waits,
+    };
 
     #[test]
     fn counts_are_exact_at_both_ends() {
@@ -96,8 +99,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn ends_after_its_duration() {
+    /// Transactions of one byte for 80 ms, at both ends.
+    fn for_80_ms(think: Option<Think>) -> (LoadResult, LoadResult) {
         let (client, server) = with_server("127.0.0.1", |destination| {
             LoadKind::TcpRr(TcpRrLoad {
                 destination,
@@ -106,12 +109,43 @@ mod tests {
                 count: None,
                 duration_ms: Some(80),
                 connect_timeout_ms: 1000,
-                think: None,
+                think,
             })
         })
         .unwrap();
-        let client = client.unwrap();
+        (client.unwrap(), server)
+    }
+
+    #[test]
+    fn ends_after_its_duration() {
+        let (client, server) = for_80_ms(None);
         assert!((80_000_000..1_000_000_000).contains(&client.duration_ns));
         assert_eq!(client.operations, server.operations);
+    }
+
+    #[test]
+    fn waits_are_in_its_duration_and_in_no_latency() {
+        let think = |mean_ns| {
+            Some(Think {
+                mean_ns,
+                sequence: 1,
+            })
+        };
+        let (client, server) = for_80_ms(think(2_000_000));
+        assert!((80_000_000..1_000_000_000).contains(&client.duration_ns));
+        assert_eq!(client.operations, server.operations);
+        let latency = client.latency.unwrap();
+        assert_eq!(latency.count, client.operations);
+        // Some 40 waits of 2 ms; the fewer, the slower the machine is.
+        let mut waits = Waits::new(think(2_000_000).unwrap());
+        let waited: u64 = (1..client.operations).map(|_| waits.draw_ns()).sum();
+        let whole = latency.mean_ns * client.operations as f64 + waited as f64;
+        assert!(
+            whole <= client.duration_ns as f64,
+            "{waited} ns, {client:?}"
+        );
+        // A wait that is longer than all of it.
+        let (client, server) = for_80_ms(think(3_600_000_000_000));
+        assert_eq!((client.operations, server.operations), (1, 1));
     }
 }

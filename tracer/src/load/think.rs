@@ -1,18 +1,18 @@
-//! Random waits between a load's operations, so that it is in step with nothing.
+//! Random waits between a load's operations, so that it does not lock to what it sets off.
 //!
-//! A load that begins each operation at the end of the one before locks to whatever its answer sets off: to a backend
-//! that is, or is not, still awake each time. A run stays with one of these ways, the next run with the other. At
-//! exponentially distributed distances operations meet each state as often as it is there, whatever the state follows
-//! from (R. W. Wolff: Poisson arrivals see time averages. Operations Research 30, 1982).
+//! A load that begins each operation at the end of the one before finds a backend still awake each time, or asleep
+//! each time: a run stays with one of these ways, the next run with the other. An exponentially distributed wait has
+//! no memory: while it lasts, the next operation is as likely at one moment as at any other, and so meets each state
+//! as often as it is there then.
 
 use rand::{RngExt as _, SeedableRng as _, rngs::ChaCha8Rng};
 
-use super::{Stop, Think, monotonic_ns};
+use super::{Stop, Think, monotonic_ns, place};
 
 /// No wait is longer than so many means; one of 160 000 would be.
 const LONGEST_MEANS: f64 = 12.0;
 
-/// The waits of one load.
+/// The waits of one load, on the thread that made it.
 pub(crate) struct Waits {
     mean_ns: f64,
     random: ChaCha8Rng,
@@ -20,6 +20,7 @@ pub(crate) struct Waits {
 
 impl Waits {
     pub(crate) fn new(think: Think) -> Self {
+        place::sleep_exactly();
         Self {
             mean_ns: think.mean_ns as f64,
             random: ChaCha8Rng::seed_from_u64(think.sequence),
@@ -27,7 +28,7 @@ impl Waits {
     }
 
     /// The next wait, in nanoseconds.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // not negative, and an hour at most
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // not negative, and 12 hours at most
     pub(super) fn draw_ns(&mut self) -> u64 {
         let uniform: f64 = self.random.random();
         // 1 - u is never 0, unlike u.
@@ -35,10 +36,11 @@ impl Waits {
         (self.mean_ns * means.min(LONGEST_MEANS)) as u64
     }
 
-    /// Waits, or ends early when the load is asked to stop.
-    pub(crate) fn wait(&mut self, stop: &Stop) {
+    /// Waits, but not beyond `end_ns` or until the load is asked to stop. Returns the time (`CLOCK_MONOTONIC`).
+    pub(crate) fn wait(&mut self, stop: &Stop, end_ns: u64) -> u64 {
         let until = monotonic_ns().saturating_add(self.draw_ns());
-        stop.sleep_until(Some(until));
+        stop.sleep_until(Some(until.min(end_ns)));
+        monotonic_ns()
     }
 }
 
@@ -46,11 +48,15 @@ impl Waits {
 mod tests {
     use super::*;
 
-    fn drawn(sequence: u64, count: usize) -> Vec<u64> {
-        let mut waits = Waits::new(Think {
+    fn waits(sequence: u64) -> Waits {
+        Waits::new(Think {
             mean_ns: 1_000_000,
             sequence,
-        });
+        })
+    }
+
+    fn drawn(sequence: u64, count: usize) -> Vec<u64> {
+        let mut waits = waits(sequence);
         (0..count).map(|_| waits.draw_ns()).collect()
     }
 
@@ -70,5 +76,20 @@ mod tests {
     fn a_sequence_repeats_and_another_is_another() {
         assert_eq!(drawn(3, 50), drawn(3, 50));
         assert_ne!(drawn(3, 50), drawn(4, 50));
+    }
+
+    #[test]
+    fn a_wait_ends_where_the_load_does() {
+        let hour = Think {
+            mean_ns: 3_600_000_000_000,
+            sequence: 0,
+        };
+        let start = monotonic_ns();
+        let end = start + 20_000_000;
+        let after = Waits::new(hour).wait(&Stop::default(), end);
+        assert!((end..end + 10_000_000_000).contains(&after));
+        let stop = Stop::default();
+        stop.request();
+        assert!(Waits::new(hour).wait(&stop, u64::MAX) < after + 10_000_000_000);
     }
 }

@@ -218,9 +218,7 @@ struct Pace {
 impl Pace {
     fn new(load: &UdpFloodLoad, index: u64, start_ns: u64) -> Self {
         if load.rate > 0 {
-            // Sleeps must end when they should, not up to 50 us later.
-            // SAFETY: this prctl only takes a number, and changes only the calling thread.
-            unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1, 0, 0, 0) };
+            place::sleep_exactly();
         }
         Self {
             start_ns,

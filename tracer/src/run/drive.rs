@@ -275,7 +275,9 @@ impl<'a> Session<'a> {
         } in self.others.clone()
         {
             let server = specs.server.map(|spec| (server, spec));
-            for (domain, spec) in server.into_iter().chain([(domain, specs.load)]) {
+            for (domain, mut spec) in server.into_iter().chain([(domain, specs.load)]) {
+                // No load waits as another does.
+                spec.kind.set_sequence(u64::from(id) << 32);
                 self.domain(&domain)?.start_load(id, spec).await?;
                 id += 1;
             }

@@ -129,6 +129,27 @@ fn shipped_scenarios_are_good_with_each_profile() {
 }
 
 #[test]
+fn think_times_that_are_none_are_refused() {
+    let with = |time: &str| {
+        let dd = format!(
+            "kind = \"dd\"\ntarget = \"/x\"\nblock_size = 512\ncount = 1\nthink_time = \"{time}\"\n"
+        );
+        let text = BASE.replacen("kind = \"cpu\"\nduration = \"1s\"\n", &dd, 1);
+        Scenario::parse(&text, "t.toml", Changes::default()).map_err(|error| error.to_string())
+    };
+    for time in ["1ns", "60min"] {
+        with(time).unwrap();
+    }
+    for time in ["0s", "61min"] {
+        let error = with(time).unwrap_err();
+        assert!(
+            error.contains("workload.think_time") && error.contains("more than 0, to 60min"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn what_is_handed_to_the_toolstack_is_neither_an_option_nor_a_number_nor_twice() {
     let guest = |lines: &str| {
         let domain = format!("[[domain]]\nname = \"A\"\nagent = \"console\"\n{lines}\n[workload]");

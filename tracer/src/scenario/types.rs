@@ -144,7 +144,7 @@ pub struct Workload {
     pub direct: Option<bool>,
     /// dd: whether a block device may be written to.
     pub allow_device_write: Option<bool>,
-    /// dd, tcp-rr: mean of random waits before the operations.
+    /// dd, tcp-rr: mean of random waits between the operations.
     pub think_time: Option<Time>,
     /// tcp-*, udp-*: where it runs: `@resource.left` or `@resource.right`, or nothing for the host.
     pub from: Option<String>,

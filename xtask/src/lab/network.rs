@@ -29,7 +29,8 @@ impl Namespace {
     /// are the whole machine's: labs of one name in two folders are two labs, and must not end one another.
     pub(super) fn of(lab: &str, folder: Option<&Path>) -> Self {
         let place = folder.map_or_else(String::new, |folder| {
-            format!("@{}", folder.display()).replace('/', "%")
+            let path = folder.display().to_string();
+            format!("@{}", path.replace('%', "%25").replace('/', "%2f"))
         });
         Self {
             name: format!("tracer-lab-{lab}{place}"),
@@ -100,7 +101,7 @@ mod tests {
     fn labs_of_one_name_in_two_folders_have_two_namespaces() {
         let name = |folder: Option<&str>| Namespace::of("a", folder.map(Path::new)).name;
         assert_eq!(name(None), "tracer-lab-a");
-        assert_eq!(name(Some("/srv/b")), "tracer-lab-a@%srv%b");
-        assert_ne!(name(Some("/srv/b")), name(Some("/srv-b")));
+        assert_eq!(name(Some("/srv/b")), "tracer-lab-a@%2fsrv%2fb");
+        assert_ne!(name(Some("/srv/b")), name(Some("/srv%2fb")));
     }
 }

@@ -9,19 +9,33 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::signal;
 
+const DEFAULT: &str = "/var/cache/tracer-lab";
+/// Bytes of the longest folder: below it are QEMU's sockets (`labs/NAME/console.sock`), whose paths Linux
+/// limits to 107.
+const LONGEST_FOLDER: usize = 107 - "/labs//console.sock".len() - LONGEST_NAME;
+/// Letters of a lab's longest name.
+const LONGEST_NAME: usize = 32;
+
 /// The lab's folder: `TRACER_LAB_DIR`, else `/var/cache/tracer-lab`.
 pub(super) fn folder() -> Result<PathBuf> {
     Ok(chosen()?.unwrap_or_else(|| DEFAULT.into()))
 }
 
-const DEFAULT: &str = "/var/cache/tracer-lab";
-
-/// `TRACER_LAB_DIR`, if it is set to another folder than the default.
+/// `TRACER_LAB_DIR`, if it is set to another folder than the default; made if it is not there. The same folder
+/// has the same path however it is spelt: a lab's processes and namespace are found by it.
 pub(super) fn chosen() -> Result<Option<PathBuf>> {
     let Some(folder) = env::var_os("TRACER_LAB_DIR") else {
         return Ok(None);
     };
-    let folder = std::path::absolute(folder).context("TRACER_LAB_DIR is not a usable path")?;
+    let folder = PathBuf::from(folder);
+    create(&folder)?;
+    let folder = fs::canonicalize(folder).context("TRACER_LAB_DIR is not a usable path")?;
+    if folder.as_os_str().len() > LONGEST_FOLDER || folder.to_str().is_none() {
+        bail!(
+            "TRACER_LAB_DIR is {}; allowed: UTF-8, and at most {LONGEST_FOLDER} bytes, for the sockets below it",
+            folder.display()
+        );
+    }
     Ok(Some(folder).filter(|folder| folder != Path::new(DEFAULT)))
 }
 
@@ -35,7 +49,7 @@ pub(super) fn cache() -> Result<PathBuf> {
 /// The folder of one lab.
 pub(super) fn of_lab(name: &str) -> Result<PathBuf> {
     let good = !name.is_empty()
-        && name.len() <= 32
+        && name.len() <= LONGEST_NAME
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     if !good {
         bail!("a lab's name is of up to 32 letters, digits and hyphens, not `{name}`");

@@ -265,10 +265,11 @@ pub(crate) fn left_overs(name: &str) -> Vec<String> {
     if folder.exists() {
         left.push(folder.display().to_string());
     }
-    let namespace = PathBuf::from(format!("/run/netns/tracer-lab-{name}"));
-    if namespace.exists() {
-        left.push(namespace.display().to_string());
-    }
+    // Those of labs of this name in other folders, too.
+    let (namespace, elsewhere) = (format!("tracer-lab-{name}"), format!("tracer-lab-{name}@"));
+    let namespaces = fs::read_dir("/run/netns").into_iter().flatten().flatten();
+    let namespaces = namespaces.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    left.extend(namespaces.filter(|found| *found == namespace || found.starts_with(&elsewhere)));
     let pattern = format!("{}/", folder.display());
     let found = Command::new("pgrep")
         .args(["-af", &pattern])

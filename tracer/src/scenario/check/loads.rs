@@ -136,6 +136,9 @@ fn check_references(scenario: &Scenario, at: &str, load: &Workload) -> Checked {
     Ok(())
 }
 
+/// The longest mean of random waits.
+const LONGEST_THINK: std::time::Duration = std::time::Duration::from_secs(3600);
+
 fn check_ranges(at: &str, load: &Workload) -> Checked {
     let out = |name: &str, value: u64, allowed: &str| {
         Err(problem(
@@ -170,6 +173,12 @@ fn check_ranges(at: &str, load: &Workload) -> Checked {
     match load.size {
         Some(size) if !(8..=65_507).contains(&size) => {
             return out("size", u64::from(size), "8 to 65507 bytes");
+        }
+        _ => {}
+    }
+    match load.think_time.map(|time| time.0) {
+        Some(time) if time.is_zero() || time > LONGEST_THINK => {
+            return out("think_time", time.as_secs(), "more than 0, to 60min");
         }
         _ => {}
     }
