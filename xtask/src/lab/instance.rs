@@ -137,6 +137,7 @@ impl Lab {
     }
 
     fn prepare(&self) -> Result<()> {
+        place::require_short(&self.folder.join("console.sock"))?;
         place::create(&self.folder.join("share/jobs"))?;
         place::create(&self.folder.join("share/guests"))?;
         for guest in &GUESTS {

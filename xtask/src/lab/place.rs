@@ -10,11 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use crate::signal;
 
 const DEFAULT: &str = "/var/cache/tracer-lab";
-/// Bytes of the longest folder: below it are QEMU's sockets (`labs/NAME/console.sock`), whose paths Linux
-/// limits to 107.
-const LONGEST_FOLDER: usize = 107 - "/labs//console.sock".len() - LONGEST_NAME;
-/// Letters of a lab's longest name.
-const LONGEST_NAME: usize = 32;
+/// Bytes of the longest path of a socket (unix(7)).
+const LONGEST_SOCKET: usize = 107;
 
 /// The lab's folder: `TRACER_LAB_DIR`, else `/var/cache/tracer-lab`.
 pub(super) fn folder() -> Result<PathBuf> {
@@ -30,11 +27,8 @@ pub(super) fn chosen() -> Result<Option<PathBuf>> {
     let folder = PathBuf::from(folder);
     create(&folder)?;
     let folder = fs::canonicalize(folder).context("TRACER_LAB_DIR is not a usable path")?;
-    if folder.as_os_str().len() > LONGEST_FOLDER || folder.to_str().is_none() {
-        bail!(
-            "TRACER_LAB_DIR is {}; allowed: UTF-8, and at most {LONGEST_FOLDER} bytes, for the sockets below it",
-            folder.display()
-        );
+    if folder.to_str().is_none() {
+        bail!("TRACER_LAB_DIR is {}, no UTF-8", folder.display());
     }
     Ok(Some(folder).filter(|folder| folder != Path::new(DEFAULT)))
 }
@@ -49,7 +43,7 @@ pub(super) fn cache() -> Result<PathBuf> {
 /// The folder of one lab.
 pub(super) fn of_lab(name: &str) -> Result<PathBuf> {
     let good = !name.is_empty()
-        && name.len() <= LONGEST_NAME
+        && name.len() <= 32
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     if !good {
         bail!("a lab's name is of up to 32 letters, digits and hyphens, not `{name}`");
@@ -70,6 +64,18 @@ pub(super) fn labs() -> Result<Vec<String>> {
         .collect();
     names.sort();
     Ok(names)
+}
+
+/// A lab's folder has sockets, which need short paths.
+pub(super) fn require_short(socket: &Path) -> Result<()> {
+    if socket.as_os_str().len() > LONGEST_SOCKET {
+        bail!(
+            "{} is longer than the {LONGEST_SOCKET} bytes that a socket's path may have: set TRACER_LAB_DIR to a \
+             shorter one, or give a shorter --name",
+            socket.display()
+        );
+    }
+    Ok(())
 }
 
 pub(super) fn create(folder: &Path) -> Result<()> {
