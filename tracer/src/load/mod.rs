@@ -44,6 +44,8 @@ pub use spec::{
 };
 pub use stdio::run_stdio;
 
+pub(crate) use spec::LONGEST_THINK_NS;
+
 use measure::Latencies;
 
 /// What a load did.

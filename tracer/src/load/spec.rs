@@ -16,7 +16,7 @@ pub(crate) const MOST_BYTES: u64 = 64 << 20;
 /// Most payload that a UDP packet over IPv4 may have.
 const MOST_UDP_BYTES: u32 = 65_507;
 /// The longest mean of random waits: an hour, in nanoseconds.
-const LONGEST_THINK_NS: u64 = 3_600_000_000_000;
+pub(crate) const LONGEST_THINK_NS: u64 = 3_600_000_000_000;
 /// Most threads that one load may have.
 const MOST_THREADS: u32 = 1024;
 

@@ -52,7 +52,6 @@ impl Config {
 pub(super) struct Lab {
     pub(super) name: String,
     pub(super) folder: PathBuf,
-    pub(super) namespace: Namespace,
 }
 
 impl Lab {
@@ -60,8 +59,11 @@ impl Lab {
         Ok(Self {
             name: name.to_owned(),
             folder: place::of_lab(name)?,
-            namespace: Namespace::of(name, place::chosen()?.as_deref()),
         })
+    }
+
+    pub(super) fn namespace(&self) -> Namespace {
+        Namespace::of(&self.name, place::of_all(&self.folder))
     }
 
     pub(super) fn domain(&self, name: &str) -> Domain {
@@ -147,7 +149,7 @@ impl Lab {
                 .with_context(|| format!("{} could not be created", file.display()))?;
         }
         job::make_pipes(&self.folder)?;
-        self.namespace.create()
+        self.namespace().create()
     }
 
     fn spawn(&self, machine: &Machine<'_>) -> Result<Child> {
@@ -165,7 +167,7 @@ impl Lab {
             machine.config.kernel,
             machine.config.cpus
         );
-        self.namespace
+        self.namespace()
             .command("qemu-system-x86_64")
             .args(machine.arguments())
             .stdin(Stdio::null())
@@ -282,7 +284,7 @@ impl Lab {
 
     /// Removes whatever there is, of a whole lab or half a one.
     fn remove(&self) -> Result<()> {
-        let namespace = &self.namespace;
+        let namespace = self.namespace();
         let mut left: Vec<u32> = namespace.processes();
         left.extend(qemu(&self.folder));
         for pid in &left {

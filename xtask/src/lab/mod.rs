@@ -347,7 +347,7 @@ fn exec(lab: &Lab, domain: &str, command: &[String]) -> Result<ExitCode> {
             .join(" "),
     };
     if domain == "peer" {
-        let mut peer = lab.namespace.command("bash");
+        let mut peer = lab.namespace().command("bash");
         return Err(peer.args(["-c", &script]).exec()).context("the peer host cannot run it");
     }
     run::require_domain(&config, domain)?;

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use super::place;
 use crate::shell;
 
 /// The peer's address, and that of each domain's interfaces, on one network.
@@ -25,13 +26,15 @@ pub(super) struct Namespace {
 }
 
 impl Namespace {
-    /// That of the lab of this name in this `TRACER_LAB_DIR`, if one is set; it need not exist. Namespaces
-    /// are the whole machine's: labs of one name in two folders are two labs, and must not end one another.
-    pub(super) fn of(lab: &str, folder: Option<&Path>) -> Self {
-        let place = folder.map_or_else(String::new, |folder| {
+    /// That of the lab of this name in this folder (of all labs); it need not exist. Namespaces are the whole
+    /// machine's: labs of one name in two folders are two labs, and must not end one another.
+    pub(super) fn of(lab: &str, folder: &Path) -> Self {
+        let place = if folder == Path::new(place::DEFAULT) {
+            String::new()
+        } else {
             let path = folder.display().to_string();
             format!("@{}", path.replace('%', "%25").replace('/', "%2f"))
-        });
+        };
         Self {
             name: format!("tracer-lab-{lab}{place}"),
         }
@@ -99,9 +102,9 @@ mod tests {
 
     #[test]
     fn labs_of_one_name_in_two_folders_have_two_namespaces() {
-        let name = |folder: Option<&str>| Namespace::of("a", folder.map(Path::new)).name;
-        assert_eq!(name(None), "tracer-lab-a");
-        assert_eq!(name(Some("/srv/b")), "tracer-lab-a@%2fsrv%2fb");
-        assert_ne!(name(Some("/srv/b")), name(Some("/srv%2fb")));
+        let name = |folder: &str| Namespace::of("a", Path::new(folder)).name;
+        assert_eq!(name(place::DEFAULT), "tracer-lab-a");
+        assert_eq!(name("/srv/b"), "tracer-lab-a@%2fsrv%2fb");
+        assert_ne!(name("/srv/b"), name("/srv%2fb"));
     }
 }

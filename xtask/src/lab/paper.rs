@@ -288,7 +288,6 @@ mod tests {
             let lab = Lab {
                 name: "none".into(),
                 folder: "/nowhere".into(),
-                namespace: super::super::network::Namespace::of("none", None),
             };
             let config = Config {
                 xen: super::super::versions::Xen::V4_17,

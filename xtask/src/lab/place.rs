@@ -9,20 +9,15 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::signal;
 
-const DEFAULT: &str = "/var/cache/tracer-lab";
+pub(super) const DEFAULT: &str = "/var/cache/tracer-lab";
 /// Bytes of the longest path of a socket (unix(7)).
 const LONGEST_SOCKET: usize = 107;
 
-/// The lab's folder: `TRACER_LAB_DIR`, else `/var/cache/tracer-lab`.
+/// The folder of all labs: `TRACER_LAB_DIR`, made if it is not there, else the default. The same folder has the
+/// same path however it is spelt: a lab's processes and namespace are found by it.
 pub(super) fn folder() -> Result<PathBuf> {
-    Ok(chosen()?.unwrap_or_else(|| DEFAULT.into()))
-}
-
-/// `TRACER_LAB_DIR`, if it is set to another folder than the default; made if it is not there. The same folder
-/// has the same path however it is spelt: a lab's processes and namespace are found by it.
-pub(super) fn chosen() -> Result<Option<PathBuf>> {
     let Some(folder) = env::var_os("TRACER_LAB_DIR") else {
-        return Ok(None);
+        return Ok(DEFAULT.into());
     };
     let folder = PathBuf::from(folder);
     create(&folder)?;
@@ -30,7 +25,7 @@ pub(super) fn chosen() -> Result<Option<PathBuf>> {
     if folder.to_str().is_none() {
         bail!("TRACER_LAB_DIR is {}, no UTF-8", folder.display());
     }
-    Ok(Some(folder).filter(|folder| folder != Path::new(DEFAULT)))
+    Ok(folder)
 }
 
 /// What labs share: downloads, root file systems, disks' contents.
@@ -49,6 +44,11 @@ pub(super) fn of_lab(name: &str) -> Result<PathBuf> {
         bail!("a lab's name is of up to 32 letters, digits and hyphens, not `{name}`");
     }
     Ok(folder()?.join("labs").join(name))
+}
+
+/// The folder of all labs that this lab's folder is in.
+pub(super) fn of_all(lab: &Path) -> &Path {
+    lab.ancestors().nth(2).unwrap_or(lab)
 }
 
 /// The names of labs that have a folder.

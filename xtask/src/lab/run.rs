@@ -135,7 +135,7 @@ struct Peer(Child);
 impl Peer {
     fn start(lab: &Lab, tracer: &Path) -> Result<Self> {
         let program = tracer.to_str().context("a path that is no text")?;
-        let mut command = lab.namespace.command(program);
+        let mut command = lab.namespace().command(program);
         command.args(["agent", "--socket"]);
         command.arg(lab.folder.join(PEER_SOCKET));
         let agent = command.stdin(Stdio::null()).spawn();

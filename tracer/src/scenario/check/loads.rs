@@ -1,9 +1,12 @@
 //! Loads: which fields go together, what they refer to, ranges.
 
-use crate::scenario::{
-    check::{Checked, problem, resources::refer},
-    quantity::Time,
-    types::{ResourceKind, Scenario, Workload, WorkloadKind},
+use crate::{
+    load::LONGEST_THINK_NS,
+    scenario::{
+        check::{Checked, problem, resources::refer},
+        quantity::Time,
+        types::{ResourceKind, Scenario, Workload, WorkloadKind},
+    },
 };
 
 pub(super) fn check_load(
@@ -136,9 +139,6 @@ fn check_references(scenario: &Scenario, at: &str, load: &Workload) -> Checked {
     Ok(())
 }
 
-/// The longest mean of random waits.
-const LONGEST_THINK: std::time::Duration = std::time::Duration::from_secs(3600);
-
 fn check_ranges(at: &str, load: &Workload) -> Checked {
     let out = |name: &str, value: u64, allowed: &str| {
         Err(problem(
@@ -177,7 +177,7 @@ fn check_ranges(at: &str, load: &Workload) -> Checked {
         _ => {}
     }
     match load.think_time.map(|time| time.0) {
-        Some(time) if time.is_zero() || time > LONGEST_THINK => {
+        Some(time) if time.is_zero() || time.as_nanos() > LONGEST_THINK_NS.into() => {
             return out("think_time", time.as_secs(), "more than 0, to 60min");
         }
         _ => {}
