@@ -27,7 +27,7 @@ ip link set eth0 master xenbr0
 if [ -n "$timed" ]; then
   modprobe null_blk nr_devices=0
   mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config
-  for disk in measured load; do make_timed_disk $disk; done
+  for disk in measured load; do make_timed_disk $disk || failed "the timed disk $disk (null_blk) could not be made"; done
 else
   wait_for_disks measured load
 fi

@@ -1,12 +1,18 @@
 # What Dom0, guests and the native kernel share.
 
+# failed WORDS...: what the boot waits for will not come; whoever boots looks for this line.
+failed() {
+  echo "LAB-FAILED $name: $*" | tee /dev/kmsg
+  return 1
+}
+
 # wait_for SECONDS COMMAND...: until it succeeds.
 wait_for() {
   local tries=$(($1 * 20))
   shift
   while ! "$@" >/dev/null 2>&1; do
     tries=$((tries - 1))
-    [ $tries -gt 0 ] || { echo "LAB-FAILED $name: $*" | tee /dev/kmsg; return 1; }
+    [ $tries -gt 0 ] || { failed "$*"; return 1; }
     sleep 0.05
   done
 }

@@ -13,7 +13,8 @@ const NETBACK: &str = include_str!("../../../bench/netback.bt");
 
 /// On an emulated CPU its compiler, and attaching after that, take most of a minute.
 const START_LIMIT: Duration = Duration::from_secs(300);
-const STOP_LIMIT: Duration = Duration::from_secs(120);
+/// It detaches one probe after the other, and waits for all CPUs each time.
+const STOP_LIMIT: Duration = Duration::from_secs(600);
 
 const START: &str = r#"cd /run || exit
 cat > bench.bt <<'SCRIPT'
