@@ -16,6 +16,7 @@ mod packages;
 mod paper;
 mod place;
 mod run;
+mod scenario;
 mod session;
 mod status;
 mod transfer;

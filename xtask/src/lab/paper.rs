@@ -9,16 +9,13 @@ use super::cases::{self, Case, Part};
 use super::instance::{Config, Lab};
 use super::many;
 use super::run::{self, Request, Silent};
+use super::scenario::Scenario;
 use crate::{shell, signal, workspace};
 
 /// Where the runs are, below the folder of all.
 const RUNS: &str = "runs";
 /// Where the page is.
 const PAGE: &str = "page";
-/// The profile whose load is the peer's flood, and how that is slowed down: at the peer's full speed the
-/// emulated CPUs do nothing but drop packets, and a stream beside it moves no byte for seconds.
-const FLOOD: &str = "io";
-const FLOOD_RATE: &str = "background.0.rate=3000";
 
 /// What to run.
 #[derive(Clone, Debug, clap::Args)]
@@ -111,7 +108,7 @@ pub(super) fn paper(machines: &Machines, options: &Options) -> Result<i32> {
 /// Whether a case is still to be run. A run that other settings made is none of this page's.
 fn plan(case: &Case, machines: &Machines, options: &Options, out: &Path) -> Result<Planned> {
     let run = out.join(RUNS).join(case.name());
-    let changes = changes(case, options, &machines.of(case).1);
+    let changes = changes(case, options, &machines.of(case).1)?;
     let manifest = many::complete(&run);
     if let Some(made) = manifest.as_ref().map(|manifest| &manifest["changes"])
         && *made != changes
@@ -129,7 +126,7 @@ fn plan(case: &Case, machines: &Machines, options: &Options, out: &Path) -> Resu
     })
 }
 
-fn changes(case: &Case, options: &Options, config: &Config) -> Value {
+fn changes(case: &Case, options: &Options, config: &Config) -> Result<Value> {
     let quick = options.quick.then(|| "quick".to_owned());
     let profiles: Vec<String> = case.profiles.iter().cloned().chain(quick).collect();
     let count = options
@@ -141,10 +138,10 @@ fn changes(case: &Case, options: &Options, config: &Config) -> Value {
         .dom0_vcpus
         .filter(|vcpus| *vcpus > config.dom0_vcpus)
         .map(|_| format!("domain.dom0.vcpus={}", config.dom0_vcpus));
-    let is_flooded = case.profiles.iter().any(|profile| profile == FLOOD);
-    let rate = is_flooded.then(|| FLOOD_RATE.to_owned());
-    let overrides: Vec<String> = count.into_iter().chain(vcpus).chain(rate).collect();
-    json!({"profiles": profiles, "overrides": overrides})
+    // As `lab run` adds them: named here, they are among what the run was made with.
+    let floods = Scenario::read(&case.scenario, &profiles)?.slower_floods();
+    let overrides: Vec<String> = count.into_iter().chain(vcpus).chain(floods).collect();
+    Ok(json!({"profiles": profiles, "overrides": overrides}))
 }
 
 /// The same as arguments of `tracer run`.
@@ -276,7 +273,7 @@ mod tests {
 
     fn case(stem: &str, profiles: &[&str]) -> Case {
         Case {
-            scenario: format!("{stem}.toml").into(),
+            scenario: workspace::root().join(format!("scenarios/paper/{stem}.toml")),
             stem: stem.into(),
             profiles: profiles.iter().map(|name| (*name).to_owned()).collect(),
             dom0_vcpus: Some(2),
@@ -308,7 +305,7 @@ mod tests {
     #[test]
     fn a_cases_changes_are_what_the_tracer_is_told() {
         let config = machines(1).xen.1;
-        let changes = changes(&case("disk-vbd", &["io"]), &options(), &config);
+        let changes = changes(&case("disk-vbd", &["io"]), &options(), &config).unwrap();
         assert_eq!(
             arguments(&changes),
             [
@@ -320,7 +317,7 @@ mod tests {
             ]
         );
         let config = machines(2).xen.1;
-        let changes = super::changes(&case("net-vif", &["receive"]), &options(), &config);
+        let changes = super::changes(&case("net-vif", &["receive"]), &options(), &config).unwrap();
         assert_eq!(
             arguments(&changes),
             ["--profile=receive", "--profile=quick"]
@@ -339,7 +336,7 @@ mod tests {
             let manifest = json!({"state": state, "changes": changes});
             fs::write(run.join("manifest.json"), manifest.to_string()).unwrap();
         };
-        let own = changes(&case, &options(), &machines.xen.1);
+        let own = changes(&case, &options(), &machines.xen.1).unwrap();
         write(json!({"partial": "interrupted"}), own.clone());
         assert!(!planned().unwrap().is_there, "a partial run");
         write(json!("complete"), own);

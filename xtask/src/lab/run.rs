@@ -1,6 +1,4 @@
 //! Scenarios in the lab: the tracer goes in, the run's directory and the report come back.
-use std::collections::BTreeSet;
-use std::fs;
 use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -12,6 +10,7 @@ use super::guests;
 use super::instance::{Config, Lab};
 use super::job::{Outputs, PassOn};
 use super::machine::PEER_SOCKET;
+use super::scenario::Scenario;
 use super::transfer::{self, WORK};
 use crate::{shell, signal, workspace};
 
@@ -58,9 +57,10 @@ pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -
         bail!("{} is there already; name another --out", out.display());
     }
     install(lab, domain, tracer)?;
+    let wanted = Scenario::read(scenario, args)?;
     let mut _peer = None;
     if matches!(*domain, "dom0" | "native") {
-        let agents = agents(scenario, args)?;
+        let agents = wanted.agents();
         let names = agents.iter().filter(|_| *domain == "dom0");
         for guest in names.filter_map(|name| guests::find(name)) {
             install(lab, guest.name, tracer)?;
@@ -71,7 +71,8 @@ pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -
     }
     eprintln!("lab: running {} in {domain}", scenario.display());
     transfer::put(lab, domain, &[(*scenario, "scenario.toml")])?;
-    let args: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
+    let slower = slower_floods(&wanted, args);
+    let args: Vec<String> = args.iter().chain(&slower).map(|arg| quoted(arg)).collect();
     let offer = if *domain == "dom0" {
         "/lab/offer-tracer /usr/local/bin/tracer && "
     } else {
@@ -101,32 +102,24 @@ pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -
     ended
 }
 
-/// The domains that a scenario, with the profiles that `args` choose, has elsewhere than in Dom0: their names
-/// in the lab.
-fn agents(scenario: &Path, args: &[String]) -> Result<BTreeSet<String>> {
-    let text = fs::read_to_string(scenario)
-        .with_context(|| format!("{} could not be read", scenario.display()))?;
-    // What is no scenario the tracer itself says better.
-    let table: toml::Table = text.parse().unwrap_or_default();
-    let profiles = table.get("profile").and_then(toml::Value::as_table);
-    let chosen = |name: &str| {
-        args.iter()
-            .any(|arg| arg.trim_start_matches("--profile=") == name)
-    };
-    let profiles = profiles
-        .into_iter()
-        .flatten()
-        .filter(|(name, _)| chosen(name));
-    let domains = profiles
-        .filter_map(|(_, profile)| profile.get("domain"))
-        .chain(table.get("domain"))
-        .filter_map(toml::Value::as_array);
-    let elsewhere = domains.flatten().filter_map(|domain| {
-        let field = |name: &str| domain.get(name).and_then(toml::Value::as_str);
-        field("agent").filter(|agent| *agent != "local")?;
-        field("guest").or_else(|| field("name"))
+/// Arguments that slow down the floods whose rate `args` do not set; says so.
+fn slower_floods(scenario: &Scenario, args: &[String]) -> Vec<String> {
+    let mut slower = scenario.slower_floods();
+    slower.retain(|change| {
+        let key = change.split_inclusive('=').next().unwrap_or_default();
+        !args
+            .iter()
+            .any(|arg| arg.trim_start_matches("--set=").starts_with(key))
     });
-    Ok(elsewhere.map(str::to_owned).collect())
+    for change in &slower {
+        eprintln!(
+            "lab: {change} packets a second, since a stream beside more does not get on here"
+        );
+    }
+    slower
+        .iter()
+        .map(|change| format!("--set={change}"))
+        .collect()
 }
 
 /// The tracer's agent on the peer host, while a scenario runs.
@@ -249,6 +242,19 @@ pub(super) fn require_scenario(scenario: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_flood_is_slowed_unless_it_is_told_its_rate() {
+        let text = "[[background]]\nkind = \"udp-flood\"";
+        let slower = |args: &[&str]| {
+            let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+            slower_floods(&Scenario::of(text, &args), &args)
+        };
+        assert_eq!(slower(&[]), ["--set=background.0.rate=3000"]);
+        assert_eq!(slower(&["--set", "background.1.rate=7"]).len(), 1);
+        assert!(slower(&["--set", "background.0.rate=7"]).is_empty());
+        assert!(slower(&["--set=background.0.rate=7"]).is_empty());
+    }
 
     #[test]
     fn a_word_stays_one_word_in_a_shell() {
