@@ -12,7 +12,7 @@ wait_for() {
   shift
   while ! "$@" >/dev/null 2>&1; do
     tries=$((tries - 1))
-    [ $tries -gt 0 ] || { failed "$*"; return 1; }
+    [ $tries -gt 0 ] || { failed "$@"; return; }
     sleep 0.05
   done
 }
