@@ -14,6 +14,8 @@ const VIRTUAL: &str = "test-virtual";
 const TIMER_NS: f64 = 100_000.0;
 /// The stage that a slower timer is in.
 const STAGE: &str = "dom0.issue..dom0.irq.entry";
+/// As many as the scenario's profile `check` has: enough to tell a stage by one run a side.
+const ITERATIONS: u32 = 10;
 /// How much longer the planted device takes, as a share of that stage.
 const PLANTED_SHARE: f64 = 0.1;
 /// How far the time found may be from what was planted.
@@ -119,7 +121,7 @@ fn slower_device_is_named_in_virtual_time_and_an_equal_one_is_not() {
     for round in 0..rounds(1) {
         attach("quick", TIMER_NS);
         let equals: Vec<PathBuf> = (0..8)
-            .map(|number| run(&folder, &format!("equal-{round}-{number}"), 8))
+            .map(|number| run(&folder, &format!("equal-{round}-{number}"), ITERATIONS))
             .collect();
         let (verdict, breakdown) = interleaved(&folder, &equals);
         assert_eq!(verdict, "passed", "{breakdown:#}");
@@ -131,7 +133,7 @@ fn slower_device_is_named_in_virtual_time_and_an_equal_one_is_not() {
         let stage_ns = median(&breakdown, STAGE)["base_ns"].as_f64().unwrap();
         let planted_ns = stage_ns * PLANTED_SHARE;
         attach(&format!("slow{round}"), TIMER_NS + planted_ns);
-        let slow = run(&folder, &format!("slow-{round}"), 8);
+        let slow = run(&folder, &format!("slow-{round}"), ITERATIONS);
         let (verdict, breakdown) = checked(equal, &slow);
         let of_stage = median(&breakdown, STAGE);
         let found_ns = of_stage["new_ns"].as_f64().unwrap() - of_stage["base_ns"].as_f64().unwrap();
@@ -184,7 +186,7 @@ fn one_kernel_in_virtual_time_never_alarms() {
     let _busy = Busy::start();
     attach("quick", TIMER_NS);
     let runs: Vec<PathBuf> = (0..=rounds(40))
-        .map(|number| run(&folder, &number.to_string(), 8))
+        .map(|number| run(&folder, &number.to_string(), ITERATIONS))
         .collect();
     assert_eq!(alarms("virtual time", &runs), 0);
 }
@@ -215,7 +217,13 @@ fn one_kernel_on_a_busy_machine_alarms_once_in_40_checks_at_most() {
     let mut runs = Vec::new();
     for number in 0..checks + 7 {
         let more = ["--profile=check", "--set=workload.count=60"];
-        runs.push(run_with(&options, &folder, &number.to_string(), 10, &more));
+        runs.push(run_with(
+            &options,
+            &folder,
+            &number.to_string(),
+            ITERATIONS,
+            &more,
+        ));
         eprintln!("a busy machine: run {number} of {}", checks + 7);
     }
     let mut of_four = 0;
@@ -257,7 +265,7 @@ fn named(breakdown: &Value) -> &str {
 #[test]
 #[ignore = "long: half an hour"]
 fn table_of_what_is_found_in_virtual_time() {
-    const ITERATIONS: [u32; 3] = [4, 8, 16];
+    const NUMBERS: [u32; 3] = [ITERATIONS / 2, ITERATIONS, 2 * ITERATIONS];
     let _turn = turn();
     let folder = scratch("lab-check-table");
     let _ended = up();
@@ -269,7 +277,7 @@ fn table_of_what_is_found_in_virtual_time() {
         };
         let rounds_of =
             |iterations: u32| (0..=rounds).map(|round| run(iterations, round)).collect();
-        ITERATIONS.map(rounds_of).into()
+        NUMBERS.map(rounds_of).into()
     };
     let quick = runs_of("quick", TIMER_NS);
     let (_, breakdown) = checked(&quick[1][0], &quick[1][1]);
@@ -281,7 +289,7 @@ fn table_of_what_is_found_in_virtual_time() {
             0 => quick.clone(),
             _ => runs_of(&format!("slow{percent}"), TIMER_NS + planted_ns),
         };
-        for (index, iterations) in ITERATIONS.into_iter().enumerate() {
+        for (index, iterations) in NUMBERS.into_iter().enumerate() {
             let (mut found, mut right) = (0, 0);
             for round in 0..rounds as usize {
                 let (verdict, breakdown) = checked(&quick[index][round], &slow[index][round + 1]);

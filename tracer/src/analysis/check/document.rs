@@ -152,7 +152,8 @@ pub struct Blamed {
     pub metric: Metric,
     /// The stage.
     pub stage: String,
-    /// What it adds to the figure, in nanoseconds; where no stage's own has regressed, to the mean.
+    /// What it adds to the figure, in nanoseconds; of the median what its own has risen by, times the share of requests
+    /// that have it; where no stage's own has regressed, what it adds to the mean.
     pub added_ns: f64,
     /// Of the mean: its share of the total's difference; above 1 where other stages go the other way.
     pub share: Option<f64>,

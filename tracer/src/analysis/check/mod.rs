@@ -44,6 +44,9 @@ pub fn not_of_a_kind(runs: &[CheckedRun]) -> Vec<String> {
 pub fn check(base: &[CheckedRun], new: &[CheckedRun], policy: &Policy) -> Check {
     let (base, new) = (in_order(base), in_order(new));
     let groups = groups(&base, &new, policy);
+    let one_run = groups
+        .iter()
+        .any(|group| group.base.len() == 1 && group.new.len() == 1);
     let mut check = Check {
         schema: SCHEMA.into(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -63,7 +66,7 @@ pub fn check(base: &[CheckedRun], new: &[CheckedRun], policy: &Policy) -> Check 
             _ => Vec::new(),
         },
         method: Method {
-            alpha: policy.alpha,
+            alpha: policy.alpha(one_run),
             confidence: policy.confidence,
             seed: bootstrap::SEED,
             resamples: bootstrap::RESAMPLES as u64,
@@ -196,12 +199,13 @@ fn check_groups(check: &mut Check, groups: &[Group<'_>], policy: &Policy) {
         .map(|group| subjects(group, policy).unwrap_or_default())
         .collect();
     let planned = plan(&groups, &subjects, policy);
+    let alpha = check.method.alpha;
     let tested: Vec<(&Planned, Tested)> = planned
         .iter()
         .filter_map(|test| {
             let subject = &subjects[test.group][test.subject];
             let (base, new) = subject.samples(groups[test.group], test.metric)?;
-            let bound = policy.alpha * test.weight;
+            let bound = alpha * test.weight;
             Some((test, Tested::new(test.metric, base, new, bound)))
         })
         .collect();
@@ -215,7 +219,7 @@ fn check_groups(check: &mut Check, groups: &[Group<'_>], policy: &Policy) {
     let (worse, better) = (corrected(|t| t.p_worse), corrected(|t| t.p_better));
     check.method.tests = tested.len() as u64;
     for (at, (test, tested)) in tested.iter().enumerate() {
-        let decided = tested.decide(worse[at], better[at], policy);
+        let decided = tested.decide(worse[at], better[at], alpha, policy);
         subjects[test.group][test.subject]
             .checked
             .tests
@@ -290,10 +294,8 @@ fn blame(subjects: &[Subject]) -> Option<Blamed> {
     let own = |stage: &Subject| {
         let mut tests = stage.checked.tests.iter().filter(regressed);
         let test = tests.find(|test| test.metric == metric)?;
-        Some(test.new_ns - test.base_ns)
+        Some((test.new_ns - test.base_ns) * weight(metric, stage.presence))
     };
-    // Figures but the mean do not add up, and a stage that few requests pass moves no median however much its
-    // own has risen.
     let most = stages
         .iter()
         .filter_map(|stage| Some((stage, own(stage)?)))
@@ -309,6 +311,15 @@ fn blame(subjects: &[Subject]) -> Option<Blamed> {
         added_ns: most.1,
         share: (metric == Metric::Mean).then(|| most.1 / total.added_ns),
     })
+}
+
+/// How much of a rise of a stage's own figure the total's can have from it. A stage that few requests pass moves
+/// the median of all by little, however much its own has risen; of the longest requests all may have passed it.
+fn weight(metric: Metric, presence: f64) -> f64 {
+    match metric {
+        Metric::P50 => presence,
+        _ => 1.0,
+    }
 }
 
 fn by_time(x: &(&Subject, f64), y: &(&Subject, f64)) -> std::cmp::Ordering {

@@ -53,6 +53,8 @@ pub struct Policy {
     pub schema: u32,
     /// How often a check of two equal kernels may fail.
     pub alpha: f64,
+    /// The same with one run a side, if lower: by how much runs differ is not in such a check.
+    pub alpha_one_run: f64,
     /// Of the intervals.
     pub confidence: f64,
     /// What a run that leaves something undecided is.
@@ -76,6 +78,7 @@ impl Default for Policy {
         Self {
             schema: 1,
             alpha: 0.05,
+            alpha_one_run: 0.005,
             confidence: 0.95,
             undecided: Undecided::default(),
             max_lost_percent: None,
@@ -116,7 +119,11 @@ impl Policy {
         if self.schema != 1 {
             return problem("schema", format!("is {}; allowed: 1", self.schema));
         }
-        for (field, value) in [("alpha", self.alpha), ("confidence", self.confidence)] {
+        for (field, value) in [
+            ("alpha", self.alpha),
+            ("alpha_one_run", self.alpha_one_run),
+            ("confidence", self.confidence),
+        ] {
             if !(value > 0.0 && value < 1.0) {
                 return problem(field, format!("is {value}; allowed: between 0 and 1"));
             }
@@ -155,6 +162,16 @@ impl Policy {
         })
     }
 
+    /// How often a check of two equal kernels may fail; `one_run`: of which there is one run a side.
+    #[must_use]
+    pub const fn alpha(&self, one_run: bool) -> f64 {
+        if one_run {
+            self.alpha_one_run.min(self.alpha)
+        } else {
+            self.alpha
+        }
+    }
+
     /// The smallest effect that matters, as a share of the base and in nanoseconds.
     #[must_use]
     pub fn effect(&self, kind: Kind) -> (f64, f64) {
@@ -185,6 +202,7 @@ mod tests {
 
     const WHOLE: &str = r#"schema = 1
 alpha = 0.01
+alpha_one_run = 0.02
 confidence = 0.99
 undecided = "fail"
 max_lost_percent = 2.5
@@ -207,6 +225,12 @@ percent = 20
         assert_eq!(policy.effect(Kind::Jitter), (0.25, 1_000.0));
         assert_eq!(policy.metrics.len(), 3);
         assert_eq!(policy.undecided, Undecided::Fail);
+        assert_eq!(
+            [false, true].map(|one_run| policy.alpha(one_run)),
+            [0.01; 2]
+        );
+        let default = Policy::default();
+        assert!(default.alpha(true) < default.alpha(false));
         assert_eq!(Policy::parse("", "p").unwrap(), Policy::default());
     }
 
@@ -231,6 +255,7 @@ percent = 20
             ),
             ("schema = 2", "schema: is 2; allowed: 1"),
             ("alpha = nan", "alpha: is NaN"),
+            ("alpha_one_run = 0", "p:1:17: alpha_one_run: is 0; allowed"),
             ("alpha = ", "p:1:"),
         ] {
             let error = Policy::parse(text, "p").unwrap_err().to_string();

@@ -112,6 +112,8 @@ pub(super) struct Subject {
     new: Vec<String>,
     /// New mean less base, over all requests, in nanoseconds: these of the stages add up to the total's.
     pub(super) added_ns: f64,
+    /// The share of requests that have it, on the side where more do.
+    pub(super) presence: f64,
 }
 
 impl Subject {
@@ -183,12 +185,21 @@ pub(super) fn subjects(group: &Group<'_>, policy: &Policy) -> Option<Vec<Subject
         base: Vec::new(),
         new: Vec::new(),
         added_ns: pair.total.mean_ns.step(),
+        presence: 1.0,
     };
-    let stages = pair
-        .stretches
-        .iter()
-        .map(|stretch| stage(stretch, &pair, policy));
+    let stages = pair.stretches.iter().map(|stretch| {
+        let mut subject = stage(stretch, &pair, policy);
+        let name = &subject.checked.name;
+        subject.presence = presence(&base, name).max(presence(&new, name));
+        subject
+    });
     Some(std::iter::once(whole).chain(stages).collect())
+}
+
+/// The share of requests that have a stage; none has one that is there by another name.
+fn presence(side: &Breakdown, stage: &str) -> f64 {
+    let with = find(side, stage).map_or(0, |stage| stage.figures.count);
+    (with as f64 / side.total.count.max(1) as f64).min(1.0)
 }
 
 fn stage(stretch: &Stretch, pair: &Pair, policy: &Policy) -> Subject {
@@ -217,6 +228,7 @@ fn stage(stretch: &Stretch, pair: &Pair, policy: &Policy) -> Subject {
         base: stretch.stages_a.clone(),
         new: stretch.stages_b.clone(),
         added_ns: part.step(),
+        presence: 0.0,
     }
 }
 

@@ -76,8 +76,8 @@ impl Tested {
         (count(&self.base), count(&self.new))
     }
 
-    /// The test, given its corrected probabilities.
-    pub(super) fn decide(&self, worse: f64, better: f64, policy: &Policy) -> Test {
+    /// The test, given its corrected probabilities, which are believed up to `alpha`.
+    pub(super) fn decide(&self, worse: f64, better: f64, alpha: f64, policy: &Policy) -> Test {
         let (base_ns, new_ns) = (self.base.level_ns(), self.new.level_ns());
         let ratio = self.base.scale.ratio(self.base.level(), self.new.level());
         let (low, high) = bootstrap::interval(&self.base, &self.new, policy.confidence);
@@ -90,7 +90,7 @@ impl Tested {
             low,
             high,
             matters: matters(from_ns),
-            is_chance: p > policy.alpha || self.is_few(),
+            is_chance: p > alpha || self.is_few(),
             is_drift: drift.is_some_and(|drift| ratio <= drift.powf(DRIFT_MARGIN)),
         };
         let up = way(ratio, low, high, worse, base_ns);

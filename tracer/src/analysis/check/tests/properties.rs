@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{STAGES, Steps, checked, run, run_of, span, stage, status};
-use crate::analysis::check::{CheckedRun, Metric, Status, Unit, Verdict};
+use crate::analysis::check::{CheckedRun, Metric, Policy, Status, Unit, Verdict};
 
 /// Iterations of requests, each stage up to a tenth longer than the shortest.
 fn iterations(count: usize) -> impl Strategy<Value = Vec<Vec<Steps>>> {
@@ -51,7 +51,7 @@ proptest! {
 
     #[test]
     fn a_constant_on_one_stage_is_blamed_on_it(
-        side in iterations(7),
+        side in iterations(8),
         at in 0usize..3,
         extra in 200_000u64..2_000_000,
     ) {
@@ -128,7 +128,7 @@ proptest! {
 
 #[test]
 fn few_iterations_tell_a_slower_total_and_say_how_many_tell_the_rest() {
-    let side: Vec<Vec<Steps>> = (0..5)
+    let side: Vec<Vec<Steps>> = (0..6)
         .map(|i| vec![[100_000 + i * 100, 900_000, 50_000]; 9])
         .collect();
     let check = checked(&[run("a", &side)], &[run("b", &slower(&side, 1, 400_000))]);
@@ -141,7 +141,7 @@ fn few_iterations_tell_a_slower_total_and_say_how_many_tell_the_rest() {
     let test = &stage(&check, STAGES[1]).tests[0];
     assert_eq!(test.status, Status::Undecided);
     let more = test.more.unwrap();
-    assert_eq!((more.count, more.of), (1, Unit::Iterations), "{test:?}");
+    assert_eq!((more.count, more.of), (2, Unit::Iterations), "{test:?}");
 }
 
 #[test]
@@ -231,4 +231,17 @@ fn a_stage_of_few_requests_is_not_blamed_for_the_median_of_all() {
     assert!(median.unwrap() > 1_000_000.0);
     let blamed = check.breakdowns[0].blamed.as_ref().unwrap();
     assert_eq!(blamed.stage, "blk.issue..irq.entry");
+    // Nor where its own median has regressed beyond doubt, by five times as much.
+    let base = side("a", 1_000_000, [2_000_000, 2_000_000]);
+    let new = side("b", 1_300_000, [3_500_000, 3_500_000]);
+    let policy = Policy {
+        metrics: vec![Metric::P50],
+        ..Policy::default()
+    };
+    let check = super::check(&[base], &[new], &policy);
+    let of_wait = status(&check, "vcpu.off..vcpu.on", Metric::P50);
+    assert_eq!(of_wait, Status::Regressed);
+    let blamed = check.breakdowns[0].blamed.as_ref().unwrap();
+    assert_eq!(blamed.stage, "blk.issue..irq.entry");
+    assert!((blamed.added_ns - 300_000.0).abs() < 1.0, "{blamed:?}");
 }
