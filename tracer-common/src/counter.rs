@@ -26,11 +26,11 @@ pub enum Counter {
     GroMerged,
     /// Requests that ended before tracing had seen their start.
     NoStart,
-    /// TCP segments sent again.
+    /// TCP segments sent again, by any connection of the domain's.
     Retransmitted,
     /// Packets dropped on their way.
     Dropped,
-    /// Packets not followed, because of sampling.
+    /// Looks at packets that are not followed, because of sampling: a packet is looked at by each hook on its way.
     NotSampled,
     /// Interrupt handlers not counted: the table was full.
     IrqTableFull,

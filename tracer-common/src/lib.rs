@@ -10,4 +10,5 @@ pub mod irq;
 pub mod member;
 pub mod point;
 pub mod record;
+pub mod sample;
 pub mod settings;

@@ -159,6 +159,8 @@ pub mod state {
     pub const WOKEN: u32 = 3;
     /// A packet that a software device handed to its peer: no completion will come.
     pub const HANDED: u32 = 4;
+    /// A packet whose memory was given back once it was cut into pieces, which go on.
+    pub const CUT: u32 = 5;
 }
 
 // SAFETY: repr(C), only integers, no padding (the assertion below), any bit pattern is valid.
@@ -189,18 +191,15 @@ pub mod flag {
     pub const SEGMENTED: u16 = 1 << 8;
     /// The packet was dropped.
     pub const DROPPED: u16 = 1 << 9;
-    /// Transmit: the packet went to the socket outside of a system call (ACK-clocked, retransmit).
+    /// Transmit: the packet went to the socket outside of a system call (ACK-clocked, or sent again).
     pub const DEFERRED: u16 = 1 << 10;
-    /// A TCP retransmission.
-    pub const RETRANSMIT: u16 = 1 << 11;
-
     /// The record's key is the request's id on a ring.
     pub const RING_ID: u16 = 1 << 12;
     /// TCP has joined the received packet to another: no reader was told of it, and it is no span.
     pub const SOCKET_MERGED: u16 = 1 << 13;
 
     /// Names, for reports.
-    pub const NAMES: [(u16, &str); 12] = [
+    pub const NAMES: [(u16, &str); 11] = [
         (MERGED, "merged"),
         (SPLIT, "split"),
         (REQUEUED, "requeued"),
@@ -212,7 +211,6 @@ pub mod flag {
         (SEGMENTED, "segmented"),
         (DROPPED, "dropped"),
         (DEFERRED, "deferred"),
-        (RETRANSMIT, "retransmit"),
     ];
 }
 

@@ -37,6 +37,8 @@ pub struct Cpu {
     /// The soft interrupt that runs, plus one; 0: none.
     pub softirq: u32,
     pub softirq_at: u64,
+    /// When the handler was entered whose soft interrupt was counted last.
+    pub softirq_counted: u64,
     /// By soft interrupt: raised since it last ran.
     pub raised: [Raised; softirq::COUNT],
     /// What had raised the soft interrupt that runs.

@@ -149,9 +149,12 @@ pub fn softirq_entry(ctx: BtfTracePointContext) -> i32 {
     cpu.cause.count = raised.count;
     cpu.cause.upcall_at = raised.upcall_at;
     raised.count = 0;
+    // A handler can raise several: the first is what it waits for, the next also for the first to end.
     if cpu.cause.count != 0
+        && cpu.cause.at != cpu.softirq_counted
         && let Some(stats) = stats(cpu.cause.irq, cpu.cause.action)
     {
+        cpu.softirq_counted = cpu.cause.at;
         let delay = now.wrapping_sub(cpu.cause.at);
         stats.softirq_count += 1;
         stats.softirq_delay_sum += delay;

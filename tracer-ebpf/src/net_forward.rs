@@ -12,8 +12,8 @@ use crate::{
     cpu::{Cpu, count},
     emit,
     kernel::{Object, Setting, key_of, now},
-    net_packet, net_rx, netback, slots,
-    slots::Slot,
+    net_packet, net_rx, netback,
+    slots::{self, Slot, state},
 };
 
 /// Whether the run follows such packets.
@@ -152,6 +152,8 @@ pub fn freed(slot: &mut Slot, flags: u16, cpu: &Cpu) {
         if record.flags & flag::SEGMENTED == 0 {
             count(Counter::Abandoned);
             slots::free(slot);
+        } else {
+            slot.state = state::CUT;
         }
         return;
     }

@@ -5,6 +5,7 @@ use tracer_common::{
     counter::Counter,
     member::Member,
     record::{Record, addresses, flag, flow},
+    sample::is_followed,
     settings::MAX_PORTS,
 };
 
@@ -33,7 +34,7 @@ pub const UDP: u8 = 17;
 pub struct Packet {
     protocol: u8,
     addresses: u64,
-    position: u64,
+    pub position: u64,
     payload: u32,
     /// Of IP and transport.
     pub header: u32,
@@ -217,14 +218,9 @@ fn follows(source: u16, destination: u16) -> bool {
 /// One packet in [`SAMPLE`], by a hash of what identifies it, so that every domain picks the same.
 #[inline(always)]
 fn sampled(position: u64) -> bool {
-    let sample = SAMPLE.get();
-    if sample <= 1 {
-        return true;
+    let is_followed = is_followed(position, SAMPLE.get());
+    if !is_followed {
+        count(Counter::NotSampled);
     }
-    let hash = (position.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32;
-    if u64::from(hash) % sample == 0 {
-        return true;
-    }
-    count(Counter::NotSampled);
-    false
+    is_followed
 }

@@ -56,6 +56,22 @@ fn begin(skb: Object) -> Option<(&'static mut Slot, Handle)> {
     Some((slot, handle))
 }
 
+/// The packet's slot. One that had entered the stack is its own only on a second device's way (bridge, VLAN): a packet
+/// that is not followed, and so began no record, can have the memory of one that is.
+#[inline(always)]
+fn known(skb: Object) -> Option<(&'static mut Slot, Handle)> {
+    let (slot, handle) = slots::find(key(skb))?;
+    if slot.record.at[RECEIVE] != 0 {
+        let position = net_packet::incoming(skb).map(|packet| packet.position);
+        if position != Some(slot.record.position) {
+            merged(slot);
+            slots::free(slot);
+            return None;
+        }
+    }
+    Some((slot, handle))
+}
+
 /// A packet's memory is used again. If it had entered the stack and no reader was told of it alone, TCP has joined
 /// it to another; that goes on record for those who look for it in another domain's.
 #[inline(always)]
@@ -143,7 +159,7 @@ pub fn netif_receive(ctx: BtfTracePointContext) -> i32 {
     emit::end_previous(cpu);
     cpu.receiving = 0;
     net_tx::handed_over(skb);
-    let Some((slot, handle)) = slots::find(key(skb)).or_else(|| begin(skb)) else {
+    let Some((slot, handle)) = known(skb).or_else(|| begin(skb)) else {
         return 0;
     };
     cpu.receiving = handle;

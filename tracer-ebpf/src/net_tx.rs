@@ -125,7 +125,9 @@ pub fn net_queue(ctx: BtfTracePointContext) -> i32 {
     let skb: Object = ctx.arg(0);
     let Some(cpu) = cpu::this() else { return 0 };
     let key = key_of(skb);
-    if let Some((slot, _)) = slots::find(key) {
+    if let Some((slot, _)) = slots::find(key)
+        && !was_cut(slot)
+    {
         if net_forward::holds(slot) {
             if net_forward::queued_again(slot) {
                 return 0;
@@ -185,6 +187,18 @@ pub fn qdisc_dequeue(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// Whether this is the slot of a packet that was cut, and whose memory something else has now: none of its pieces was
+/// seen to be sent by the same CPU right after (a queueing discipline cuts before it queues), and it is given up.
+#[inline(always)]
+fn was_cut(slot: &mut Slot) -> bool {
+    let was_cut = slot.state == state::CUT;
+    if was_cut {
+        count(Counter::Abandoned);
+        slots::free(slot);
+    }
+    was_cut
+}
+
 /// The packet's slot, or that of the packet it was cut from (GSO in software).
 #[inline(always)]
 fn sent(skb: Object, cpu: &Cpu) -> Option<&'static mut Slot> {
@@ -196,7 +210,7 @@ fn sent(skb: Object, cpu: &Cpu) -> Option<&'static mut Slot> {
     let is_cut = slot.key != 0
         && is_sent
         && slot.record.flags & flag::SEGMENTED != 0
-        && slot.state == state::FLIGHT;
+        && (slot.state == state::FLIGHT || slot.state == state::CUT);
     is_cut.then_some(slot)
 }
 
@@ -256,6 +270,7 @@ pub fn net_xmit_done(ctx: BtfTracePointContext) -> i32 {
 pub fn handed_over(skb: Object) {
     if let Some((slot, _)) = slots::find(key_of(skb))
         && slot.record.kind == Kind::NetTx as u8
+        && !was_cut(slot)
     {
         if slot.record.at[XMIT_DONE] == 0 {
             slot.state = state::HANDED;
@@ -271,6 +286,9 @@ fn freed(skb: Object, flags: u16) {
         return;
     };
     let Some(cpu) = cpu::this() else { return };
+    if was_cut(slot) {
+        return;
+    }
     if net_forward::holds(slot) {
         net_forward::freed(slot, flags, cpu);
         return;
@@ -283,6 +301,8 @@ fn freed(skb: Object, flags: u16) {
         // Cut into pieces in software: the pieces go on.
         if record.flags & flag::SEGMENTED == 0 {
             slots::free(slot);
+        } else {
+            slot.state = state::CUT;
         }
         return;
     }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    analysis::Breakdown,
+    analysis::{Breakdown, breakdown::Bucket},
     load::Summary,
     platform::{environment::Finding, host::HostFacts},
     probe::{Planned, Unavailable},
@@ -209,6 +209,8 @@ pub struct InterruptFigures {
     pub count: u64,
     /// Calls an iteration.
     pub per_iteration: f64,
+    /// Calls a second, over the iterations and the looks at the counters around them; none without a clock.
+    pub per_second: Option<f64>,
     /// Arrivals by `/proc/interrupts` over the same windows.
     pub proc_interrupts: u64,
     /// Whether both agree.
@@ -223,7 +225,7 @@ pub struct InterruptFigures {
     pub handler_p50_ns: u64,
     /// Its 99th percentile.
     pub handler_p99_ns: u64,
-    /// Calls followed by a soft interrupt that they raised.
+    /// Calls after which a soft interrupt that they raised began; of several the first.
     pub softirq_count: u64,
     /// Mean delay from entry to that soft interrupt.
     pub softirq_delay_mean_ns: f64,
@@ -233,6 +235,8 @@ pub struct InterruptFigures {
     pub distance_p50_ns: u64,
     /// Its 99th percentile.
     pub distance_p99_ns: u64,
+    /// All distances between arrivals on one CPU (12.5% a bar; `count`: arrivals).
+    pub distances: Vec<Bucket>,
     /// By iteration.
     pub iterations: Vec<InterruptIteration>,
 }

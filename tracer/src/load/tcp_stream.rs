@@ -19,12 +19,13 @@ pub(crate) fn run(load: &TcpStreamLoad, context: &Context<'_>) -> Result<Outcome
         ..Outcome::default()
     };
     let sent = send(load, context, &stream, &mut outcome)?;
-    let info = net::tcp_info(&stream);
     stream
         .shutdown(Shutdown::Write)
         .map_err(|source| LoadError::io("ending the stream", source))?;
     let report = receive_report(&stream)?;
     outcome.end_ns = monotonic_ns();
+    // Only now has all been sent: until then much of it waits in the socket.
+    let info = net::tcp_info(&stream);
     if report.bytes != sent {
         return Err(LoadError::Failed(format!(
             "{sent} bytes were sent to {}, but {} arrived: the server was stopped too early",

@@ -261,8 +261,8 @@ fn write_interrupts(out: &mut String, report: &Report) -> std::fmt::Result {
     let several = report.domains.len() > 1;
     writeln!(
         out,
-        "{:<28} {:>9} {:>10} {:>9} {:>9} {:>9} {:>10} {:>10}  /proc/interrupts",
-        "interrupt", "count", "/iteration", "handler", "p99", "sum", "→ softirq", "distance"
+        "{:<28} {:>9} {:>10} {:>8} {:>9} {:>9} {:>9} {:>10} {:>10}  /proc/interrupts",
+        "interrupt", "count", "/iteration", "/s", "handler", "p99", "sum", "→ softirq", "distance"
     )?;
     for irq in &report.interrupts {
         let agreement = match (&irq.explanation, irq.agrees) {
@@ -272,7 +272,7 @@ fn write_interrupts(out: &mut String, report: &Report) -> std::fmt::Result {
         };
         writeln!(
             out,
-            "{:<28} {:>9} {:>10.1} {:>9} {:>9} {:>9} {:>10} {:>10}  {agreement}",
+            "{:<28} {:>9} {:>10.1} {:>8} {:>9} {:>9} {:>9} {:>10} {:>10}  {agreement}",
             if several {
                 format!("{}: {} {}", irq.domain, irq.irq, irq.name)
             } else {
@@ -280,6 +280,8 @@ fn write_interrupts(out: &mut String, report: &Report) -> std::fmt::Result {
             },
             irq.count,
             irq.per_iteration,
+            irq.per_second
+                .map_or_else(|| "-".into(), |rate| format!("{rate:.0}")),
             time(irq.handler_mean_ns),
             time(irq.handler_p99_ns as f64),
             time(irq.handler_total_ns as f64),

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use tracer_common::hist::lower_bound;
 
 use crate::{
-    analysis::document::{InterruptFigures, InterruptIteration},
+    analysis::{
+        breakdown::Bucket,
+        document::{InterruptFigures, InterruptIteration},
+    },
     probe::snapshot::IrqCount,
     run::{
         directory::Window,
@@ -26,6 +29,27 @@ fn quantile(histogram: &BTreeMap<u16, u64>, q: f64) -> u64 {
         }
     }
     0
+}
+
+/// The bars of a histogram of the kernel side's.
+fn buckets(histogram: &BTreeMap<u16, u64>) -> Vec<Bucket> {
+    let bars = histogram.iter().filter(|(_, count)| **count != 0);
+    bars.map(|(slot, count)| Bucket {
+        from_ns: lower_bound(usize::from(*slot)),
+        to_ns: lower_bound(usize::from(*slot) + 1).saturating_sub(1),
+        count: *count,
+    })
+    .collect()
+}
+
+/// How long the windows are together, in seconds; `None` without a clock at each end.
+fn seconds(windows: &[&Window]) -> Option<f64> {
+    let of = |window: &&Window| {
+        let (before, after) = window.before.clock.zip(window.after.clock)?;
+        after.monotonic_ns.checked_sub(before.monotonic_ns)
+    };
+    let sum = windows.iter().map(of).sum::<Option<u64>>()?;
+    (sum > 0).then_some(sum as f64 / 1e9)
 }
 
 /// Sums over the windows of one handler.
@@ -106,6 +130,7 @@ pub(super) fn figures(domain: &str, windows: &[&Window]) -> Vec<InterruptFigures
                 .add(after, before, iteration);
         }
     }
+    let seconds = seconds(windows);
     let mut sharing: BTreeMap<u32, u64> = BTreeMap::new();
     for (irq, _) in handlers.keys() {
         *sharing.entry(*irq).or_default() += 1;
@@ -118,6 +143,7 @@ pub(super) fn figures(domain: &str, windows: &[&Window]) -> Vec<InterruptFigures
             let shared = sharing.get(&irq).copied().unwrap_or(1) > 1;
             InterruptFigures {
                 domain: domain.into(),
+                per_second: seconds.map(|seconds| handler.count as f64 / seconds),
                 ..figure(irq, name, &handler, proc, shared, windows.len())
             }
         })
@@ -152,6 +178,7 @@ fn figure(
         agrees,
         explanation,
         domain: String::new(),
+        per_second: None,
         handler_total_ns: handler.time_sum,
         handler_mean_ns: mean(handler.time_sum, handler.count),
         handler_p50_ns: quantile(&handler.time_hist, 0.5),
@@ -161,6 +188,7 @@ fn figure(
         softirq_delay_p99_ns: quantile(&handler.delay_hist, 0.99),
         distance_p50_ns: quantile(&handler.distance_hist, 0.5),
         distance_p99_ns: quantile(&handler.distance_hist, 0.99),
+        distances: buckets(&handler.distance_hist),
         iterations: handler.iterations.clone(),
     }
 }
