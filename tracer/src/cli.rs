@@ -12,7 +12,8 @@ use crate::report::{self, Format};
 /// Exit codes: 0 well; 1 a threshold was exceeded, or `check-env` found the machine other than wanted;
 /// 2 the run (`compare`, `paper`: any run) is partial, or too much of it was lost; 3 wrong usage, or the
 /// environment does not allow it (`probes`: a datapath cannot be traced). `check`: 0 no regression; 1 a
-/// regression; 2 the runs cannot be compared; 3 wrong usage, or a file cannot be read.
+/// regression; 2 the runs cannot be compared (`baseline save`: are not of a kind); 3 wrong usage, or a file
+/// cannot be read.
 #[derive(Debug, Parser)]
 #[command(name = "tracer", version, arg_required_else_help = true)]
 pub struct Cli {
@@ -217,6 +218,9 @@ pub struct BaselineSaveArgs {
     /// Replace the baseline of this name, if there is one.
     #[arg(long)]
     pub replace: bool,
+    /// The policy of later checks: it may allow more losses.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
 }
 
 /// Arguments of `baseline list`.

@@ -281,9 +281,15 @@ fn what_cannot_be_compared_ends_with_2_and_a_reason() {
         &["baseline", "save", "a.json", "other.json", "--name", "x"],
     );
     assert!(
-        code == 3 && words.contains("run the same scenario"),
+        code == 2 && words.contains("run the same scenario"),
         "{words}"
     );
+    // What a policy allows can be saved, too.
+    fs::write(folder.path().join("policy.toml"), "max_lost_percent = 60").unwrap();
+    let save = ["baseline", "save", "lossy.json", "--name", "lossy"];
+    assert_eq!(outcome(folder.path(), &save).0, 2);
+    let save = [&save[..], &["--policy", "policy.toml"]].concat();
+    assert_eq!(outcome(folder.path(), &save).0, 0);
 }
 
 /// Lines that end with 3, and with 128 where they are to bisect, and what is said of them.

@@ -19,7 +19,7 @@ use proptest::{
     sample::Index,
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
-use support::{alone, disk, may_trace, run};
+use support::{alone, disk, may_trace, outcome, run};
 use tracer::{
     report::{Format, render},
     run::{RunDirectory, analyse},
@@ -151,4 +151,60 @@ fn a_damaged_run_is_reported_or_refused() {
             })
             .unwrap();
     }
+}
+
+#[test]
+fn a_cut_run_is_no_run_to_check() {
+    if !may_trace("a_cut_run_is_no_run_to_check") {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let workload =
+        "kind = \"dd\"\ntarget = \"@disk\"\nblock_size = \"4KiB\"\ncount = 200\ndirect = true";
+    let text = disk(workload, "/var/tmp", "[run]\niterations = 4\nwarm_up = 0");
+    run(folder.path(), &text);
+    let check = || {
+        outcome(
+            folder.path(),
+            &["check", "copy", "--baseline", "run", "--format", "json"],
+        )
+    };
+    let copy = || {
+        let copy = folder.path().join("copy");
+        let _ = fs::remove_dir_all(&copy);
+        fs::create_dir(&copy).unwrap();
+        for file in files(&folder.path().join("run")) {
+            fs::copy(&file, copy.join(file.file_name().unwrap())).unwrap();
+        }
+        copy
+    };
+    copy();
+    assert_eq!(check().0, 0);
+    let records = "native-records.bin";
+    let whole = fs::read(folder.path().join("run").join(records)).unwrap();
+    // In the middle, by a byte, and of all.
+    for left in [whole.len() / 2, whole.len() - 1, 0] {
+        fs::write(copy().join(records), &whole[..left]).unwrap();
+        let (code, _, said) = check();
+        assert_eq!(code, 3, "{said}");
+        assert!(said.contains("native-records.bin is cut"), "{said}");
+    }
+    let name = "iterations.jsonl";
+    let lines = fs::read_to_string(folder.path().join("run").join(name)).unwrap();
+    let fewer: Vec<&str> = lines.lines().take(3).collect();
+    let cut = copy();
+    fs::write(cut.join(name), fewer.join("\n") + "\n").unwrap();
+    let (code, _, said) = check();
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("it has 3 of 4 iterations"), "{said}");
+    // A run that was killed has what it has: it can be looked at, and is refused as partial.
+    let manifest = fs::read_to_string(cut.join("manifest.json")).unwrap();
+    let killed = manifest.replace("\"complete\"", "\"running\"");
+    assert_ne!(manifest, killed);
+    fs::write(cut.join("manifest.json"), killed).unwrap();
+    fs::write(cut.join(records), &whole[..whole.len() / 2]).unwrap();
+    assert_eq!(check().0, 2);
+    let (_, report, said) = outcome(folder.path(), &["report", "copy"]);
+    assert!(report.contains("blk.queue"), "{report}{said}");
 }

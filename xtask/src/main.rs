@@ -69,7 +69,16 @@ enum Command {
 const NOT_DONE: u8 = 3;
 
 fn main() -> ExitCode {
-    match dispatch(Cli::parse().command) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing is left to tell where even this cannot be written.
+            let _ = error.print();
+            let code = if error.use_stderr() { NOT_DONE } else { 0 };
+            return ExitCode::from(code);
+        }
+    };
+    match dispatch(cli.command) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");

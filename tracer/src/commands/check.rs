@@ -3,13 +3,14 @@
 use std::{
     io::{self, Write as _},
     panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
 };
 
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
 
 use crate::{
-    analysis::check::{CheckedRun, Policy, Verdict, check},
+    analysis::check::{CheckedRun, Policy, Verdict, check, not_of_a_kind},
     baseline::{Baseline, SCHEMA, Store},
     cli::{BaselineCommand, BaselineListArgs, BaselineSaveArgs, CheckArgs},
     commands::{EXCEEDED, PARTIAL, USAGE, WELL, complain, deliver, load, print},
@@ -45,10 +46,7 @@ pub(super) fn obey(args: &CheckArgs) -> anyhow::Result<u8> {
 }
 
 fn outcome(args: &CheckArgs) -> anyhow::Result<Verdict> {
-    let policy = match &args.policy {
-        Some(path) => Policy::load(path)?,
-        None => Policy::default(),
-    };
+    let policy = policy(args.policy.as_deref())?;
     let base = load::baseline(&args.baseline, &Store::new(&args.store))?;
     let new = load::runs(&args.runs)?;
     let check = check(&base, &new, &policy);
@@ -60,6 +58,13 @@ fn outcome(args: &CheckArgs) -> anyhow::Result<Verdict> {
     Ok(check.verdict)
 }
 
+fn policy(file: Option<&Path>) -> anyhow::Result<Policy> {
+    Ok(match file {
+        Some(path) => Policy::load(path)?,
+        None => Policy::default(),
+    })
+}
+
 /// Saves or lists baselines; returns the exit code.
 pub(super) fn baseline(command: &BaselineCommand) -> anyhow::Result<u8> {
     match command {
@@ -69,9 +74,18 @@ pub(super) fn baseline(command: &BaselineCommand) -> anyhow::Result<u8> {
 }
 
 fn save(args: &BaselineSaveArgs) -> anyhow::Result<u8> {
-    let runs = load::runs(&args.runs)?.into_iter().map(|mut run| {
+    let policy = policy(args.policy.as_deref())?;
+    let runs = load::runs(&args.runs)?;
+    let reasons = not_of_a_kind(&runs, &policy);
+    for reason in &reasons {
+        complain(&anyhow!("these runs make no baseline: {reason}"));
+    }
+    if !reasons.is_empty() {
+        return Ok(PARTIAL);
+    }
+    let runs = runs.into_iter().map(|mut run| {
         // Not where it was on one machine: a baseline goes to others.
-        let name = std::path::Path::new(&run.source).file_name();
+        let name = Path::new(&run.source).file_name();
         if let Some(name) = name.map(|name| name.to_string_lossy().into_owned()) {
             run.source = name;
         }

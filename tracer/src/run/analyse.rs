@@ -1,7 +1,7 @@
 //! From a run directory to a report. Needs neither root nor the machine of the run, so that every bug
 //! report is a directory.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use crate::{
     analysis::{
@@ -13,7 +13,7 @@ use crate::{
         clocks,
         directory::{IterationRecord, RunDirectory, State},
         domain::Domain,
-        fold::Fold,
+        fold::{Fold, Recorded},
         interrupts,
     },
     scenario::Scenario,
@@ -27,6 +27,14 @@ pub fn analyse(directory: &RunDirectory) -> anyhow::Result<Report> {
     let manifest = directory.manifest()?;
     let scenario = directory.scenario()?;
     let iterations = directory.iterations()?;
+    let is_complete = manifest.state == State::Complete;
+    ensure!(
+        !is_complete || iterations.len() >= scenario.run.iterations as usize,
+        "{} is cut: it has {} of {} iterations; copy the run again",
+        directory.path().join("iterations.jsonl").display(),
+        iterations.len(),
+        scenario.run.iterations
+    );
     let mut report = Report {
         schema: SCHEMA.into(),
         version: manifest.version,
@@ -55,7 +63,13 @@ pub fn analyse(directory: &RunDirectory) -> anyhow::Result<Report> {
         report.host = first.start.hello.host.clone();
         report.environment.clone_from(&first.start.environment);
     }
-    add_domains(&mut report, &scenario, directory, domains, &iterations)?;
+    let recorded = Recorded {
+        scenario: &scenario,
+        directory,
+        is_complete,
+        iterations: &iterations,
+    };
+    add_domains(&mut report, &recorded, domains)?;
     report.thresholds = threshold::check(&scenario.threshold, &report.breakdowns);
     report.warnings = warnings(&report, &scenario);
     Ok(report)
@@ -64,11 +78,10 @@ pub fn analyse(directory: &RunDirectory) -> anyhow::Result<Report> {
 /// Brings all domains onto one timeline, then folds what each has seen into the report.
 fn add_domains(
     report: &mut Report,
-    scenario: &Scenario,
-    directory: &RunDirectory,
+    recorded: &Recorded<'_>,
     mut domains: Vec<Domain>,
-    iterations: &[IterationRecord],
 ) -> anyhow::Result<()> {
+    let directory = recorded.directory;
     let backend = domains.iter().position(Domain::is_backend);
     for index in 0..domains.len() {
         let (mapping, clock) = match backend {
@@ -84,7 +97,7 @@ fn add_domains(
             index == backend || domains[index].is_joined_with(&domains[backend])
         });
     }
-    let fold = Fold::new(scenario, directory, iterations, &domains);
+    let fold = Fold::new(recorded, &domains);
     for domain in &domains {
         let backend = backend.map(|index| &domains[index]);
         let (domain_report, breakdowns) = match backend {

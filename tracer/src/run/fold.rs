@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use tracer_common::{counter::Counter, point::Kind, record::Record};
 
 use crate::{
@@ -21,11 +21,22 @@ use crate::{
     span::join::{self, Datapaths, Unjoined},
 };
 
+/// What a run left.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Recorded<'a> {
+    pub(super) scenario: &'a Scenario,
+    pub(super) directory: &'a RunDirectory,
+    /// Whether it ended well, so that its files must be whole.
+    pub(super) is_complete: bool,
+    pub(super) iterations: &'a [IterationRecord],
+}
+
 /// What is the same for all domains of a run.
 #[derive(Debug)]
 pub(super) struct Fold<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) directory: &'a RunDirectory,
+    is_complete: bool,
     /// By domain.
     iterations: BTreeMap<String, Vec<Measured>>,
 }
@@ -34,21 +45,16 @@ pub(super) struct Fold<'a> {
 type Measured = (u64, u64, u32);
 
 impl<'a> Fold<'a> {
-    pub(super) fn new(
-        scenario: &'a Scenario,
-        directory: &'a RunDirectory,
-        iterations: &[IterationRecord],
-        domains: &[Domain<'_>],
-    ) -> Self {
+    pub(super) fn new(recorded: &Recorded<'a>, domains: &[Domain<'_>]) -> Self {
         let measured = domains.iter().map(|domain| {
-            let own = iterations
-                .iter()
-                .map(|iteration| measured(iteration, domain, domains));
+            let own = recorded.iterations.iter();
+            let own = own.map(|iteration| measured(iteration, domain, domains));
             (domain.start.name.clone(), own.collect())
         });
         Self {
-            scenario,
-            directory,
+            scenario: recorded.scenario,
+            directory: recorded.directory,
+            is_complete: recorded.is_complete,
             iterations: measured.collect(),
         }
     }
@@ -125,12 +131,24 @@ impl<'a> Fold<'a> {
         Ok(finish(report, builder, domain))
     }
 
-    /// Whether the end of the records was their end.
+    /// Whether the end of the records was their end. A complete run's has all that the kernel side had handed
+    /// over by the last iteration's end; one that was killed may have lost some.
     pub(super) fn read_whole(&self, records: Records, domain: &Domain<'_>) -> anyhow::Result<()> {
-        records.finish().with_context(|| {
-            let name = records_name(&domain.start.name);
-            format!("{} is damaged", self.directory.path().join(name).display())
-        })
+        let name = records_name(&domain.start.name);
+        let file = self.directory.path().join(name);
+        let end = records
+            .finish()
+            .with_context(|| format!("{} is damaged", file.display()))?;
+        let last = domain.windows.last().map(|window| &window.after.counters);
+        let emitted = last.and_then(|counters| counters.get(Counter::Emitted.name()));
+        let emitted = emitted.copied().unwrap_or(0);
+        ensure!(
+            !self.is_complete || (!end.is_cut && end.records >= emitted),
+            "{} is cut: it has {} whole records, and the run made {emitted} or more; copy the run again",
+            file.display(),
+            end.records
+        );
+        Ok(())
     }
 }
 

@@ -12,10 +12,12 @@ use tracer_common::record::Record;
 const CHUNK: usize = 1 << 20;
 
 /// The records of a file, in the order in which they were written; a last one that was cut is left out.
+/// A complete run has none: [`End`] says so.
 #[derive(Debug)]
 pub(super) struct Records {
     reader: BufReader<File>,
     bytes: u64,
+    read: u64,
     buffer: Vec<u8>,
     used: usize,
     ended: bool,
@@ -27,6 +29,7 @@ impl Records {
         let bytes = file.metadata().context("cannot read the records")?.len();
         Ok(Self {
             bytes,
+            read: 0,
             reader: BufReader::with_capacity(CHUNK, file),
             buffer: Vec::with_capacity(2 * CHUNK),
             used: 0,
@@ -57,10 +60,26 @@ impl Records {
         Ok(read.context("cannot read the records")? != 0)
     }
 
-    /// What was wrong with the file, once its end was reached.
-    pub(super) fn finish(self) -> anyhow::Result<()> {
-        self.failed.map_or(Ok(()), Err)
+    /// How the file ended, once its end was reached.
+    ///
+    /// # Errors
+    /// If it could not be read, or what stands there is no record.
+    pub(super) fn finish(self) -> anyhow::Result<End> {
+        let end = End {
+            records: self.read,
+            is_cut: self.used < self.buffer.len(),
+        };
+        self.failed.map_or(Ok(end), Err)
     }
+}
+
+/// The end of a file of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    /// Whole records in it.
+    pub(super) records: u64,
+    /// Whether a part of one follows.
+    pub(super) is_cut: bool,
 }
 
 impl Iterator for Records {
@@ -70,6 +89,7 @@ impl Iterator for Records {
         while !self.ended {
             if let Some((record, length)) = Record::decode(&self.buffer[self.used..]) {
                 self.used += length;
+                self.read += 1;
                 return Some(record);
             }
             match self.fill() {

@@ -1,6 +1,7 @@
 //! A new kernel against a base: both are booted alternately, each boot runs the scenarios, and the tracer
 //! gives its verdict on each.
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -8,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use super::instance::{Config, Lab};
+use super::made_of::{self, MadeOf};
 use super::many;
 use super::run::{self, Request, Silent};
 use super::versions::{Kernel, Xen};
@@ -125,6 +127,27 @@ impl Check<'_> {
         self.out().join(scenario.file_stem().unwrap_or_default())
     }
 
+    /// Sees to it that what is in the scenarios' folders already is of the same kernels and settings.
+    fn claim_folders(&self) -> Result<()> {
+        let (base, new) = (
+            made_of::Side::new(&self.base)?,
+            made_of::Side::new(&self.new)?,
+        );
+        for scenario in &self.options.scenarios {
+            let text = fs::read_to_string(scenario)
+                .with_context(|| format!("cannot read {}", scenario.display()))?;
+            let made_of = MadeOf {
+                base: base.clone(),
+                new: new.clone(),
+                domain: self.options.domain.clone(),
+                args: self.options.args.clone(),
+                scenario: text,
+            };
+            made_of.claim(&self.folder(scenario))?;
+        }
+        Ok(())
+    }
+
     fn run_folder(&self, scenario: &Path, boot: Boot) -> PathBuf {
         let name = format!("{}-{}", boot.side.name(), boot.number);
         self.folder(scenario).join(name)
@@ -167,8 +190,8 @@ impl Check<'_> {
             out: &out,
         };
         match run::run(lab, &request, &mut Silent)? {
-            // A run that lost too much: the check refuses it, with its reason.
-            0 | 2 => Ok(()),
+            // A threshold was exceeded; or the run lost too much, and the check refuses it, with its reason.
+            0..=2 => Ok(()),
             code => bail!("{} ended with {code}", scenario.display()),
         }
     }
@@ -226,6 +249,11 @@ impl Check<'_> {
         let mut save = shell::command(self.tracer());
         save.args(["baseline", "save"]).args(base);
         save.args(["--name", BASELINE, "--store"]).arg(&folder);
+        let policy = self.options.policy.iter();
+        let policy: Vec<&OsStr> = policy
+            .flat_map(|file| [OsStr::new("--policy"), file.as_os_str()])
+            .collect();
+        save.args(&policy);
         let code = many::exit_code(&mut save)?;
         if code != 0 {
             return Ok(code);
@@ -234,9 +262,7 @@ impl Check<'_> {
             let mut check = shell::command(self.tracer());
             check.arg("check").args(&new);
             check.args(["--baseline", BASELINE, "--store"]).arg(&folder);
-            if let Some(policy) = &self.options.policy {
-                check.arg("--policy").arg(policy);
-            }
+            check.args(&policy);
             check
         };
         for (format, file) in FILES {
@@ -263,6 +289,7 @@ pub(super) fn check(check: &Check<'_>) -> Result<i32> {
     if let Some(policy) = check.options.policy.as_ref().filter(|file| !file.is_file()) {
         bail!("there is no file {}", policy.display());
     }
+    check.claim_folders()?;
     let all_well = check.boots();
     let mut worst = if all_well? { 0 } else { many::NOT_DONE };
     for scenario in &check.options.scenarios {

@@ -8,6 +8,7 @@ mod image;
 mod instance;
 mod job;
 mod machine;
+mod made_of;
 mod many;
 mod matrix;
 mod meter;

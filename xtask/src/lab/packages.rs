@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -157,13 +158,25 @@ impl KernelFiles {
 
     /// What tells one build of a release from the next: image and modules can be installed one without the other.
     pub(super) fn build(&self) -> Result<String> {
+        let folder = self.folder.display();
+        Ok(format!("{folder} {}", self.release_and_times()?))
+    }
+
+    /// The same wherever the files are.
+    pub(super) fn release_and_times(&self) -> Result<String> {
         let made = |file: PathBuf| {
             let made = file.metadata().and_then(|facts| facts.modified());
             let made = made.with_context(|| format!("{} could not be read", file.display()))?;
-            anyhow::Ok(format!("{} {made:?}", file.display()))
+            let since_1970 = made.duration_since(SystemTime::UNIX_EPOCH)?;
+            anyhow::Ok(since_1970.as_nanos())
         };
-        let [image, modules] = [self.image(), self.modules()?.join("modules.order")];
-        Ok(format!("{} {}", made(image)?, made(modules)?))
+        let (image, modules) = (self.image(), self.modules()?.join("modules.order"));
+        Ok(format!(
+            "{} {} {}",
+            self.release,
+            made(image)?,
+            made(modules)?
+        ))
     }
 }
 

@@ -37,8 +37,11 @@ pub(super) fn reasons(runs: &[&CheckedRun], max_lost_percent: Option<f64>) -> Ve
     let Some((first, others)) = runs.split_first() else {
         return reasons;
     };
+    // A saved report does not have its scenario, and would hide that the others differ.
+    let with_scenario = runs.iter().find(|run| run.scenario.is_some());
     for other in others {
-        reasons.extend(scenario(first, other));
+        let asked = scenario(first, other);
+        reasons.extend(asked.or_else(|| scenario(with_scenario?, other)));
         let differences = topology(&first.report, &other.report);
         if !differences.is_empty() {
             reasons.push(format!(

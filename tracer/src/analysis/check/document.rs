@@ -113,6 +113,8 @@ pub enum Why {
     Few,
     /// The runs drift by as much themselves.
     Drift,
+    /// A stage is slower in one run than in another, the total is not.
+    OneRun,
 }
 
 /// How many more iterations or runs a side a firm answer would take, about.
@@ -195,7 +197,7 @@ pub struct Test {
     pub high: f64,
     /// The smallest ratio that matters, by the policy.
     pub matters: f64,
-    /// How often chance makes it so much worse.
+    /// How often chance makes it so much worse; of an improved one, so much better.
     pub p: f64,
     /// The same, corrected for the number of tests.
     pub p_corrected: f64,

@@ -22,7 +22,7 @@ pub use document::{
     Blamed, BreakdownChecked, Check, Method, More, Procedure, SCHEMA, StageChecked, Status, Test,
     Unit, Verdict, Why,
 };
-pub use policy::{Policy, Undecided};
+pub use policy::{OneRun, Policy, Undecided};
 pub use run::CheckedRun;
 pub use sample::{Kind, Metric};
 
@@ -34,19 +34,19 @@ use crate::analysis::compare::differences;
 
 /// Why these runs are not of a kind: a baseline of them would be no baseline.
 #[must_use]
-pub fn not_of_a_kind(runs: &[CheckedRun]) -> Vec<String> {
+pub fn not_of_a_kind(runs: &[CheckedRun], policy: &Policy) -> Vec<String> {
     let all: Vec<&CheckedRun> = runs.iter().collect();
-    comparable::reasons(&all, None)
+    comparable::reasons(&all, policy.max_lost_percent)
 }
+
+/// A check that tests nothing has found nothing.
+const NOTHING_TESTED: &str = "the policy leaves no figure to test that both sides have (of a stage that one side has in parts only the mean is tested): allow more metrics, stages or a smaller min_share_percent";
 
 /// Holds new runs against a baseline's. The order of either does not matter.
 #[must_use]
 pub fn check(base: &[CheckedRun], new: &[CheckedRun], policy: &Policy) -> Check {
     let (base, new) = (in_order(base), in_order(new));
     let groups = groups(&base, &new, policy);
-    let one_run = groups
-        .iter()
-        .any(|group| group.base.len() == 1 && group.new.len() == 1);
     let mut check = Check {
         schema: SCHEMA.into(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -66,7 +66,7 @@ pub fn check(base: &[CheckedRun], new: &[CheckedRun], policy: &Policy) -> Check 
             _ => Vec::new(),
         },
         method: Method {
-            alpha: policy.alpha(one_run),
+            alpha: policy.alpha(one_run(&groups.iter().collect::<Vec<_>>())),
             confidence: policy.confidence,
             seed: bootstrap::SEED,
             resamples: bootstrap::RESAMPLES as u64,
@@ -76,7 +76,11 @@ pub fn check(base: &[CheckedRun], new: &[CheckedRun], policy: &Policy) -> Check 
     };
     if check.reasons.is_empty() {
         check_groups(&mut check, &groups, policy);
-        check.verdict = overall(&check, policy);
+        if check.method.tests == 0 {
+            check.reasons.push(NOTHING_TESTED.into());
+        } else {
+            check.verdict = overall(&check, policy);
+        }
     }
     check
 }
@@ -225,11 +229,38 @@ fn check_groups(check: &mut Check, groups: &[Group<'_>], policy: &Policy) {
             .tests
             .push(decided);
     }
+    if one_run(&groups) && policy.one_run == OneRun::Total {
+        subjects.iter_mut().for_each(|own| doubt_stages(own));
+    }
     check.breakdowns = groups
         .iter()
         .zip(subjects)
         .filter_map(|(group, subjects)| breakdown(group, subjects))
         .collect();
+}
+
+/// Whether any runs are tested by their iterations: by how much runs differ is not known then.
+fn one_run(groups: &[&Group<'_>]) -> bool {
+    let mut groups = groups.iter();
+    groups.any(|group| group.base.len() == 1 && group.new.len() == 1)
+}
+
+/// A stage may be slower for a whole run, and the next one another: of one run a side only a slower total is believed,
+/// and then the stages that made it so.
+fn doubt_stages(subjects: &mut [Subject]) {
+    let is_slower = |test: &Test| test.status == Status::Regressed;
+    let Some((total, stages)) = subjects.split_first_mut() else {
+        return;
+    };
+    if total.checked.tests.iter().any(is_slower) {
+        return;
+    }
+    let tests = stages.iter_mut().flat_map(|stage| &mut stage.checked.tests);
+    for test in tests.filter(|test| test.unit == Unit::Iterations && is_slower(test)) {
+        test.status = Status::Undecided;
+        test.why = Some(Why::OneRun);
+        test.more = Some(verdict::MORE_RUNS);
+    }
 }
 
 /// All tests, and how alpha is divided among them: half of it for the totals' means, which say whether the
@@ -303,7 +334,9 @@ fn blame(subjects: &[Subject]) -> Option<Blamed> {
         .max_by(by_time);
     let most = most.or_else(|| {
         let means = stages.iter().map(|stage| (stage, stage.added_ns));
-        means.max_by(by_time)
+        means
+            .filter(|(_, added_ns)| *added_ns > 0.0)
+            .max_by(by_time)
     })?;
     Some(Blamed {
         metric,

@@ -23,6 +23,17 @@ pub enum Undecided {
     Fail,
 }
 
+/// What one run a side can show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OneRun {
+    /// That a total has become slower, and then in which stage: any stage may be slower for a whole run.
+    #[default]
+    Total,
+    /// That a stage has: where runs repeat, as in virtual time.
+    Stages,
+}
+
 /// The smallest effect that matters: both at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -55,6 +66,8 @@ pub struct Policy {
     pub alpha: f64,
     /// The same with one run a side, if lower: by how much runs differ is not in such a check.
     pub alpha_one_run: f64,
+    /// What one run a side can show.
+    pub one_run: OneRun,
     /// Of the intervals.
     pub confidence: f64,
     /// What a run that leaves something undecided is.
@@ -79,6 +92,7 @@ impl Default for Policy {
             schema: 1,
             alpha: 0.05,
             alpha_one_run: 0.005,
+            one_run: OneRun::default(),
             confidence: 0.95,
             undecided: Undecided::default(),
             max_lost_percent: None,
@@ -203,6 +217,7 @@ mod tests {
     const WHOLE: &str = r#"schema = 1
 alpha = 0.01
 alpha_one_run = 0.02
+one_run = "stages"
 confidence = 0.99
 undecided = "fail"
 max_lost_percent = 2.5
@@ -225,6 +240,7 @@ percent = 20
         assert_eq!(policy.effect(Kind::Jitter), (0.25, 1_000.0));
         assert_eq!(policy.metrics.len(), 3);
         assert_eq!(policy.undecided, Undecided::Fail);
+        assert_eq!(policy.one_run, OneRun::Stages);
         assert_eq!(
             [false, true].map(|one_run| policy.alpha(one_run)),
             [0.01; 2]

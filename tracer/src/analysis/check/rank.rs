@@ -9,6 +9,15 @@ use statrs::stats_tests::{
 /// as good.
 const EXACT: usize = 40;
 
+/// Where the normal distribution is used, the smaller side has at least so many figures: with fewer it is far too
+/// cautious just where all of them are above, or below, all others.
+const LEAST_FOR_NORMAL: usize = 6;
+
+/// Whether the test's probabilities are right for so many figures.
+pub(super) fn holds(base: usize, new: usize) -> bool {
+    base + new <= EXACT || base.min(new) >= LEAST_FOR_NORMAL
+}
+
 /// The probabilities that figures of one kind, dealt to both sides at random, rank those of `new` at least as
 /// high, and at least as low. Exact with ties, too, which statrs's exact test is not: all ways are counted by
 /// their rank sums.
@@ -88,6 +97,7 @@ mod tests {
         assert!((lowest_p(4, 4) - 1.0 / 70.0).abs() < 1e-12);
         assert!((lowest_p(5, 5) - 1.0 / 252.0).abs() < 1e-12);
         assert!((lowest_p(9, 1) - 0.1).abs() < 1e-12);
+        assert!(holds(39, 1) && !holds(40, 1) && holds(40, 6));
     }
 
     proptest! {

@@ -9,9 +9,12 @@ use super::{
     run::CheckedRun,
     sample::{Metric, Sample},
 };
-use crate::analysis::{
-    breakdown::{Breakdown, IterationFigures, StageFigures},
-    compare::{Pair, Stretch, merge, pair, pair_breakdowns},
+use crate::{
+    analysis::{
+        breakdown::{Breakdown, IterationFigures, StageFigures},
+        compare::{Pair, Stretch, merge, pair, pair_breakdowns},
+    },
+    datapath::Component,
 };
 
 /// The name of the total among the stages.
@@ -117,6 +120,43 @@ pub(super) struct Subject {
 }
 
 impl Subject {
+    fn new(name: String, component: Option<Component>) -> Self {
+        Self {
+            checked: StageChecked {
+                name,
+                component,
+                base_share: 0.0,
+                new_share: 0.0,
+                left_out: None,
+                tests: Vec::new(),
+            },
+            base: Vec::new(),
+            new: Vec::new(),
+            added_ns: 0.0,
+            presence: 1.0,
+        }
+    }
+
+    /// Both sides' means in nanoseconds, as they are tested: of several stages, and over all runs, these add up.
+    fn levels(&self, group: &Group<'_>) -> Option<(f64, f64)> {
+        let (base, new) = self.samples(group, Metric::Mean)?;
+        Some((base.level_ns(), new.level_ns()))
+    }
+
+    /// Sets its shares of the totals' means, and what it adds to the total's.
+    fn weigh(&mut self, group: &Group<'_>, totals: (f64, f64)) {
+        let Some((base, new)) = self.levels(group) else {
+            return;
+        };
+        let share = |part: f64, whole: f64| {
+            let share = part / whole;
+            if share.is_finite() { share } else { 0.0 }
+        };
+        self.checked.base_share = share(base, totals.0);
+        self.checked.new_share = share(new, totals.1);
+        self.added_ns = new - base;
+    }
+
     pub(super) fn is_total(&self) -> bool {
         self.checked.name == TOTAL
     }
@@ -128,11 +168,15 @@ impl Subject {
         if metric != Metric::Mean && !(one_stage(&self.base) && one_stage(&self.new)) {
             return None;
         }
+        let runs = group.base.len() + group.new.len();
         let sample = |members: &[&Breakdown], stages: &[String]| {
             let runs = members.iter().map(|run| self.figures(run, stages, metric));
             Sample::new(metric.scale(), runs)
         };
-        sample(&group.base, &self.base).zip(sample(&group.new, &self.new))
+        let (base, new) = sample(&group.base, &self.base).zip(sample(&group.new, &self.new))?;
+        // What one of several runs has alone says nothing of how runs differ.
+        let is_rare = runs > 2 && base.runs().len() + new.runs().len() == 2;
+        (!is_rare).then_some((base, new))
     }
 
     /// A figure of every iteration of a run.
@@ -173,27 +217,20 @@ impl Subject {
 pub(super) fn subjects(group: &Group<'_>, policy: &Policy) -> Option<Vec<Subject>> {
     let (base, new) = (pooled(&group.base)?, pooled(&group.new)?);
     let pair = pair(&base, &new);
-    let whole = Subject {
-        checked: StageChecked {
-            name: TOTAL.into(),
-            component: None,
-            base_share: 1.0,
-            new_share: 1.0,
-            left_out: ignored(TOTAL, policy),
-            tests: Vec::new(),
-        },
-        base: Vec::new(),
-        new: Vec::new(),
-        added_ns: pair.total.mean_ns.step(),
-        presence: 1.0,
-    };
+    let whole = Subject::new(TOTAL.into(), None);
     let stages = pair.stretches.iter().map(|stretch| {
-        let mut subject = stage(stretch, &pair, policy);
+        let mut subject = stage(stretch, &pair);
         let name = &subject.checked.name;
         subject.presence = presence(&base, name).max(presence(&new, name));
         subject
     });
-    Some(std::iter::once(whole).chain(stages).collect())
+    let mut subjects: Vec<Subject> = std::iter::once(whole).chain(stages).collect();
+    let totals = subjects.first()?.levels(group)?;
+    for subject in &mut subjects {
+        subject.weigh(group, totals);
+        subject.checked.left_out = left_out(&subject.checked, policy);
+    }
+    Some(subjects)
 }
 
 /// The share of requests that have a stage; none has one that is there by another name.
@@ -202,34 +239,25 @@ fn presence(side: &Breakdown, stage: &str) -> f64 {
     (with as f64 / side.total.count.max(1) as f64).min(1.0)
 }
 
-fn stage(stretch: &Stretch, pair: &Pair, policy: &Policy) -> Subject {
-    let share = |part: Option<f64>, whole: Option<f64>| {
-        let share = part.unwrap_or(0.0) / whole.unwrap_or(0.0);
-        if share.is_finite() { share } else { 0.0 }
-    };
-    let (part, total) = (&stretch.part.mean_ns, &pair.total.mean_ns);
-    let (base_share, new_share) = (share(part.a, total.a), share(part.b, total.b));
+fn stage(stretch: &Stretch, pair: &Pair) -> Subject {
     let name = format!("{}..{}", stretch.from, stretch.to);
     let known = pair.stages.iter().find(|stage| stage.name() == name);
-    let least = policy.min_share_percent / 100.0;
-    let is_small = base_share < least && new_share < least;
+    let component = known.map(|stage| stage.component);
     Subject {
-        checked: StageChecked {
-            component: known.map(|stage| stage.component),
-            base_share,
-            new_share,
-            left_out: ignored(&name, policy).or_else(|| {
-                let words = || format!("less than {}% of the total", policy.min_share_percent);
-                is_small.then(words)
-            }),
-            name,
-            tests: Vec::new(),
-        },
         base: stretch.stages_a.clone(),
         new: stretch.stages_b.clone(),
-        added_ns: part.step(),
-        presence: 0.0,
+        ..Subject::new(name, component)
     }
+}
+
+/// Why a subject is not tested, if it is not.
+fn left_out(subject: &StageChecked, policy: &Policy) -> Option<String> {
+    let least = policy.min_share_percent / 100.0;
+    let is_small = subject.base_share < least && subject.new_share < least;
+    ignored(&subject.name, policy).or_else(|| {
+        let words = || format!("less than {}% of the total", policy.min_share_percent);
+        (is_small && subject.name != TOTAL).then(words)
+    })
 }
 
 fn ignored(name: &str, policy: &Policy) -> Option<String> {

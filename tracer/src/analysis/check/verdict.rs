@@ -17,6 +17,11 @@ use super::{
 const DRIFT_MARGIN: f64 = 2.0;
 /// Fewer iterations of a run do not show whether it drifts.
 const LEAST_ITERATIONS: usize = 4;
+/// What tells a slower kernel from a slower hour: no more of the same run does.
+pub(super) const MORE_RUNS: More = More {
+    count: RUNS_AS_UNITS as u64 - 1,
+    of: Unit::Runs,
+};
 /// More than so many iterations or runs nobody makes.
 const MOST: f64 = 1_000.0;
 
@@ -41,7 +46,9 @@ impl Tested {
             ([base], [new]) => (Unit::Iterations, base.clone(), new.clone()),
             _ => (Unit::Runs, base.run_levels(), new.run_levels()),
         };
-        let can_tell = lowest_p(of_base.len(), of_new.len()) <= bound;
+        let (base_units, new_units) = (of_base.len(), of_new.len());
+        let can_tell =
+            lowest_p(base_units, new_units) <= bound && rank::holds(base_units, new_units);
         let by_student = (unit == Unit::Runs && !can_tell)
             .then(|| {
                 let scale = metric.scale();
@@ -90,7 +97,7 @@ impl Tested {
             low,
             high,
             matters: matters(from_ns),
-            is_chance: p > alpha || self.is_few(),
+            is_chance: p > alpha || self.is_short(),
             is_drift: drift.is_some_and(|drift| ratio <= drift.powf(DRIFT_MARGIN)),
         };
         let up = way(ratio, low, high, worse, base_ns);
@@ -99,10 +106,14 @@ impl Tested {
             Status::Regressed
         } else if down.is_shown() {
             Status::Improved
-        } else if up.is_ruled_out() {
+        } else if up.is_ruled_out() && !self.is_short() {
             Status::Unchanged
         } else {
             Status::Undecided
+        };
+        let (p, p_corrected) = match status {
+            Status::Improved => (self.p_better, better),
+            _ => (self.p_worse, worse),
         };
         let why = (status == Status::Undecided).then(|| self.why(&up));
         let (base_units, new_units) = self.units();
@@ -115,8 +126,8 @@ impl Tested {
             low,
             high,
             matters: up.matters,
-            p: self.p_worse,
-            p_corrected: worse,
+            p,
+            p_corrected,
             procedure: self.procedure,
             unit: self.unit,
             base_units: base_units as u64,
@@ -127,15 +138,22 @@ impl Tested {
         }
     }
 
-    /// Whether a side has so few units that nothing it shows is believed.
+    /// Whether a run has so few iterations that nothing it shows is believed, that nothing has changed neither.
+    fn is_short(&self) -> bool {
+        let (base, new) = self.units();
+        self.unit == Unit::Iterations && base.min(new) < LEAST_ITERATIONS
+    }
+
+    /// Whether a side has so few units that no test alone could show anything.
     fn is_few(&self) -> bool {
         let (base, new) = self.units();
-        let is_short = self.unit == Unit::Iterations && base.min(new) < LEAST_ITERATIONS;
-        is_short || (self.procedure == Procedure::Rank && lowest_p(base, new) > self.bound)
+        self.procedure == Procedure::Rank && lowest_p(base, new) > self.bound
     }
 
     fn why(&self, way: &Way) -> Why {
-        if way.ratio < way.matters || way.low <= 1.0 {
+        if self.is_short() {
+            Why::Few
+        } else if way.ratio < way.matters || way.low <= 1.0 {
             Why::Interval
         } else if self.is_few() {
             Why::Few
@@ -151,13 +169,7 @@ impl Tested {
         let (base, new) = self.units();
         let have = base.min(new);
         let times = match why {
-            // No more of the same run tells a slower kernel from a slower hour.
-            Why::Drift => {
-                return Some(More {
-                    count: RUNS_AS_UNITS as u64 - 1,
-                    of: Unit::Runs,
-                });
-            }
+            Why::Drift | Why::OneRun => return Some(MORE_RUNS),
             Why::Interval if way.ratio < way.matters => {
                 (way.high - way.ratio) / (way.matters - way.ratio)
             }
@@ -166,7 +178,7 @@ impl Tested {
             Why::Chance => normal_distance(self.bound) / normal_distance(self.p_worse),
         };
         let mut wanted = (have as f64 * times.powi(2)).ceil().max(have as f64 + 1.0);
-        if why != Why::Interval || way.ratio >= way.matters {
+        if self.unit == Unit::Iterations && (why != Why::Interval || way.ratio >= way.matters) {
             wanted = wanted.max(LEAST_ITERATIONS as f64);
             while wanted <= MOST && lowest_p(wanted as usize, wanted as usize) > self.bound {
                 wanted += 1.0;

@@ -43,14 +43,20 @@ fn write_comparable(out: &mut Out, check: &Check) -> std::io::Result<()> {
             .create_element("testcase")
             .with_attribute(("classname", "runs"))
             .with_attribute(("name", "comparable"));
-        if !is_not {
+        if !is_not && check.warnings.is_empty() {
             case.write_empty()?;
             return Ok(());
         }
         case.write_inner_content(|out| {
-            out.create_element("error")
-                .with_attribute(("message", &*headline(check)))
-                .write_text_content(BytesText::new(&check.reasons.join("\n")))?;
+            if is_not {
+                out.create_element("error")
+                    .with_attribute(("message", &*headline(check)))
+                    .write_text_content(BytesText::new(&check.reasons.join("\n")))?;
+            }
+            if !check.warnings.is_empty() {
+                out.create_element("system-out")
+                    .write_text_content(BytesText::new(&check.warnings.join("\n")))?;
+            }
             Ok(())
         })?;
         Ok(())

@@ -76,17 +76,15 @@ fn sentence(breakdown: &BreakdownChecked) -> Option<String> {
         let share = blamed
             .share
             .map_or_else(String::new, |share| format!(", {} of that", percent(share)));
-        let stage = &blamed.stage;
+        let (title, stage) = (&breakdown.title, &blamed.stage);
+        let own = breakdown.stages.iter().find(|own| own.name == *stage)?;
+        let of_own = own.tests.iter().filter(is_regressed);
         return Some(if blamed.metric == Metric::Mean {
-            format!(
-                "{}: {what}; {stage} adds most: {added}{share}",
-                breakdown.title
-            )
+            format!("{title}: {what}; {stage} adds most: {added}{share}")
+        } else if of_own.clone().any(|test| test.metric == blamed.metric) {
+            format!("{title}: {what}; that of {stage} rose most: {added}")
         } else {
-            format!(
-                "{}: {what}; that of {stage} rose most: {added}",
-                breakdown.title
-            )
+            format!("{title}: {what}; {stage} adds most to the mean: {added}")
         });
     }
     let mut regressed = breakdown.stages.iter().filter_map(|stage| {
@@ -130,6 +128,7 @@ fn remark(test: &Test) -> String {
         Some(Why::Chance) => "it may be chance",
         Some(Why::Few) => "too few to tell",
         Some(Why::Drift) => "the runs drift as much by themselves",
+        Some(Why::OneRun) => "it is so in one run, and the total is not slower",
         None => return String::new(),
     };
     let more = match test.more {

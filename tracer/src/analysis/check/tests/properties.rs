@@ -145,6 +145,103 @@ fn few_iterations_tell_a_slower_total_and_say_how_many_tell_the_rest() {
 }
 
 #[test]
+fn an_improvement_fails_nothing_and_has_its_own_probability() {
+    let side: Vec<Vec<Steps>> = (0..10)
+        .map(|i| vec![[100_000 + i * 100, 900_000, 50_000]; 9])
+        .collect();
+    let check = checked(&[run("a", &slower(&side, 1, 400_000))], &[run("b", &side)]);
+    assert_eq!(check.verdict, Verdict::Passed);
+    for name in ["total", STAGES[1]] {
+        let test = &stage(&check, name).tests[0];
+        assert_eq!(test.status, Status::Improved, "{test:?}");
+        assert!(test.p_corrected <= check.method.alpha, "{test:?}");
+    }
+}
+
+#[test]
+fn a_single_iteration_does_not_show_that_nothing_has_changed() {
+    let side = |ns| vec![vec![[100_000, ns, 50_000]; 9]];
+    let check = checked(&[run("a", &side(900_000))], &[run("b", &side(920_000))]);
+    let test = &stage(&check, "total").tests[0];
+    assert_eq!(test.status, Status::Undecided, "{test:?}");
+    assert!(test.more.unwrap().count >= 3, "{test:?}");
+}
+
+#[test]
+fn what_one_of_several_runs_has_alone_is_not_judged_by_its_iterations() {
+    let side = |name: &str, stolen: u64| {
+        let spans = (0..10u32).flat_map(move |iteration| {
+            (0..9).map(move |_| {
+                let mut span = span(iteration, &[100_000, 900_000, 50_000 + stolen]);
+                if stolen > 0 {
+                    span.taken.stolen = vec![(2, stolen)];
+                }
+                span
+            })
+        });
+        run_of(name, spans)
+    };
+    let base = [side("a0", 20_000), side("a1", 0), side("a2", 0)];
+    let new = [side("b0", 0), side("b1", 40_000), side("b2", 0)];
+    let check = checked(&base, &new);
+    assert_eq!(check.verdict, Verdict::Passed);
+    let tests = &stage(&check, "vcpu.off..vcpu.on").tests;
+    let metrics: Vec<Metric> = tests.iter().map(|test| test.metric).collect();
+    assert_eq!(metrics, [Metric::Mean]);
+    assert_eq!(tests[0].unit, Unit::Runs);
+}
+
+#[test]
+fn blame_weighs_runs_and_iterations_as_the_test_does() {
+    // Many requests of the second stage's slow iterations in the new run, few in the base: its mean over requests
+    // rises, that over iterations does not.
+    let side = |step: u64, many_of_slow: bool| -> Vec<Vec<Steps>> {
+        (0..40u64)
+            .map(|i| {
+                let is_slow = i % 2 == 0;
+                let count = if is_slow == many_of_slow { 100 } else { 1 };
+                let second = if is_slow { 200_000 } else { 100_000 };
+                vec![[step + i * 10, second, 50_000]; count]
+            })
+            .collect()
+    };
+    let base = run("a", &side(100_000, false));
+    let new = run("b", &side(160_000, true));
+    let check = checked(&[base], &[new]);
+    assert_eq!(status(&check, "total", Metric::Mean), Status::Regressed);
+    let blamed = check.breakdowns[0].blamed.as_ref().unwrap();
+    assert_eq!(blamed.stage, STAGES[0]);
+    assert!((blamed.added_ns - 60_000.0).abs() < 1.0, "{blamed:?}");
+}
+
+#[test]
+fn one_run_shows_a_slower_stage_only_with_a_slower_total_or_where_runs_repeat() {
+    let side = |extra: u64| -> Vec<Vec<Steps>> {
+        (0..10)
+            .map(|i| vec![[100_000 + i * 100, 9_000_000, 150_000 + extra]; 9])
+            .collect()
+    };
+    let (base, new) = ([run("a", &side(0))], [run("b", &side(60_000))]);
+    let check = checked(&base, &new);
+    assert_eq!(check.verdict, Verdict::Passed);
+    let test = &stage(&check, STAGES[2]).tests[0];
+    assert_eq!(test.status, Status::Undecided);
+    assert_eq!(test.why, Some(super::super::Why::OneRun));
+    assert_eq!(test.more.unwrap().of, Unit::Runs);
+    let policy = Policy::parse("one_run = \"stages\"", "policy").unwrap();
+    let check = super::check(&base, &new, &policy);
+    assert_eq!(check.verdict, Verdict::Regressed);
+    assert_eq!(status(&check, STAGES[2], Metric::Mean), Status::Regressed);
+    // Several runs show it as they are.
+    let side = |name: &str, extra: u64| -> Vec<CheckedRun> {
+        let sides = (0..4).map(|at| run(&format!("{name}{at}"), &side(extra + at * 50)));
+        sides.collect()
+    };
+    let check = checked(&side("a", 0), &side("b", 60_000));
+    assert_eq!(status(&check, STAGES[2], Metric::Mean), Status::Regressed);
+}
+
+#[test]
 fn what_drifts_as_far_by_itself_is_not_blamed() {
     let line = |from: u64| -> Vec<Vec<Steps>> {
         (from..from + 9)

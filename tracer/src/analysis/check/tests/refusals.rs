@@ -96,11 +96,41 @@ fn runs_with_nothing_to_hold_against_are_refused() {
 #[test]
 fn runs_of_one_kind_make_a_baseline() {
     assert_eq!(
-        not_of_a_kind(&[quiet("a"), quiet("b")]),
+        not_of_a_kind(&[quiet("a"), quiet("b")], &Policy::default()),
         Vec::<String>::new()
     );
     let other = changed(|run| run.report.scenario = "x".into());
-    assert_eq!(not_of_a_kind(&[quiet("a"), other]).len(), 1);
+    let reasons = |runs: &[CheckedRun], policy: &str| -> Vec<String> {
+        not_of_a_kind(runs, &Policy::parse(policy, "policy").unwrap())
+    };
+    assert_eq!(reasons(&[quiet("a"), other], "").len(), 1);
+    let lossy = changed(|run| run.report.domains[0].lost_share = 0.02);
+    assert_eq!(reasons(std::slice::from_ref(&lossy), "").len(), 1);
+    assert_eq!(reasons(&[lossy], "max_lost_percent = 5"), [""; 0]);
+}
+
+#[test]
+fn a_saved_report_does_not_hide_that_the_others_have_other_settings() {
+    let mut report = quiet("a");
+    report.scenario = None;
+    let other = changed(|run| {
+        run.scenario = run
+            .scenario
+            .take()
+            .map(|text| format!("{text}drop_caches = true\n"));
+    });
+    let check = checked(&[report], &[quiet("b"), other]);
+    let said = reason(&check);
+    assert!(said.contains("different settings"), "{said}");
+}
+
+#[test]
+fn what_tests_nothing_does_not_pass() {
+    let text = "ignore_stages = [\"total\"]\nmin_share_percent = 100";
+    let policy = Policy::parse(text, "policy").unwrap();
+    let check = check(&[quiet("a")], &[quiet("b")], &policy);
+    assert_eq!(check.verdict, Verdict::NotComparable);
+    assert!(check.reasons[0].contains("no figure to test"), "{check:?}");
 }
 
 #[test]

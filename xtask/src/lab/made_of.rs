@@ -1,0 +1,143 @@
+//! What a folder's runs are made of: none of another build of a kernel, or with other settings, are added to them.
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::instance::Config;
+use super::{packages, place};
+
+/// The file's name, beside the runs.
+const FILE: &str = "made-of.json";
+
+/// One side's machine, and its kernel's build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Side {
+    machine: Config,
+    build: String,
+}
+
+impl Side {
+    /// The kernel is downloaded, if it is not there.
+    pub(super) fn new(machine: &Config) -> Result<Self> {
+        let _lock = place::lock(&place::cache()?.join("lock"))?;
+        let build = packages::kernel(&machine.kernel)?.release_and_times()?;
+        Ok(Self {
+            machine: machine.clone(),
+            build,
+        })
+    }
+}
+
+/// What the runs of a scenario on two kernels are made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct MadeOf {
+    pub(super) base: Side,
+    pub(super) new: Side,
+    /// The domain in which the tracer runs.
+    pub(super) domain: String,
+    /// Further arguments for `tracer run`.
+    pub(super) args: Vec<String>,
+    /// The scenario's text.
+    pub(super) scenario: String,
+}
+
+impl MadeOf {
+    /// Refuses a folder whose runs are made of something else; says what this one's are.
+    pub(super) fn claim(&self, folder: &Path) -> Result<()> {
+        let file = folder.join(FILE);
+        if file.exists() {
+            let text =
+                fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let there: Self = serde_json::from_slice(&text)
+                .with_context(|| format!("{} is damaged: remove the folder", file.display()))?;
+            let differing = self.differing(&there);
+            if !differing.is_empty() {
+                bail!(
+                    "the runs in {} are of another {}: name another folder with --out, or remove this one",
+                    folder.display(),
+                    differing.join(", ")
+                );
+            }
+            return Ok(());
+        }
+        let write = || {
+            fs::create_dir_all(folder)?;
+            fs::write(&file, serde_json::to_vec_pretty(self)?)
+        };
+        write().with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    fn differing(&self, there: &Self) -> Vec<&'static str> {
+        let parts = [
+            (
+                "machine of the base",
+                self.base.machine != there.base.machine,
+            ),
+            (
+                "machine of the new kernel",
+                self.new.machine != there.new.machine,
+            ),
+            ("build of the base", self.base.build != there.base.build),
+            ("build of the new kernel", self.new.build != there.new.build),
+            ("domain of the tracer", self.domain != there.domain),
+            ("list of arguments", self.args != there.args),
+            ("text of the scenario", self.scenario != there.scenario),
+        ];
+        let differing = parts.into_iter().filter(|(_, differs)| *differs);
+        differing.map(|(what, _)| what).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::versions::{Debian, Kernel, Xen};
+    use super::*;
+
+    #[test]
+    fn runs_of_another_build_or_with_other_arguments_are_not_mixed() {
+        let folder = std::env::temp_dir().join(format!("xtask-made-of-{}", std::process::id()));
+        let side = |debian| Side {
+            machine: Config {
+                xen: Xen::V4_17,
+                kernel: Kernel::Debian(debian),
+                cpus: 4,
+                dom0_vcpus: 2,
+                native: false,
+                virtual_time: None,
+            },
+            build: "6.1 1 2".into(),
+        };
+        let made_of = MadeOf {
+            base: side(Debian::V6_1),
+            new: side(Debian::V6_12),
+            domain: "dom0".into(),
+            args: vec!["--profile=check".into()],
+            scenario: "schema = 1".into(),
+        };
+        made_of.claim(&folder).unwrap();
+        made_of.claim(&folder).unwrap();
+        let refused = |change: fn(&mut MadeOf)| {
+            let mut other = made_of.clone();
+            change(&mut other);
+            other.claim(&folder).unwrap_err().to_string()
+        };
+        let said = refused(|other| other.new.build = "6.1 3 2".into());
+        assert!(
+            said.contains("another build of the new kernel: name"),
+            "{said}"
+        );
+        let said = refused(|other| {
+            other.base.machine.xen = Xen::V4_20;
+            other.args.clear();
+        });
+        assert!(
+            said.contains("another machine of the base, list of arguments"),
+            "{said}"
+        );
+        fs::write(folder.join(FILE), "{").unwrap();
+        assert!(refused(|_| ()).contains("damaged"));
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
