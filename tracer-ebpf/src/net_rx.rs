@@ -65,7 +65,6 @@ fn known(skb: Object) -> Option<(&'static mut Slot, Handle)> {
         let position = net_packet::incoming(skb).map(|packet| packet.position);
         if position != Some(slot.record.position) {
             merged(slot);
-            slots::free(slot);
             return None;
         }
     }

@@ -89,12 +89,16 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+fn copy_run(whole: &Path, to: &Path) {
+    for file in files(whole) {
+        fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+    }
+}
+
 /// Reports of a copy of the run with these damages; the error, if there can be none.
 fn report_of_damaged(whole: &Path, damages: &[(Index, Damage)]) -> Result<(), String> {
     let copy = tempfile::tempdir().unwrap();
-    for file in files(whole) {
-        fs::copy(&file, copy.path().join(file.file_name().unwrap())).unwrap();
-    }
+    copy_run(whole, copy.path());
     let files = files(copy.path());
     for (file, damage) in damages {
         harm(&files[file.index(files.len())], damage);
@@ -174,9 +178,7 @@ fn a_cut_run_is_no_run_to_check() {
         let copy = folder.path().join("copy");
         let _ = fs::remove_dir_all(&copy);
         fs::create_dir(&copy).unwrap();
-        for file in files(&folder.path().join("run")) {
-            fs::copy(&file, copy.join(file.file_name().unwrap())).unwrap();
-        }
+        copy_run(&folder.path().join("run"), &copy);
         copy
     };
     copy();

@@ -44,11 +44,11 @@ fn buckets(histogram: &BTreeMap<u16, u64>) -> Vec<Bucket> {
 
 /// How long the windows are together, in seconds; `None` without a clock at each end.
 fn seconds(windows: &[&Window]) -> Option<f64> {
-    let of = |window: &&Window| {
+    let sum = windows.iter().try_fold(0u64, |sum, window| {
         let (before, after) = window.before.clock.zip(window.after.clock)?;
-        after.monotonic_ns.checked_sub(before.monotonic_ns)
-    };
-    let sum = windows.iter().map(of).sum::<Option<u64>>()?;
+        // A damaged recording may have any times.
+        sum.checked_add(after.monotonic_ns.checked_sub(before.monotonic_ns)?)
+    })?;
     (sum > 0).then_some(sum as f64 / 1e9)
 }
 
@@ -190,5 +190,38 @@ fn figure(
         distance_p99_ns: quantile(&handler.distance_hist, 0.99),
         distances: buckets(&handler.distance_hist),
         iterations: handler.iterations.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::Pair, probe::snapshot::Snapshot};
+
+    fn window(before_ns: u64, after_ns: u64) -> Window {
+        let at = |monotonic_ns| Snapshot {
+            clock: Some(Pair {
+                tsc: 0,
+                monotonic_ns,
+                half_width: 0,
+            }),
+            ..Snapshot::default()
+        };
+        Window {
+            before: at(before_ns),
+            after: at(after_ns),
+        }
+    }
+
+    #[test]
+    fn windows_have_their_time_or_none_where_it_cannot_be() {
+        let of = |windows: &[Window]| seconds(&windows.iter().collect::<Vec<_>>());
+        let second = 1_000_000_000;
+        let two = [window(second, 2 * second), window(5 * second, 6 * second)];
+        assert_eq!(of(&two), Some(2.0));
+        assert_eq!(of(&[window(0, u64::MAX), window(0, u64::MAX)]), None);
+        assert_eq!(of(&[window(2, 1)]), None);
+        assert_eq!(of(&[Window::default()]), None);
+        assert_eq!(of(&[]), None);
     }
 }

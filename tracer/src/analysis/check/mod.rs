@@ -66,7 +66,7 @@ pub fn check(base: &[CheckedRun], new: &[CheckedRun], policy: &Policy) -> Check 
             _ => Vec::new(),
         },
         method: Method {
-            alpha: policy.alpha(one_run(&groups.iter().collect::<Vec<_>>())),
+            alpha: policy.alpha(one_run(&groups)),
             confidence: policy.confidence,
             seed: bootstrap::SEED,
             resamples: bootstrap::RESAMPLES as u64,
@@ -197,6 +197,7 @@ struct Planned {
 }
 
 fn check_groups(check: &mut Check, groups: &[Group<'_>], policy: &Policy) {
+    let only_total = one_run(groups) && policy.one_run == OneRun::Total;
     let groups: Vec<&Group<'_>> = groups.iter().filter(|group| is_whole(group)).collect();
     let mut subjects: Vec<Vec<Subject>> = groups
         .iter()
@@ -229,7 +230,7 @@ fn check_groups(check: &mut Check, groups: &[Group<'_>], policy: &Policy) {
             .tests
             .push(decided);
     }
-    if one_run(&groups) && policy.one_run == OneRun::Total {
+    if only_total {
         subjects.iter_mut().for_each(|own| doubt_stages(own));
     }
     check.breakdowns = groups
@@ -240,7 +241,7 @@ fn check_groups(check: &mut Check, groups: &[Group<'_>], policy: &Policy) {
 }
 
 /// Whether any runs are tested by their iterations: by how much runs differ is not known then.
-fn one_run(groups: &[&Group<'_>]) -> bool {
+fn one_run(groups: &[Group<'_>]) -> bool {
     let mut groups = groups.iter();
     groups.any(|group| group.base.len() == 1 && group.new.len() == 1)
 }

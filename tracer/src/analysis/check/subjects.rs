@@ -73,13 +73,12 @@ fn counterpart<'r>(
     (found.datapath == own.datapath && found.domain == own.domain).then_some(found)
 }
 
-/// The runs' breakdowns as one, as far as means need it.
+/// The runs' breakdowns as one: all their stages, and how many requests had each.
 fn pooled(members: &[&Breakdown]) -> Option<Breakdown> {
     let (first, others) = members.split_first()?;
     let mut pooled = (*first).clone();
     for other in others {
         pooled.total.count = pooled.total.count.saturating_add(other.total.count);
-        pooled.total.sum_ns = pooled.total.sum_ns.saturating_add(other.total.sum_ns);
         let names = |side: &Breakdown| -> Vec<String> {
             side.stages.iter().map(StageFigures::name).collect()
         };
@@ -92,7 +91,6 @@ fn pooled(members: &[&Breakdown]) -> Option<Breakdown> {
                 if let (Some(_), Some(more)) = (own, others) {
                     let figures = &mut stage.figures;
                     figures.count = figures.count.saturating_add(more.figures.count);
-                    figures.sum_ns = figures.sum_ns.saturating_add(more.figures.sum_ns);
                 }
                 Some(stage)
             })

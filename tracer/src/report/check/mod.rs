@@ -78,10 +78,10 @@ fn sentence(breakdown: &BreakdownChecked) -> Option<String> {
             .map_or_else(String::new, |share| format!(", {} of that", percent(share)));
         let (title, stage) = (&breakdown.title, &blamed.stage);
         let own = breakdown.stages.iter().find(|own| own.name == *stage)?;
-        let of_own = own.tests.iter().filter(is_regressed);
+        let mut of_own = own.tests.iter().filter(is_regressed);
         return Some(if blamed.metric == Metric::Mean {
             format!("{title}: {what}; {stage} adds most: {added}{share}")
-        } else if of_own.clone().any(|test| test.metric == blamed.metric) {
+        } else if of_own.any(|test| test.metric == blamed.metric) {
             format!("{title}: {what}; that of {stage} rose most: {added}")
         } else {
             format!("{title}: {what}; {stage} adds most to the mean: {added}")
