@@ -53,6 +53,12 @@ pub struct Cpu {
     pub sending: Handle,
     /// Start of the driver's poll function.
     pub poll_at: u64,
+    /// The interrupt that scheduled that poll; its action is not told.
+    pub poll_cause: Raised,
+    /// Entry of the last handler that scheduled a poll without raising the soft interrupt for it.
+    pub scheduled_at: u64,
+    /// Whether the programs that see polls scheduled are attached; 0: not seen yet.
+    pub sees_schedules: u64,
     /// Start of netback's work on a guest's ring.
     pub netback_at: u64,
     /// When the netback thread that copied last told its guest of it; 0: not yet.
@@ -60,7 +66,7 @@ pub struct Cpu {
     /// That thread.
     pub netback_tid: u32,
     pub pad: u32,
-    /// Start of the last event channel upcall; 0 without Xen.
+    /// Start of the event channel upcall that runs; 0: none does.
     pub upcall_at: u64,
     /// See [`crate::kernel::key_of_unknown`].
     pub key_base: u64,

@@ -18,6 +18,7 @@ mod evtchn;
 mod flush;
 mod irq;
 mod kernel;
+mod napi;
 mod net_forward;
 mod net_packet;
 mod net_rx;

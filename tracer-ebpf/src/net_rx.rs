@@ -96,25 +96,29 @@ pub fn netif_rx(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The soft interrupt that handles the packet, and the interrupt that raised it.
+/// The soft interrupt that handles the packet, and the interrupt behind it.
 #[inline(always)]
 fn stamp_interrupt(slot: &mut Slot, cpu: &Cpu) {
     let record = &mut slot.record;
     if cpu.softirq != softirq::NET_RX + 1 || cpu.softirq_at < record.at[RX] {
         return;
     }
-    record.at[SOFTIRQ] = cpu.softirq_at;
+    let cause = cpu.cause_now();
+    // A soft interrupt that ran before the packet's interrupt is no step of its way.
+    if record.at[RX] != 0 || cause.at <= cpu.softirq_at {
+        record.at[SOFTIRQ] = cpu.softirq_at;
+    }
     if cpu.poll_at >= cpu.softirq_at {
         record.at[POLL] = cpu.poll_at;
     }
     if record.at[RX] != 0 {
         return;
     }
-    if cpu.cause.count == 1 {
-        record.at[IRQ] = cpu.cause.at;
-        record.irq = cpu.cause.irq;
-        record.at[UPCALL] = cpu.cause.upcall_at;
-    } else if cpu.cause.count > 1 {
+    if cause.count == 1 {
+        record.at[IRQ] = cause.at;
+        record.irq = cause.irq;
+        record.at[UPCALL] = cause.upcall_at;
+    } else if cause.count > 1 {
         record.flags |= flag::IRQ_AMBIGUOUS;
     }
 }
@@ -165,7 +169,8 @@ pub fn netif_receive(ctx: BtfTracePointContext) -> i32 {
     // A packet that goes through several devices (bridge, VLAN) comes here for each: the first
     // counts.
     if slot.record.at[RECEIVE] == 0 {
-        if slot.record.at[SOFTIRQ] == 0 {
+        // Else it is stamped, and may have waited in GRO for another poll's end.
+        if slot.record.at[GRO] == 0 {
             stamp_interrupt(slot, cpu);
         }
         slot.record.at[RECEIVE] = now();
@@ -226,14 +231,6 @@ pub fn sock_ready(ctx: BtfTracePointContext) -> i32 {
 #[fentry(function = "sock_def_readable")]
 pub fn sock_ready_fentry(ctx: FEntryContext) -> i32 {
     ready(ctx.arg(0));
-    0
-}
-
-#[fentry(function = "__napi_poll")]
-pub fn napi_poll(_ctx: FEntryContext) -> i32 {
-    if let Some(cpu) = cpu::this() {
-        cpu.poll_at = now();
-    }
     0
 }
 

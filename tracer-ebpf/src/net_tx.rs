@@ -320,13 +320,17 @@ fn stamp_interrupt(slot: &mut Slot, cpu: &Cpu) {
     let record = &mut slot.record;
     let sent = record.at[XMIT].max(record.at[XMIT_DONE]);
     let is_net = cpu.softirq == softirq::NET_RX + 1 || cpu.softirq == softirq::NET_TX + 1;
-    if cpu.level() == Level::Softirq && is_net && cpu.softirq_at >= sent {
-        record.at[SOFTIRQ] = cpu.softirq_at;
-        if cpu.cause.count == 1 && cpu.cause.at >= sent {
-            record.at[IRQ] = cpu.cause.at;
-            record.irq = cpu.cause.irq;
-            if cpu.cause.upcall_at >= sent {
-                record.at[UPCALL] = cpu.cause.upcall_at;
+    if cpu.level() == Level::Softirq && is_net {
+        let cause = cpu.cause_now();
+        // The interrupt may have come while the soft interrupt ran, and that while it sent the packet.
+        if cpu.softirq_at >= sent && cause.at <= cpu.softirq_at {
+            record.at[SOFTIRQ] = cpu.softirq_at;
+        }
+        if cause.count == 1 && cause.at >= sent {
+            record.at[IRQ] = cause.at;
+            record.irq = cause.irq;
+            if cause.upcall_at >= sent {
+                record.at[UPCALL] = cause.upcall_at;
             }
         }
     } else if cpu.level() == Level::Hardirq && cpu.irq_at >= sent {

@@ -42,6 +42,27 @@ const SOFTIRQ_EXIT: Probe = tracepoint(
     true,
     &[bind!("softirq_exit", "softirq_exit" / 1, [])],
 );
+const NAPI_SCHEDULE: Probe = tracepoint(
+    "driver's poll scheduled",
+    None,
+    Intent::Optional,
+    false,
+    &[bind!("napi_schedule", fentry "__napi_schedule", [])],
+);
+const NAPI_SCHEDULE_IRQOFF: Probe = tracepoint(
+    "driver's poll scheduled, interrupts off",
+    None,
+    Intent::Optional,
+    false,
+    &[bind!("napi_schedule_irqoff", fentry "__napi_schedule_irqoff", [])],
+);
+const NAPI_POLL: Probe = tracepoint(
+    "poll starts",
+    Some(Point::NapiPoll),
+    Intent::Optional,
+    false,
+    &[bind!("napi_poll", fentry "__napi_poll", [])],
+);
 const SCHED_WAKING: Probe = tracepoint(
     "waiting task woken",
     Some(Point::SchedWaking),
@@ -344,6 +365,13 @@ pub(super) const NET_TX: &[Probe] = &[
             bind!("tcp_retransmit", "tcp_retransmit_skb" / 2, []),
         ],
     ),
+    NAPI_SCHEDULE,
+    NAPI_SCHEDULE_IRQOFF,
+    // A packet that is sent has no poll on its way: only its completion's interrupt is asked for.
+    Probe {
+        point: None,
+        ..NAPI_POLL
+    },
     IRQ_ENTRY,
     IRQ_EXIT,
     SOFTIRQ_RAISE,
@@ -381,13 +409,9 @@ pub(super) const NET_RX: &[Probe] = &[
             ]
         )],
     ),
-    tracepoint(
-        "poll starts",
-        Some(Point::NapiPoll),
-        Intent::Optional,
-        false,
-        &[bind!("napi_poll", fentry "__napi_poll", [])],
-    ),
+    NAPI_SCHEDULE,
+    NAPI_SCHEDULE_IRQOFF,
+    NAPI_POLL,
     tracepoint(
         "packet handed to GRO",
         Some(Point::NapiGroReceive),

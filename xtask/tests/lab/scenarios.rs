@@ -1,8 +1,13 @@
 //! Scenarios in the lab: breakdowns from each domain's own kernel.
 
+use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value;
+use tracer_common::{
+    point::{Kind, Point},
+    record::Record,
+};
 
 use crate::network::assert_joined;
 use crate::support::*;
@@ -91,6 +96,40 @@ fn dom0_shows_what_the_backend_does_for_a_guest() {
     }
 }
 
+/// Dom0's packets have the interrupt of what they came by: the card's on the way to the guest, netback's on the way from
+/// it. Since Linux 6.4 the soft interrupt that one raised polls the other, too, if that comes while it runs.
+fn assert_of_their_own_interrupts(report: &Value, run: &Path) {
+    let interrupts = report["interrupts"].as_array().unwrap();
+    let name = |irq: u32| {
+        let mut own = interrupts.iter();
+        let found = own.find(|found| found["domain"] == "dom0" && found["irq"] == irq);
+        found.map_or("", |found| found["name"].as_str().unwrap())
+    };
+    let at = |record: &Record, point| record.at[Kind::NetForward.index_of(point)];
+    let bytes = std::fs::read(run.join("dom0-records.bin")).unwrap();
+    let mut rest = &bytes[..];
+    let (mut of_card, mut of_netback, mut late) = (0, 0, 0);
+    while let Some((record, len)) = Record::decode(rest) {
+        rest = &rest[len..];
+        if record.kind != Kind::NetForward as u8 || record.irq == 0 {
+            continue;
+        }
+        late += u32::from(at(&record, Point::Dom0Softirq) == 0);
+        let is_to_guest = at(&record, Point::NetbackDequeue) != 0;
+        *if is_to_guest {
+            &mut of_card
+        } else {
+            &mut of_netback
+        } += 1;
+        let of = name(record.irq);
+        assert_eq!(of.starts_with("vif"), !is_to_guest, "{of}: {record:?}");
+    }
+    eprintln!(
+        "{of_card} of the card, {of_netback} of netback, {late} polled without a soft interrupt of their own"
+    );
+    assert!(of_card >= 30 && of_netback >= 30, "{of_card}, {of_netback}");
+}
+
 /// The guest's requests and packets are followed through both kernels of that version, too.
 #[test]
 fn newer_kernel_has_every_binding_in_each_domain() {
@@ -113,7 +152,9 @@ fn newer_kernel_has_every_binding_in_each_domain() {
     };
     assert_joined(&run("disk-vbd", &["--set=workload.count=500"]), "B");
     let rr = ["--profile=rr", "--set=workload.duration=1s"];
-    assert_joined(&run("nic-vif", &rr), "B");
+    let packets = run("nic-vif", &rr);
+    assert_joined(&packets, "B");
+    assert_of_their_own_interrupts(&packets, &folder.join("nic-vif"));
     let options = ["run", "--name", name, "--kernel=6.12", "--in", "A"];
     let output = run_small(options.to_vec(), &folder.join("A"));
     assert_breakdown(&output, "6.12.");
