@@ -90,7 +90,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             schema: 1,
-            alpha: 0.05,
+            alpha: 0.02,
             alpha_one_run: 0.005,
             one_run: OneRun::default(),
             confidence: 0.95,
