@@ -96,7 +96,7 @@ pub enum Status {
     /// Better, by as much as matters.
     Improved,
     /// Not worse by as much as matters.
-    Unchanged,
+    NotWorse,
     /// It cannot tell.
     Undecided,
 }
@@ -249,7 +249,7 @@ impl Status {
         match self {
             Self::Regressed => "regressed",
             Self::Improved => "improved",
-            Self::Unchanged => "unchanged",
+            Self::NotWorse => "not worse",
             Self::Undecided => "undecided",
         }
     }

@@ -107,7 +107,7 @@ impl Tested {
         } else if down.is_shown() {
             Status::Improved
         } else if up.is_ruled_out() && !self.is_short() {
-            Status::Unchanged
+            Status::NotWorse
         } else {
             Status::Undecided
         };

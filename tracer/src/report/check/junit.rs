@@ -90,7 +90,7 @@ fn outcome(check: &Check, test: &Test) -> Outcome {
         Status::Regressed => Outcome::Failed(words(test)),
         Status::Undecided if check.verdict == Verdict::Undecided => Outcome::Failed(said()),
         Status::Undecided => Outcome::Skipped(said()),
-        Status::Improved | Status::Unchanged => Outcome::Passed,
+        Status::Improved | Status::NotWorse => Outcome::Passed,
     }
 }
 

@@ -150,7 +150,7 @@ fn is_news(check: &Check, test: &Test) -> bool {
     match test.status {
         Status::Regressed | Status::Improved => true,
         Status::Undecided => check.verdict == Verdict::Undecided,
-        Status::Unchanged => false,
+        Status::NotWorse => false,
     }
 }
 
