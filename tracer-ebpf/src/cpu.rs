@@ -53,11 +53,9 @@ pub struct Cpu {
     pub sending: Handle,
     /// Start of the driver's poll function.
     pub poll_at: u64,
-    /// The interrupt that scheduled that poll; its action is not told.
+    /// What scheduled that poll; an interrupt's action is not told.
     pub poll_cause: Raised,
-    /// Entry of the last handler that scheduled a poll without raising the soft interrupt for it.
-    pub scheduled_at: u64,
-    /// Whether the programs that see polls scheduled are attached; 0: not seen yet.
+    /// Whether polls are seen when they are scheduled; 0: none was yet.
     pub sees_schedules: u64,
     /// Start of netback's work on a guest's ring.
     pub netback_at: u64,

@@ -1,33 +1,37 @@
-//! Polls of network drivers, and which interrupt scheduled each.
+//! Polls of network drivers, and what scheduled each.
 //!
 //! The soft interrupt NET_RX polls every driver that was scheduled, so the interrupt that raised it need not be the
-//! poll's: a second one may come before it runs, and since Linux 6.4 (`in_net_rx_action` in net/core/dev.c) one that
-//! comes while it runs raises none of its own. Interrupts that do not come first are kept, each for its poll.
+//! poll's: others may come before it runs, and since Linux 6.4 (`in_net_rx_action` in net/core/dev.c) one that comes
+//! while it runs, or while it waits to go on, raises none of its own. And a driver that finds more to do after it has
+//! said that it is done (netback) schedules itself. So each schedule is kept until its poll: there is one for each.
 
 use aya_ebpf::{
     macros::{fentry, map},
-    maps::LruHashMap,
+    maps::HashMap,
     programs::FEntryContext,
 };
 
 use crate::{
-    cpu::{self, Cpu, Raised, softirq},
+    cpu::{self, Cpu, Raised},
     kernel::{Object, key_of, now},
 };
 
-/// An interrupt that scheduled a poll.
+/// What scheduled a poll.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Scheduled {
-    /// Entry of the handler.
+    /// Entry of the interrupt's handler; without an interrupt the time of the schedule.
     at: u64,
+    /// Of an interrupt.
     upcall_at: u64,
-    irq: u64,
+    irq: u32,
+    /// 1: an interrupt; 0: none.
+    count: u32,
 }
 
-/// By `struct napi_struct`. A full map forgets the oldest: its poll gets the interrupt that raised the soft interrupt.
+/// By `struct napi_struct`.
 #[map]
-static SCHEDULED: LruHashMap<u64, Scheduled> = LruHashMap::with_max_entries(1024, 0);
+static SCHEDULED: HashMap<u64, Scheduled> = HashMap::with_max_entries(1024, 0);
 
 impl Cpu {
     /// The interrupt behind what the soft interrupt that runs is doing.
@@ -44,21 +48,24 @@ impl Cpu {
 #[inline(always)]
 fn scheduled(napi: Object) -> i32 {
     let Some(cpu) = cpu::this() else { return 0 };
-    if cpu.irq_at == 0 {
-        return 0;
-    }
     cpu.sees_schedules = 1;
-    let raised = &cpu.raised[softirq::NET_RX as usize];
-    let is_pending = raised.count != 0 && raised.at != cpu.irq_at;
-    if is_pending || cpu.softirq == softirq::NET_RX + 1 {
-        cpu.scheduled_at = cpu.irq_at;
-        let interrupt = Scheduled {
+    let by = if cpu.irq_at != 0 {
+        Scheduled {
             at: cpu.irq_at,
             upcall_at: cpu.upcall_at,
-            irq: u64::from(cpu.irq),
-        };
-        let _ = SCHEDULED.insert(&key_of(napi), &interrupt, 0);
-    }
+            irq: cpu.irq,
+            count: 1,
+        }
+    } else {
+        Scheduled {
+            at: now(),
+            upcall_at: 0,
+            irq: 0,
+            count: 0,
+        }
+    };
+    // As many polls at once as the table has room for are not to be had; one more would have no interrupt.
+    let _ = SCHEDULED.insert(&key_of(napi), &by, 0);
     0
 }
 
@@ -77,33 +84,25 @@ pub fn napi_schedule_irqoff(ctx: FEntryContext) -> i32 {
 pub fn napi_poll(ctx: FEntryContext) -> i32 {
     let Some(cpu) = cpu::this() else { return 0 };
     cpu.poll_at = now();
-    // Of several the first raised the soft interrupt: the others' polls are known by themselves.
-    let is_clear = cpu.cause.count == 1 || cpu.sees_schedules != 0;
-    cpu.poll_cause.count = if is_clear {
-        cpu.cause.count.min(1)
-    } else {
-        cpu.cause.count
-    };
-    cpu.poll_cause.at = cpu.cause.at;
-    cpu.poll_cause.irq = cpu.cause.irq;
-    cpu.poll_cause.upcall_at = cpu.cause.upcall_at;
-    if cpu.scheduled_at <= cpu.cause.at {
-        return 0;
-    }
     let key = key_of(ctx.arg(0));
-    if let Some(own) = SCHEDULED.get_ptr(&key) {
-        // SAFETY: the kernel keeps the value until the program ends; an entry is written by this CPU, in whose
-        // interrupt the poll was scheduled.
-        let own = unsafe { &*own };
-        // One that is older was left by a poll that did not come this way.
-        if own.at > cpu.cause.at {
-            cpu.poll_cause.count = 1;
-            cpu.poll_cause.at = own.at;
-            cpu.poll_cause.irq = own.irq as u32;
-            cpu.poll_cause.upcall_at = own.upcall_at;
-        }
-        // The driver's next poll, if its budget is used up, is nobody's.
+    if let Some(by) = SCHEDULED.get_ptr(&key) {
+        // SAFETY: the entry is there until this program removes it: who schedules a poll owns it up to that poll, so
+        // that nobody writes to it meanwhile.
+        let by = unsafe { &*by };
+        cpu.poll_cause.at = by.at;
+        cpu.poll_cause.upcall_at = by.upcall_at;
+        cpu.poll_cause.irq = by.irq;
+        cpu.poll_cause.count = by.count;
         let _ = SCHEDULED.remove(&key);
+    } else if cpu.sees_schedules != 0 {
+        // It goes on from where its budget ended, or is of a CPU's backlog: no interrupt is known to be its own.
+        cpu.poll_cause.at = 0;
+        cpu.poll_cause.count = 0;
+    } else {
+        cpu.poll_cause.at = cpu.cause.at;
+        cpu.poll_cause.upcall_at = cpu.cause.upcall_at;
+        cpu.poll_cause.irq = cpu.cause.irq;
+        cpu.poll_cause.count = cpu.cause.count;
     }
     0
 }
