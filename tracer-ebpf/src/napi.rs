@@ -7,7 +7,7 @@
 
 use aya_ebpf::{
     macros::{fentry, map},
-    maps::HashMap,
+    maps::Array,
     programs::FEntryContext,
 };
 
@@ -20,6 +20,8 @@ use crate::{
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Scheduled {
+    /// The driver's `struct napi_struct`; 0: nothing is kept here.
+    key: u64,
     /// Entry of the interrupt's handler; without an interrupt the time of the schedule.
     at: u64,
     /// Of an interrupt.
@@ -29,9 +31,24 @@ struct Scheduled {
     count: u32,
 }
 
-/// By `struct napi_struct`.
+/// Entries; a power of two. Of two drivers that fall on one entry the second has it: the first's poll has no interrupt.
+const PLACES: u32 = 4096;
+
+/// An array, since a look-up in one is inlined: a hash map's calls would be most of what this costs.
 #[map]
-static SCHEDULED: HashMap<u64, Scheduled> = HashMap::with_max_entries(1024, 0);
+static SCHEDULED: Array<Scheduled> = Array::with_max_entries(PLACES, 0);
+
+#[inline(always)]
+fn place(key: u64) -> Option<&'static mut Scheduled> {
+    let hash = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u32;
+    // SAFETY: the map outlives the program. Who schedules a driver's poll owns it up to that poll; two drivers on one
+    // entry can at worst have each other's interrupt.
+    unsafe {
+        SCHEDULED
+            .get_ptr_mut(hash & (PLACES - 1))
+            .map(|place| &mut *place)
+    }
+}
 
 impl Cpu {
     /// The interrupt behind what the soft interrupt that runs is doing.
@@ -49,23 +66,18 @@ impl Cpu {
 fn scheduled(napi: Object) -> i32 {
     let Some(cpu) = cpu::this() else { return 0 };
     cpu.sees_schedules = 1;
-    let by = if cpu.irq_at != 0 {
-        Scheduled {
-            at: cpu.irq_at,
-            upcall_at: cpu.upcall_at,
-            irq: cpu.irq,
-            count: 1,
-        }
+    let key = key_of(napi);
+    let Some(place) = place(key) else { return 0 };
+    place.key = key;
+    if cpu.irq_at != 0 {
+        place.at = cpu.irq_at;
+        place.upcall_at = cpu.upcall_at;
+        place.irq = cpu.irq;
+        place.count = 1;
     } else {
-        Scheduled {
-            at: now(),
-            upcall_at: 0,
-            irq: 0,
-            count: 0,
-        }
-    };
-    // As many polls at once as the table has room for are not to be had; one more would have no interrupt.
-    let _ = SCHEDULED.insert(&key_of(napi), &by, 0);
+        place.at = now();
+        place.count = 0;
+    }
     0
 }
 
@@ -85,15 +97,14 @@ pub fn napi_poll(ctx: FEntryContext) -> i32 {
     let Some(cpu) = cpu::this() else { return 0 };
     cpu.poll_at = now();
     let key = key_of(ctx.arg(0));
-    if let Some(by) = SCHEDULED.get_ptr(&key) {
-        // SAFETY: the entry is there until this program removes it: who schedules a poll owns it up to that poll, so
-        // that nobody writes to it meanwhile.
-        let by = unsafe { &*by };
+    if let Some(by) = place(key)
+        && by.key == key
+    {
+        by.key = 0;
         cpu.poll_cause.at = by.at;
         cpu.poll_cause.upcall_at = by.upcall_at;
         cpu.poll_cause.irq = by.irq;
         cpu.poll_cause.count = by.count;
-        let _ = SCHEDULED.remove(&key);
     } else if cpu.sees_schedules != 0 {
         // It goes on from where its budget ended, or is of a CPU's backlog: no interrupt is known to be its own.
         cpu.poll_cause.at = 0;
