@@ -64,7 +64,7 @@ pub struct Cpu {
     /// That thread.
     pub netback_tid: u32,
     pub pad: u32,
-    /// Start of the event channel upcall that runs; 0: none does.
+    /// Start of the last event channel upcall; 0 without Xen.
     pub upcall_at: u64,
     /// See [`crate::kernel::key_of_unknown`].
     pub key_base: u64,

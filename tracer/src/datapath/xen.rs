@@ -34,28 +34,6 @@ pub(super) const UPCALL: &[Probe] = &[
             []
         )],
     ),
-    tracepoint(
-        "upcall ends, FIFO channels",
-        None,
-        Intent::Optional,
-        false,
-        &[bind!(
-            "evtchn_end_fifo",
-            fexit "evtchn_fifo_handle_events",
-            []
-        )],
-    ),
-    tracepoint(
-        "upcall ends, 2-level channels",
-        None,
-        Intent::Optional,
-        false,
-        &[bind!(
-            "evtchn_end_2l",
-            fexit "evtchn_2l_handle_events",
-            []
-        )],
-    ),
 ];
 
 const BLKFRONT: &[Probe] = &[
