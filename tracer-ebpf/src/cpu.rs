@@ -28,6 +28,25 @@ pub struct Raised {
     pub upcall_at: u64,
 }
 
+impl Raised {
+    /// One interrupt raised it.
+    #[inline(always)]
+    pub fn set(&mut self, at: u64, action: u64, irq: u32, upcall_at: u64) {
+        self.at = at;
+        self.action = action;
+        self.irq = irq;
+        self.count = 1;
+        self.upcall_at = upcall_at;
+    }
+
+    /// The same, field by field: a whole copy would become a call of memcpy.
+    #[inline(always)]
+    pub fn copy_from(&mut self, other: &Self) {
+        self.set(other.at, other.action, other.irq, other.upcall_at);
+        self.count = other.count;
+    }
+}
+
 #[repr(C)]
 pub struct Cpu {
     /// Entry of the hard interrupt handler that runs; 0: none.
@@ -53,7 +72,7 @@ pub struct Cpu {
     pub sending: Handle,
     /// Start of the driver's poll function.
     pub poll_at: u64,
-    /// What scheduled that poll; an interrupt's action is not told.
+    /// What scheduled that poll.
     pub poll_cause: Raised,
     /// Whether polls are seen when they are scheduled; 0: none was yet.
     pub sees_schedules: u64,

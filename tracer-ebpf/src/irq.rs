@@ -120,11 +120,7 @@ pub fn softirq_raise(ctx: BtfTracePointContext) -> i32 {
     }
     let raised = &mut cpu.raised[masked::<15>(u64::from(vector)) & 15];
     if raised.count == 0 {
-        raised.at = cpu.irq_at;
-        raised.action = cpu.irq_action;
-        raised.irq = cpu.irq;
-        raised.upcall_at = cpu.upcall_at;
-        raised.count = 1;
+        raised.set(cpu.irq_at, cpu.irq_action, cpu.irq, cpu.upcall_at);
     } else if raised.at != cpu.irq_at {
         raised.count += 1;
     }
@@ -142,12 +138,7 @@ pub fn softirq_entry(ctx: BtfTracePointContext) -> i32 {
     cpu.softirq = vector + 1;
     cpu.softirq_at = now;
     let raised = &mut cpu.raised[masked::<15>(u64::from(vector)) & 15];
-    // Field by field: a whole copy would become a call of memcpy.
-    cpu.cause.at = raised.at;
-    cpu.cause.action = raised.action;
-    cpu.cause.irq = raised.irq;
-    cpu.cause.count = raised.count;
-    cpu.cause.upcall_at = raised.upcall_at;
+    cpu.cause.copy_from(raised);
     raised.count = 0;
     // A handler can raise several: the first is what it waits for, the next also for the first to end.
     if cpu.cause.count != 0

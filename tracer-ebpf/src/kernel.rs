@@ -93,6 +93,12 @@ pub fn key_of_unknown(object: u64, kept: &mut u64) -> u64 {
     }
 }
 
+/// Spreads keys over a table of a power of two of entries, up to 2^24: its low bits are the entry.
+#[inline(always)]
+pub fn hash(key: u64) -> u32 {
+    (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u32
+}
+
 /// `CLOCK_MONOTONIC` in nanoseconds.
 #[inline(always)]
 pub fn now() -> u64 {

@@ -13,7 +13,7 @@ use aya_ebpf::{
 
 use crate::{
     cpu::{self, Cpu, Raised},
-    kernel::{Object, key_of, now},
+    kernel::{Object, hash, key_of, now},
 };
 
 /// What scheduled a poll.
@@ -22,13 +22,8 @@ use crate::{
 struct Scheduled {
     /// The driver's `struct napi_struct`; 0: nothing is kept here.
     key: u64,
-    /// Entry of the interrupt's handler; without an interrupt the time of the schedule.
-    at: u64,
-    /// Of an interrupt.
-    upcall_at: u64,
-    irq: u32,
-    /// 1: an interrupt; 0: none.
-    count: u32,
+    /// The interrupt; without one its count is 0 and its time that of the schedule.
+    by: Raised,
 }
 
 /// Entries; a power of two. Of two drivers that fall on one entry the second has it: the first's poll has no interrupt.
@@ -40,12 +35,11 @@ static SCHEDULED: Array<Scheduled> = Array::with_max_entries(PLACES, 0);
 
 #[inline(always)]
 fn place(key: u64) -> Option<&'static mut Scheduled> {
-    let hash = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u32;
     // SAFETY: the map outlives the program. Who schedules a driver's poll owns it up to that poll; two drivers on one
     // entry can at worst have each other's interrupt.
     unsafe {
         SCHEDULED
-            .get_ptr_mut(hash & (PLACES - 1))
+            .get_ptr_mut(hash(key) & (PLACES - 1))
             .map(|place| &mut *place)
     }
 }
@@ -70,13 +64,11 @@ fn scheduled(napi: Object) -> i32 {
     let Some(place) = place(key) else { return 0 };
     place.key = key;
     if cpu.irq_at != 0 {
-        place.at = cpu.irq_at;
-        place.upcall_at = cpu.upcall_at;
-        place.irq = cpu.irq;
-        place.count = 1;
+        let by = &mut place.by;
+        by.set(cpu.irq_at, cpu.irq_action, cpu.irq, cpu.upcall_at);
     } else {
-        place.at = now();
-        place.count = 0;
+        place.by.at = now();
+        place.by.count = 0;
     }
     0
 }
@@ -97,23 +89,17 @@ pub fn napi_poll(ctx: FEntryContext) -> i32 {
     let Some(cpu) = cpu::this() else { return 0 };
     cpu.poll_at = now();
     let key = key_of(ctx.arg(0));
-    if let Some(by) = place(key)
-        && by.key == key
+    if let Some(scheduled) = place(key)
+        && scheduled.key == key
     {
-        by.key = 0;
-        cpu.poll_cause.at = by.at;
-        cpu.poll_cause.upcall_at = by.upcall_at;
-        cpu.poll_cause.irq = by.irq;
-        cpu.poll_cause.count = by.count;
+        scheduled.key = 0;
+        cpu.poll_cause.copy_from(&scheduled.by);
     } else if cpu.sees_schedules != 0 {
         // It goes on from where its budget ended, or is of a CPU's backlog: no interrupt is known to be its own.
         cpu.poll_cause.at = 0;
         cpu.poll_cause.count = 0;
     } else {
-        cpu.poll_cause.at = cpu.cause.at;
-        cpu.poll_cause.upcall_at = cpu.cause.upcall_at;
-        cpu.poll_cause.irq = cpu.cause.irq;
-        cpu.poll_cause.count = cpu.cause.count;
+        cpu.poll_cause.copy_from(&cpu.cause);
     }
     0
 }

@@ -9,7 +9,7 @@ use tracer_common::{counter::Counter, point::Kind};
 
 use crate::{
     cpu::count,
-    kernel::{Setting, now},
+    kernel::{Setting, hash, now},
 };
 
 /// Ways of a set.
@@ -41,8 +41,7 @@ fn at(index: u32) -> Option<&'static mut Slot> {
 
 #[inline(always)]
 fn way(key: u64, way: u32) -> u32 {
-    let hash = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u32;
-    (hash ^ way) & SLOT_MASK.get() as u32
+    (hash(key) ^ way) & SLOT_MASK.get() as u32
 }
 
 /// Takes a slot for a request that begins now. The caller sets the rest of the record's head.

@@ -367,11 +367,7 @@ pub(super) const NET_TX: &[Probe] = &[
     ),
     NAPI_SCHEDULE,
     NAPI_SCHEDULE_IRQOFF,
-    // A packet that is sent has no poll on its way: only its completion's interrupt is asked for.
-    Probe {
-        point: None,
-        ..NAPI_POLL
-    },
+    NAPI_POLL,
     IRQ_ENTRY,
     IRQ_EXIT,
     SOFTIRQ_RAISE,

@@ -4,10 +4,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use tracer_common::{
-    point::{Kind, Point},
-    record::Record,
-};
+use tracer_common::point::{Kind, Point};
 
 use crate::support::*;
 
@@ -66,12 +63,9 @@ fn btt_ns(printed: &str, pair: &str) -> f64 {
 
 /// Median time between two points of what Dom0 recorded of the guest's requests, in nanoseconds.
 fn recorded_ns(run: &Path, from: Point, to: Point) -> f64 {
-    let bytes = std::fs::read(run.join("dom0-records.bin")).unwrap();
     let (from, to) = (Kind::Blkback.index_of(from), Kind::Blkback.index_of(to));
-    let mut rest = &bytes[..];
     let mut times = Vec::new();
-    while let Some((record, len)) = Record::decode(rest) {
-        rest = &rest[len..];
+    for record in records(run, "dom0") {
         if record.kind == Kind::Blkback as u8 && record.at[from] != 0 && record.at[to] != 0 {
             times.push((record.at[to] - record.at[from]) as f64);
         }

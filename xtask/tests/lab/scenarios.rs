@@ -106,11 +106,8 @@ fn assert_of_their_own_interrupts(report: &Value, run: &Path) {
         found.map_or("", |found| found["name"].as_str().unwrap())
     };
     let at = |record: &Record, point| record.at[Kind::NetForward.index_of(point)];
-    let bytes = std::fs::read(run.join("dom0-records.bin")).unwrap();
-    let mut rest = &bytes[..];
     let (mut of_card, mut of_netback, mut late) = (0, 0, 0);
-    while let Some((record, len)) = Record::decode(rest) {
-        rest = &rest[len..];
+    for record in records(run, "dom0") {
         if record.kind != Kind::NetForward as u8 || record.irq == 0 {
             continue;
         }

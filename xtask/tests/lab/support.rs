@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
+use tracer_common::record::Record;
 
 /// The shared lab's name, and that of labs that a test destroys.
 pub(crate) const SHARED: &str = "test";
@@ -288,4 +289,16 @@ pub(crate) fn left_overs(name: &str) -> Vec<String> {
             .map(str::to_owned),
     );
     left
+}
+
+/// What a domain recorded in a run.
+pub(crate) fn records(run: &Path, domain: &str) -> Vec<Record> {
+    let bytes = fs::read(run.join(format!("{domain}-records.bin"))).unwrap();
+    let mut rest = &bytes[..];
+    let mut records = Vec::new();
+    while let Some((record, len)) = Record::decode(rest) {
+        rest = &rest[len..];
+        records.push(record);
+    }
+    records
 }
