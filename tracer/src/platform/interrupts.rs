@@ -17,6 +17,15 @@ pub struct InterruptLine {
     pub handlers: Vec<String>,
 }
 
+impl InterruptLine {
+    /// Whether Xen's event channels bring it: the line's chip is then one of drivers/xen/events/events_base.c in Linux,
+    /// "xen-pirq", "xen-dyn" and so on. Where the processor virtualises interrupts, an HVM guest's devices need none.
+    #[must_use]
+    pub fn is_by_event_channel(&self) -> bool {
+        self.description.starts_with("xen-")
+    }
+}
+
 /// Parses the numbered lines of `/proc/interrupts`, by interrupt number. Lines of other shapes
 /// (NMI, LOC and so on) are passed over: they have no handler to trace.
 #[must_use]
@@ -77,6 +86,7 @@ mod tests {
  26:          0         13  IO-APIC   4-edge      ttyS0
  36:          5       5064  PCI-MSIX-0000:00:02.0   1-edge      virtio1-req.0
  16:          1          2  IO-APIC  16-fasteoi   ehci_hcd:usb1, snd hda
+ 58:          7          0   xen-pirq    -msi       eth1
 NMI:          0          0   Non-maskable interrupts
 ERR:          0
 ";
@@ -84,10 +94,20 @@ ERR:          0
     #[test]
     fn numbered_lines_are_summed_over_cpus() {
         let lines = parse(SAMPLE);
-        assert_eq!(lines.len(), 3);
+        assert_eq!(lines.len(), 4);
         assert_eq!(lines[&36].count, 5069);
         assert_eq!(lines[&36].handlers, ["virtio1-req.0"]);
         assert_eq!(lines[&16].handlers, ["ehci_hcd:usb1", "snd hda"]);
+    }
+
+    #[test]
+    fn lines_of_event_channels_are_told_by_their_chip() {
+        let lines = parse(SAMPLE);
+        let by_event_channel: Vec<u32> = lines
+            .iter()
+            .filter_map(|(irq, line)| line.is_by_event_channel().then_some(*irq))
+            .collect();
+        assert_eq!(by_event_channel, [58]);
     }
 
     proptest! {

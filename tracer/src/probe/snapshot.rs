@@ -1,6 +1,9 @@
 //! Counters, interrupts and costs at one moment; a window is the difference of two.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use aya::{
     Ebpf,
@@ -15,7 +18,7 @@ use tracer_common::{
 
 use crate::{
     clock::{self, Pair},
-    platform::interrupts,
+    platform::interrupts::{self, InterruptLine},
 };
 
 /// One interrupt handler's statistics since attaching, summed over CPUs. Times in nanoseconds.
@@ -109,6 +112,9 @@ pub struct Snapshot {
     pub proc_before: BTreeMap<u32, u64>,
     /// ... and just after.
     pub proc_after: BTreeMap<u32, u64>,
+    /// Its lines that no event channel brings.
+    #[serde(default)]
+    pub direct: BTreeSet<u32>,
     /// What the programs cost so far.
     pub costs: Vec<ProgramCost>,
     /// Aggregate mode's histograms.
@@ -134,11 +140,13 @@ impl Snapshot {
 /// Takes a snapshot.
 #[must_use]
 pub fn take(ebpf: &Ebpf) -> Snapshot {
-    let proc_before = proc_interrupts();
+    let proc_before = counts(&proc_interrupts());
     let irqs = irqs(ebpf);
+    let lines = proc_interrupts();
     Snapshot {
         proc_before,
-        proc_after: proc_interrupts(),
+        proc_after: counts(&lines),
+        direct: direct(&lines),
         irqs,
         counters: counters(ebpf),
         costs: costs(ebpf),
@@ -148,12 +156,18 @@ pub fn take(ebpf: &Ebpf) -> Snapshot {
     }
 }
 
-fn proc_interrupts() -> BTreeMap<u32, u64> {
+fn proc_interrupts() -> BTreeMap<u32, InterruptLine> {
     let text = fs::read_to_string("/proc/interrupts").unwrap_or_default();
     interrupts::parse(&text)
-        .into_iter()
-        .map(|(irq, line)| (irq, line.count))
-        .collect()
+}
+
+fn counts(lines: &BTreeMap<u32, InterruptLine>) -> BTreeMap<u32, u64> {
+    lines.iter().map(|(irq, line)| (*irq, line.count)).collect()
+}
+
+fn direct(lines: &BTreeMap<u32, InterruptLine>) -> BTreeSet<u32> {
+    let direct = lines.iter().filter(|(_, line)| !line.is_by_event_channel());
+    direct.map(|(irq, _)| *irq).collect()
 }
 
 fn counters(ebpf: &Ebpf) -> BTreeMap<String, u64> {

@@ -1,5 +1,7 @@
 //! A domain of a recorded run: its clock, its records, what was stolen of them.
 
+use std::collections::BTreeSet;
+
 use tracer_common::{
     point::{Kind, Point},
     record::{MAX_POINTS, Record},
@@ -134,7 +136,10 @@ impl<'a> Domain<'a> {
     /// Its records, if it has any.
     pub(super) fn records(&self, directory: &RunDirectory) -> anyhow::Result<Option<Records>> {
         let file = directory.records(&self.start.name)?;
-        file.map(Records::new).transpose()
+        let snapshots = self.windows.iter();
+        let direct = snapshots.flat_map(|window| window.before.direct.union(&window.after.direct));
+        let direct: BTreeSet<u32> = direct.copied().collect();
+        file.map(|file| Records::new(file, direct)).transpose()
     }
 }
 

@@ -1,12 +1,16 @@
 //! Reads a domain's records back.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{BufReader, Read as _},
 };
 
 use anyhow::Context as _;
-use tracer_common::record::Record;
+use tracer_common::{
+    point::{Kind, Point},
+    record::Record,
+};
 
 /// Bytes read at once.
 const CHUNK: usize = 1 << 20;
@@ -16,6 +20,8 @@ const CHUNK: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Records {
     reader: BufReader<File>,
+    /// Interrupt lines that no event channel brings.
+    direct: BTreeSet<u32>,
     bytes: u64,
     read: u64,
     buffer: Vec<u8>,
@@ -25,10 +31,11 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn new(file: File) -> anyhow::Result<Self> {
+    pub(super) fn new(file: File, direct: BTreeSet<u32>) -> anyhow::Result<Self> {
         let bytes = file.metadata().context("cannot read the records")?.len();
         Ok(Self {
             bytes,
+            direct,
             read: 0,
             reader: BufReader::with_capacity(CHUNK, file),
             buffer: Vec::with_capacity(2 * CHUNK),
@@ -87,9 +94,12 @@ impl Iterator for Records {
 
     fn next(&mut self) -> Option<Record> {
         while !self.ended {
-            if let Some((record, length)) = Record::decode(&self.buffer[self.used..]) {
+            if let Some((mut record, length)) = Record::decode(&self.buffer[self.used..]) {
                 self.used += length;
                 self.read += 1;
+                if self.direct.contains(&record.irq) {
+                    forget_upcall(&mut record);
+                }
                 return Some(record);
             }
             match self.fill() {
@@ -102,5 +112,72 @@ impl Iterator for Records {
             }
         }
         None
+    }
+}
+
+/// The kernel side stamps the last upcall that came before an interrupt, which brought another one if this came
+/// without. A backend's record names its disk's interrupt, and has the upcall of its ring's.
+fn forget_upcall(record: &mut Record) {
+    let kind = Kind::from_u8(record.kind).filter(|kind| *kind != Kind::Blkback);
+    let points = kind.map_or(&[][..], Kind::points);
+    let is_upcall = |point: &Point| matches!(point, Point::EvtchnUpcall | Point::Dom0Upcall);
+    if let Some(place) = points.iter().position(is_upcall) {
+        record.at[place] = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn record(kind: Kind, irq: u32) -> Record {
+        let mut record = Record::EMPTY;
+        record.kind = kind as u8;
+        record.irq = irq;
+        let places = 0..kind.points().len();
+        places.for_each(|place| record.at[place] = place as u64 + 1);
+        record
+    }
+
+    #[test]
+    fn upcall_before_an_interrupt_that_no_event_channel_brought_is_none() {
+        let (pirq, msi) = (58, 36);
+        let kinds = [
+            (Kind::Disk, Point::EvtchnUpcall),
+            (Kind::NetTx, Point::EvtchnUpcall),
+            (Kind::NetRx, Point::EvtchnUpcall),
+            (Kind::NetForward, Point::Dom0Upcall),
+        ];
+        let written = kinds.map(|(kind, _)| [record(kind, pirq), record(kind, msi)]);
+        let mut file = tempfile::tempfile().unwrap();
+        for record in written.as_flattened() {
+            record.encode(|bytes| file.write_all(bytes).unwrap());
+        }
+        std::io::Seek::rewind(&mut file).unwrap();
+        let read: Vec<Record> = Records::new(file, BTreeSet::from([msi])).unwrap().collect();
+        for ((kind, upcall), read) in kinds.into_iter().zip(read.chunks(2)) {
+            for (place, point) in kind.points().iter().enumerate() {
+                let time = place as u64 + 1;
+                let without = if *point == upcall { 0 } else { time };
+                assert_eq!(
+                    [read[0].at[place], read[1].at[place]],
+                    [time, without],
+                    "{kind:?}"
+                );
+            }
+        }
+        assert_eq!(read.len(), written.as_flattened().len());
+    }
+
+    #[test]
+    fn upcall_of_a_ring_stays_where_its_disk_has_an_interrupt_without() {
+        let mut file = tempfile::tempfile().unwrap();
+        let written = record(Kind::Blkback, 36);
+        written.encode(|bytes| file.write_all(bytes).unwrap());
+        std::io::Seek::rewind(&mut file).unwrap();
+        let read: Vec<Record> = Records::new(file, BTreeSet::from([36])).unwrap().collect();
+        assert_eq!(read[0].at, written.at);
     }
 }
