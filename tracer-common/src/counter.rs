@@ -26,7 +26,7 @@ pub enum Counter {
     GroMerged,
     /// Requests that ended before tracing had seen their start.
     NoStart,
-    /// TCP segments sent again, by any connection of the domain's.
+    /// TCP segments sent again, by connections with a port that is followed.
     Retransmitted,
     /// Packets dropped on their way.
     Dropped,

@@ -96,6 +96,10 @@ members! {
     SockReceiveQueueTail = "sock"."sk_receive_queue.prev",
     /// The IP protocol of a socket.
     SockProtocol = "sock"."sk_protocol",
+    /// A socket's own port.
+    SockPort = "sock"."__sk_common.skc_num",
+    /// The port of a socket's peer, as on the wire.
+    SockPeerPort = "sock"."__sk_common.skc_dport",
     /// Whose grants are unmapped.
     UnmapData = "gntab_unmap_queue_data"."data",
     /// The ring of blkback that a request came from.

@@ -199,8 +199,9 @@ fn is_segmented(skb: Object) -> bool {
     bytes::<2>(shared as u64).is_some_and(|size| size != [0, 0])
 }
 
+/// Whether a run follows packets between these ports.
 #[inline(always)]
-fn follows(source: u16, destination: u16) -> bool {
+pub fn follows(source: u16, destination: u16) -> bool {
     let ports = PORT_COUNT.get();
     if ports == 0 {
         return true;

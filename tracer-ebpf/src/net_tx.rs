@@ -8,6 +8,7 @@ use aya_ebpf::{
 };
 use tracer_common::{
     counter::Counter,
+    member::Member,
     point::{Kind, Point},
     record::flag,
     settings::MAX_SEND_CALLS,
@@ -16,7 +17,7 @@ use tracer_common::{
 use crate::{
     cpu::{self, Cpu, Level, count, softirq},
     emit,
-    kernel::{Object, Setting, key_of, now},
+    kernel::{Object, Setting, key_of, now, read},
     net_forward, net_packet,
     slots::{self, Slot, state},
 };
@@ -364,7 +365,11 @@ pub fn net_dropped(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[btf_tracepoint(function = "tcp_retransmit_skb")]
-pub fn tcp_retransmit(_ctx: BtfTracePointContext) -> i32 {
-    count(Counter::Retransmitted);
+pub fn tcp_retransmit(ctx: BtfTracePointContext) -> i32 {
+    let socket: Object = ctx.arg(0);
+    let peer_port: u16 = read(socket, Member::SockPeerPort);
+    if net_packet::follows(read(socket, Member::SockPort), u16::from_be(peer_port)) {
+        count(Counter::Retransmitted);
+    }
     0
 }

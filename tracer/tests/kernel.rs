@@ -11,11 +11,16 @@
 mod support;
 
 use std::{
+    net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::FileExt as _,
     path::Path,
     process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
+
+use nix::sys::socket::{Backlog, listen};
 
 use support::{
     alone, assert_conserved, assert_nothing_attached, clean_run, disk, has, may_trace, run,
@@ -223,6 +228,65 @@ fn a_stream_and_a_flood_are_followed() {
         assert!(domain["lost_share"].as_f64().unwrap() < 0.01, "{domain:#}");
         assert_eq!(report["breakdowns"].as_array().unwrap().len(), 2);
     }
+}
+
+/// A listener whose queue of connections is full, so that the kernel drops what else asks for one.
+struct Full {
+    address: SocketAddr,
+    _listener: TcpListener,
+    _waiting: TcpStream,
+}
+
+impl Full {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listen(&listener, Backlog::new(0).unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        Self {
+            address,
+            _listener: listener,
+            _waiting: TcpStream::connect(address).unwrap(),
+        }
+    }
+
+    /// Asks again and again: each time TCP does so once more after a second, for want of an answer.
+    fn ask_until(&self, is_over: &AtomicBool) {
+        while !is_over.load(Ordering::Relaxed) {
+            let asked = TcpStream::connect_timeout(&self.address, Duration::from_millis(1500));
+            assert!(asked.is_err(), "its queue is full");
+        }
+    }
+}
+
+/// Says that it is over when it is dropped, as by a test that fails.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn segments_sent_again_are_counted_where_the_port_is_followed() {
+    if !may_trace("segments_sent_again_are_counted_where_the_port_is_followed") {
+        return;
+    }
+    let _alone = alone();
+    let full = Full::new();
+    let is_over = AtomicBool::new(false);
+    let sent_again = thread::scope(|scope| {
+        scope.spawn(|| full.ask_until(&is_over));
+        let _ended = Ended(&is_over);
+        [full.address.port(), 1].map(|port| {
+            let report = clean_run(&format!(
+                "schema = 1\nname = \"again\"\n[[domain]]\nname = \"native\"\n[workload]\nkind = \"command\"\nprogram = \"sleep\"\nargs = [\"4\"]\n[run]\niterations = 1\nwarm_up = 0\n[probes]\ndatapaths = [\"net-tx/native\"]\nports = [{port}]\n"
+            ));
+            report["domains"][0]["counters"]["retransmitted"].as_u64().unwrap()
+        })
+    });
+    assert!((1..=4).contains(&sent_again[0]), "{sent_again:?}");
+    assert_eq!(sent_again[1], 0);
 }
 
 #[test]

@@ -361,8 +361,16 @@ pub(super) const NET_TX: &[Probe] = &[
         Intent::Optional,
         false,
         &[
-            bind!("tcp_retransmit", "tcp_retransmit_skb" / 3, []),
-            bind!("tcp_retransmit", "tcp_retransmit_skb" / 2, []),
+            bind!(
+                "tcp_retransmit",
+                "tcp_retransmit_skb" / 3,
+                [SockPort, SockPeerPort]
+            ),
+            bind!(
+                "tcp_retransmit",
+                "tcp_retransmit_skb" / 2,
+                [SockPort, SockPeerPort]
+            ),
         ],
     ),
     NAPI_SCHEDULE,
