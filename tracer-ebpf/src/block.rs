@@ -241,7 +241,7 @@ fn stamp_interrupt(slot: &mut Slot, cpu: &Cpu) {
     }
 }
 
-/// The event channel upcall that brought the interrupt, on Xen.
+/// The last event channel upcall before the interrupt, on Xen.
 #[inline(always)]
 fn stamp_upcall(record: &mut Record, upcall_at: u64) {
     if upcall_at < record.at[ISSUE] || upcall_at == 0 {

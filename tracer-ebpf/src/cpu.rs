@@ -24,7 +24,8 @@ pub struct Raised {
     pub irq: u32,
     /// Interrupts that raised it since it last ran.
     pub count: u32,
-    /// The event channel upcall that brought the interrupt; 0: none, as without Xen.
+    /// The CPU's last event channel upcall before the interrupt, which user space drops where another one brought it; 0:
+    /// none, as without Xen.
     pub upcall_at: u64,
 }
 

@@ -364,12 +364,26 @@ pub fn net_dropped(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-#[btf_tracepoint(function = "tcp_retransmit_skb")]
-pub fn tcp_retransmit(ctx: BtfTracePointContext) -> i32 {
-    let socket: Object = ctx.arg(0);
+#[inline(always)]
+fn sent_again(socket: Object) {
     let peer_port: u16 = read(socket, Member::SockPeerPort);
     if net_packet::follows(read(socket, Member::SockPort), u16::from_be(peer_port)) {
         count(Counter::Retransmitted);
+    }
+}
+
+#[btf_tracepoint(function = "tcp_retransmit_skb")]
+pub fn tcp_retransmit(ctx: BtfTracePointContext) -> i32 {
+    sent_again(ctx.arg(0));
+    0
+}
+
+/// The same of newer kernels, which also report attempts that failed.
+#[btf_tracepoint(function = "tcp_retransmit_skb")]
+pub fn tcp_retransmit_result(ctx: BtfTracePointContext) -> i32 {
+    let error: i32 = ctx.arg(2);
+    if error == 0 {
+        sent_again(ctx.arg(0));
     }
     0
 }

@@ -7,7 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -79,6 +79,41 @@ fn change_clock(folder: &Path, tsc: impl Fn(u64) -> Option<u64>, ns: impl Fn(u64
         lines += &format!("{value}\n");
     }
     fs::write(&iterations, lines).unwrap();
+}
+
+/// Says of all of the guest's interrupts that no event channel brings them.
+fn make_interrupts_native(folder: &Path) {
+    let iterations = folder.join("iterations.jsonl");
+    let text = fs::read_to_string(&iterations).unwrap();
+    let lines = text.lines().map(|line| {
+        let mut value: Value = serde_json::from_str(line).unwrap();
+        let after = &mut value["windows"][GUEST]["after"];
+        let numbers = after["irqs"].as_array().unwrap().iter();
+        let numbers: Vec<Value> = numbers.map(|irq| irq["irq"].clone()).collect();
+        after["native_irqs"] = numbers.into();
+        format!("{value}\n")
+    });
+    fs::write(&iterations, lines.collect::<String>()).unwrap();
+}
+
+/// Points of the guest's received packets.
+fn points(report: &Report) -> BTreeSet<String> {
+    let mut breakdowns = report.breakdowns.iter();
+    let found = breakdowns.find(|breakdown| breakdown.datapath == "net-rx/vif");
+    let stages = found.unwrap().stages.iter();
+    stages
+        .flat_map(|stage| [stage.from.clone(), stage.to.clone()])
+        .collect()
+}
+
+#[test]
+fn interrupts_that_no_event_channel_brings_have_no_upcall() {
+    let with = points(&report_of("nic-vif", |_| ()));
+    let without = points(&report_of("nic-vif", make_interrupts_native));
+    let lost: Vec<&String> = with.difference(&without).collect();
+    assert_eq!(lost, ["evtchn.upcall"]);
+    assert!(without.is_subset(&with));
+    assert!(with.contains("dom0.upcall"));
 }
 
 /// Changes each of the guest's records.

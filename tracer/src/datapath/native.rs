@@ -362,7 +362,7 @@ pub(super) const NET_TX: &[Probe] = &[
         false,
         &[
             bind!(
-                "tcp_retransmit",
+                "tcp_retransmit_result",
                 "tcp_retransmit_skb" / 3,
                 [SockPort, SockPeerPort]
             ),

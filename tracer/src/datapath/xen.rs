@@ -218,7 +218,7 @@ pub(super) const DISK_VBD_BACKEND: Datapath = Datapath {
 /// Requests to a disk behind a controller that is passed through; Dom0's own disks, too.
 pub(super) const DISK_PASSTHROUGH: Datapath = Datapath {
     name: "disk/passthrough",
-    summary: "a passed-through disk, or Dom0's own: as disk/native, with the event channel upcall",
+    summary: "a passed-through disk, or Dom0's own: as disk/native, with the event channel upcall if one brings the interrupt",
     kind: Some(Kind::Disk),
     backend: None,
     probes: &[DISK, UPCALL],
@@ -227,7 +227,7 @@ pub(super) const DISK_PASSTHROUGH: Datapath = Datapath {
 /// Packets out through a card that is passed through, or Dom0's own.
 pub(super) const NET_TX_PASSTHROUGH: Datapath = Datapath {
     name: "net-tx/passthrough",
-    summary: "packets sent by a passed-through card: as net-tx/native, with the event channel upcall",
+    summary: "packets sent by a passed-through card: as net-tx/native, with the event channel upcall if one brings the interrupt",
     kind: Some(Kind::NetTx),
     backend: None,
     probes: &[NET_TX, UPCALL],
@@ -236,7 +236,7 @@ pub(super) const NET_TX_PASSTHROUGH: Datapath = Datapath {
 /// Packets in through a card that is passed through, or Dom0's own.
 pub(super) const NET_RX_PASSTHROUGH: Datapath = Datapath {
     name: "net-rx/passthrough",
-    summary: "packets received by a passed-through card: as net-rx/native, with the event channel upcall",
+    summary: "packets received by a passed-through card: as net-rx/native, with the event channel upcall if one brings the interrupt",
     kind: Some(Kind::NetRx),
     backend: None,
     probes: &[NET_RX, UPCALL],

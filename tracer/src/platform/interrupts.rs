@@ -17,12 +17,17 @@ pub struct InterruptLine {
     pub handlers: Vec<String>,
 }
 
+/// Chips of the processor's own interrupts in Linux on x86 (arch/x86/kernel/apic, drivers/pci/msi,
+/// drivers/iommu), by how their names begin.
+const NATIVE_CHIPS: [&str; 4] = ["IO-APIC", "PCI-MSI", "IR-", "DMAR"];
+
 impl InterruptLine {
-    /// Whether Xen's event channels bring it: the line's chip is then one of drivers/xen/events/events_base.c in Linux,
-    /// "xen-pirq", "xen-dyn" and so on. Where the processor virtualises interrupts, an HVM guest's devices need none.
+    /// Whether the processor delivers it itself, as to an HVM guest where it virtualises interrupts, and not one of
+    /// Xen's event channels ("xen-pirq", "xen-dyn" and so on). Other chips share out what their parent was brought.
     #[must_use]
-    pub fn is_by_event_channel(&self) -> bool {
-        self.description.starts_with("xen-")
+    pub fn is_native(&self) -> bool {
+        let mut chips = NATIVE_CHIPS.iter();
+        chips.any(|chip| self.description.starts_with(chip))
     }
 }
 
@@ -87,6 +92,8 @@ mod tests {
  36:          5       5064  PCI-MSIX-0000:00:02.0   1-edge      virtio1-req.0
  16:          1          2  IO-APIC  16-fasteoi   ehci_hcd:usb1, snd hda
  58:          7          0   xen-pirq    -msi       eth1
+ 59:          7          0   xen-dyn-lateeoi    -event     vif1.0-q0-tx
+ 60:          7          0   VMD-MSI 10000:e1:00.0    0-edge      nvme0q0
 NMI:          0          0   Non-maskable interrupts
 ERR:          0
 ";
@@ -94,20 +101,18 @@ ERR:          0
     #[test]
     fn numbered_lines_are_summed_over_cpus() {
         let lines = parse(SAMPLE);
-        assert_eq!(lines.len(), 4);
+        assert_eq!(lines.len(), 6);
         assert_eq!(lines[&36].count, 5069);
         assert_eq!(lines[&36].handlers, ["virtio1-req.0"]);
         assert_eq!(lines[&16].handlers, ["ehci_hcd:usb1", "snd hda"]);
     }
 
     #[test]
-    fn lines_of_event_channels_are_told_by_their_chip() {
+    fn native_lines_are_told_by_their_chip() {
         let lines = parse(SAMPLE);
-        let by_event_channel: Vec<u32> = lines
-            .iter()
-            .filter_map(|(irq, line)| line.is_by_event_channel().then_some(*irq))
-            .collect();
-        assert_eq!(by_event_channel, [58]);
+        let native = lines.iter().filter(|(_, line)| line.is_native());
+        let native: Vec<u32> = native.map(|(irq, _)| *irq).collect();
+        assert_eq!(native, [16, 26, 36]);
     }
 
     proptest! {

@@ -112,9 +112,9 @@ pub struct Snapshot {
     pub proc_before: BTreeMap<u32, u64>,
     /// ... and just after.
     pub proc_after: BTreeMap<u32, u64>,
-    /// Its lines that no event channel brings.
+    /// Interrupts that the processor delivers itself, and no event channel of Xen's, by number.
     #[serde(default)]
-    pub direct: BTreeSet<u32>,
+    pub native_irqs: BTreeSet<u32>,
     /// What the programs cost so far.
     pub costs: Vec<ProgramCost>,
     /// Aggregate mode's histograms.
@@ -146,7 +146,7 @@ pub fn take(ebpf: &Ebpf) -> Snapshot {
     Snapshot {
         proc_before,
         proc_after: counts(&lines),
-        direct: direct(&lines),
+        native_irqs: native(&lines),
         irqs,
         counters: counters(ebpf),
         costs: costs(ebpf),
@@ -165,9 +165,9 @@ fn counts(lines: &BTreeMap<u32, InterruptLine>) -> BTreeMap<u32, u64> {
     lines.iter().map(|(irq, line)| (*irq, line.count)).collect()
 }
 
-fn direct(lines: &BTreeMap<u32, InterruptLine>) -> BTreeSet<u32> {
-    let direct = lines.iter().filter(|(_, line)| !line.is_by_event_channel());
-    direct.map(|(irq, _)| *irq).collect()
+fn native(lines: &BTreeMap<u32, InterruptLine>) -> BTreeSet<u32> {
+    let native = lines.iter().filter(|(_, line)| line.is_native());
+    native.map(|(irq, _)| *irq).collect()
 }
 
 fn counters(ebpf: &Ebpf) -> BTreeMap<String, u64> {

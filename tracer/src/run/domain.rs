@@ -136,10 +136,14 @@ impl<'a> Domain<'a> {
     /// Its records, if it has any.
     pub(super) fn records(&self, directory: &RunDirectory) -> anyhow::Result<Option<Records>> {
         let file = directory.records(&self.start.name)?;
-        let snapshots = self.windows.iter();
-        let direct = snapshots.flat_map(|window| window.before.direct.union(&window.after.direct));
-        let direct: BTreeSet<u32> = direct.copied().collect();
-        file.map(|file| Records::new(file, direct)).transpose()
+        // A number is taken to be one line's for the whole run.
+        let snapshots = self
+            .windows
+            .iter()
+            .flat_map(|window| [&window.before, &window.after]);
+        let native = snapshots.flat_map(|snapshot| &snapshot.native_irqs);
+        let native: BTreeSet<u32> = native.copied().collect();
+        file.map(|file| Records::new(file, native)).transpose()
     }
 }
 

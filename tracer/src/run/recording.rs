@@ -15,13 +15,14 @@ use tracer_common::{
 /// Bytes read at once.
 const CHUNK: usize = 1 << 20;
 
-/// The records of a file, in the order in which they were written; a last one that was cut is left out.
+/// The records of a file, in the order in which they were written, without upcalls that brought another interrupt; a
+/// last one that was cut is left out.
 /// A complete run has none: [`End`] says so.
 #[derive(Debug)]
 pub(super) struct Records {
     reader: BufReader<File>,
-    /// Interrupt lines that no event channel brings.
-    direct: BTreeSet<u32>,
+    /// Interrupts that no event channel brings.
+    native_irqs: BTreeSet<u32>,
     bytes: u64,
     read: u64,
     buffer: Vec<u8>,
@@ -31,11 +32,11 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn new(file: File, direct: BTreeSet<u32>) -> anyhow::Result<Self> {
+    pub(super) fn new(file: File, native_irqs: BTreeSet<u32>) -> anyhow::Result<Self> {
         let bytes = file.metadata().context("cannot read the records")?.len();
         Ok(Self {
             bytes,
-            direct,
+            native_irqs,
             read: 0,
             reader: BufReader::with_capacity(CHUNK, file),
             buffer: Vec::with_capacity(2 * CHUNK),
@@ -97,7 +98,7 @@ impl Iterator for Records {
             if let Some((mut record, length)) = Record::decode(&self.buffer[self.used..]) {
                 self.used += length;
                 self.read += 1;
-                if self.direct.contains(&record.irq) {
+                if self.native_irqs.contains(&record.irq) {
                     forget_upcall(&mut record);
                 }
                 return Some(record);
@@ -115,8 +116,8 @@ impl Iterator for Records {
     }
 }
 
-/// The kernel side stamps the last upcall that came before an interrupt, which brought another one if this came
-/// without. A backend's record names its disk's interrupt, and has the upcall of its ring's.
+/// The kernel side stamps the CPU's last upcall before an interrupt. Where no event channel brings the interrupt, that
+/// upcall brought another one. A backend's record names its disk's interrupt, and has the upcall of its ring's.
 fn forget_upcall(record: &mut Record) {
     let kind = Kind::from_u8(record.kind).filter(|kind| *kind != Kind::Blkback);
     let points = kind.map_or(&[][..], Kind::points);
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn upcall_before_an_interrupt_that_no_event_channel_brought_is_none() {
+    fn an_interrupt_that_no_event_channel_brings_has_no_upcall() {
         let (pirq, msi) = (58, 36);
         let kinds = [
             (Kind::Disk, Point::EvtchnUpcall),

@@ -1,6 +1,6 @@
 //! The two guests, as in the paper: A takes the load, B is measured and has what is passed through. And one
 //! that is not up before a run creates it.
-use super::machine::{CLOCK, PANIC, PASSED_THROUGH, SPARE};
+use super::machine::{CLOCK, PASSED_THROUGH, SPARE};
 use super::network;
 
 /// A paravirtual guest.
@@ -96,7 +96,7 @@ impl Guest {
         } = self;
         let mut extra = format!(
             "console=hvc0 lab.role=guest lab.name={name} lab.mac={mac} lab.address={address} lab.disk={disk} \
-             lab.root=xvdz lab.modules=xen-blkfront {CLOCK} {PANIC} quiet"
+             lab.root=xvdz lab.modules=xen-blkfront {CLOCK} panic=5 quiet"
         );
         if let Some(address) = passthrough {
             extra += &format!(" lab.passthrough={address} iommu=soft");

@@ -17,8 +17,6 @@ pub(super) const PEER_SOCKET: &str = "peer.sock";
 /// Every kernel's clock: the time-stamp counter. Xen measures the emulated one against the emulated timers
 /// once a second, and is off by up to 0.8% then: clocks of its making run apart, and jump.
 pub(super) const CLOCK: &str = "clocksource=tsc tsc=reliable";
-/// A kernel that has gone wrong ends, in place of a boot that waits for what no longer comes.
-pub(super) const PANIC: &str = "oops=panic panic=5";
 
 /// PCI addresses of what is passed through.
 const NIC_SLOT: &str = "5.0";
@@ -88,7 +86,7 @@ impl Machine<'_> {
     /// a module's arguments doubled.
     fn add_boot(&self, args: &mut Arguments) {
         let (kernel, initrd) = (self.image.kernel(), self.image.initrd());
-        let common = format!("lab.root=vda lab.modules=virtio_pci:virtio_blk {PANIC}");
+        let common = "lab.root=vda lab.modules=virtio_pci:virtio_blk oops=panic panic=5";
         if self.config.native {
             let address = network::DOM0;
             args.pair("-kernel", kernel);

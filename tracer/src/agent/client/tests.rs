@@ -247,6 +247,7 @@ fn messages() -> Vec<Message> {
         counters: [("emitted".to_owned(), 7)].into(),
         irqs: vec![irq],
         proc_before: [(9, 1)].into(),
+        native_irqs: [9].into(),
         clock: Some(pair),
         clocks: vec![pair],
         ..Snapshot::default()
