@@ -62,10 +62,7 @@ fn change_clock(folder: &Path, tsc: impl Fn(u64) -> Option<u64>, ns: impl Fn(u64
     let mut value: Value = serde_json::from_slice(&fs::read(&start).unwrap()).unwrap();
     pair(&mut value["hello"]["clock"]);
     fs::write(&start, value.to_string()).unwrap();
-    let iterations = folder.join("iterations.jsonl");
-    let mut lines = String::new();
-    for line in fs::read_to_string(&iterations).unwrap().lines() {
-        let mut value: Value = serde_json::from_str(line).unwrap();
+    change_iterations(folder, |value| {
         for moment in ["start_monotonic_ns", "end_monotonic_ns"] {
             value["load"][moment] = ns(value["load"][moment].as_u64().unwrap()).into();
         }
@@ -76,6 +73,16 @@ fn change_clock(folder: &Path, tsc: impl Fn(u64) -> Option<u64>, ns: impl Fn(u64
             clocks.iter_mut().for_each(&pair);
             clocks.retain(|clock| !clock.is_null());
         }
+    });
+}
+
+/// Changes each of the run's iterations.
+fn change_iterations(folder: &Path, change: impl Fn(&mut Value)) {
+    let iterations = folder.join("iterations.jsonl");
+    let mut lines = String::new();
+    for line in fs::read_to_string(&iterations).unwrap().lines() {
+        let mut value: Value = serde_json::from_str(line).unwrap();
+        change(&mut value);
         lines += &format!("{value}\n");
     }
     fs::write(&iterations, lines).unwrap();
@@ -83,17 +90,12 @@ fn change_clock(folder: &Path, tsc: impl Fn(u64) -> Option<u64>, ns: impl Fn(u64
 
 /// Says of all of the guest's interrupts that no event channel brings them.
 fn make_interrupts_native(folder: &Path) {
-    let iterations = folder.join("iterations.jsonl");
-    let text = fs::read_to_string(&iterations).unwrap();
-    let lines = text.lines().map(|line| {
-        let mut value: Value = serde_json::from_str(line).unwrap();
+    change_iterations(folder, |value| {
         let after = &mut value["windows"][GUEST]["after"];
         let numbers = after["irqs"].as_array().unwrap().iter();
         let numbers: Vec<Value> = numbers.map(|irq| irq["irq"].clone()).collect();
         after["native_irqs"] = numbers.into();
-        format!("{value}\n")
     });
-    fs::write(&iterations, lines.collect::<String>()).unwrap();
 }
 
 /// Points of the guest's received packets.

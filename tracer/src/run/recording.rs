@@ -15,9 +15,8 @@ use tracer_common::{
 /// Bytes read at once.
 const CHUNK: usize = 1 << 20;
 
-/// The records of a file, in the order in which they were written, without upcalls that brought another interrupt; a
-/// last one that was cut is left out.
-/// A complete run has none: [`End`] says so.
+/// The records of a file, in the order in which they were written, without upcalls that brought another interrupt.
+/// A last one that was cut is left out. A complete run has none: [`End`] says so.
 #[derive(Debug)]
 pub(super) struct Records {
     reader: BufReader<File>,
@@ -129,7 +128,7 @@ fn forget_upcall(record: &mut Record) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::io::{Seek as _, Write as _};
 
     use super::*;
 
@@ -142,6 +141,16 @@ mod tests {
         record
     }
 
+    /// These records, as they are read from a file.
+    fn read(written: &[Record], native_irqs: BTreeSet<u32>) -> Vec<Record> {
+        let mut file = tempfile::tempfile().unwrap();
+        for record in written {
+            record.encode(|bytes| file.write_all(bytes).unwrap());
+        }
+        file.rewind().unwrap();
+        Records::new(file, native_irqs).unwrap().collect()
+    }
+
     #[test]
     fn an_interrupt_that_no_event_channel_brings_has_no_upcall() {
         let (pirq, msi) = (58, 36);
@@ -152,12 +161,7 @@ mod tests {
             (Kind::NetForward, Point::Dom0Upcall),
         ];
         let written = kinds.map(|(kind, _)| [record(kind, pirq), record(kind, msi)]);
-        let mut file = tempfile::tempfile().unwrap();
-        for record in written.as_flattened() {
-            record.encode(|bytes| file.write_all(bytes).unwrap());
-        }
-        std::io::Seek::rewind(&mut file).unwrap();
-        let read: Vec<Record> = Records::new(file, BTreeSet::from([msi])).unwrap().collect();
+        let read = read(written.as_flattened(), [msi].into());
         for ((kind, upcall), read) in kinds.into_iter().zip(read.chunks(2)) {
             for (place, point) in kind.points().iter().enumerate() {
                 let time = place as u64 + 1;
@@ -174,11 +178,8 @@ mod tests {
 
     #[test]
     fn upcall_of_a_ring_stays_where_its_disk_has_an_interrupt_without() {
-        let mut file = tempfile::tempfile().unwrap();
         let written = record(Kind::Blkback, 36);
-        written.encode(|bytes| file.write_all(bytes).unwrap());
-        std::io::Seek::rewind(&mut file).unwrap();
-        let read: Vec<Record> = Records::new(file, BTreeSet::from([36])).unwrap().collect();
+        let read = read(&[written], [36].into());
         assert_eq!(read[0].at, written.at);
     }
 }

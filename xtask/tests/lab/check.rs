@@ -286,8 +286,8 @@ const PLANTED: [u32; 5] = [0, 0, 5, 10, 25];
 /// Runs a side where they are several.
 const RUNS: usize = 4;
 
-/// Runs of each disk of the table, by disk: from the first one on, then back again, and so on. Each is attached anew for each of its runs: where
-/// requests go one of two ways, the more frequent one may be the other then.
+/// Runs of each disk of the table, by disk: from the first one on, then back again, and so on. Each is attached anew for
+/// each of its runs: where requests go one of two ways, the more frequent one may be the other then.
 fn runs_of_each(
     folder: &Path,
     name: &str,
@@ -332,7 +332,7 @@ fn table_of_what_is_found_in_virtual_time() {
         long.push(runs_of_each(&folder, &name, stage_ns, 1, ITERATIONS));
         eprintln!("round {round} of {rounds} has run");
     }
-    // And from how many per cent on it must be found: from five iterations a side nothing can be, as chance alone can
+    // The runs, how many a side, of how many iterations, and from how many per cent on a delay must be found: from five iterations a side nothing can be, as chance alone can
     // explain any ranking of so few.
     let checks = [
         (&short, 1, ITERATIONS / 2, None),
