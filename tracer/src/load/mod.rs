@@ -44,7 +44,8 @@ pub use spec::{
 };
 pub use stdio::run_stdio;
 
-pub(crate) use spec::LONGEST_THINK_NS;
+pub(crate) use net::is_ours;
+pub(crate) use spec::{LONGEST_THINK_NS, MOST_BYTES, MOST_RATE};
 
 use measure::Latencies;
 

@@ -13,6 +13,8 @@ use super::{LoadError, Result};
 
 /// Most bytes that one read, write or message may have.
 pub(crate) const MOST_BYTES: u64 = 64 << 20;
+/// Most packets that a UDP flood may send in a second.
+pub(crate) const MOST_RATE: u64 = 1_000_000_000;
 /// Most payload that a UDP packet over IPv4 may have.
 const MOST_UDP_BYTES: u32 = 65_507;
 /// The longest mean of random waits: an hour, in nanoseconds.
@@ -316,7 +318,7 @@ impl LoadSpec {
             LoadKind::UdpFlood(load) => {
                 within("size", load.size.into(), 1, MOST_UDP_BYTES.into())?;
                 within("threads", load.threads.into(), 1, MOST_THREADS.into())?;
-                within("rate", load.rate, 0, 1_000_000_000)?;
+                within("rate", load.rate, 0, MOST_RATE)?;
                 duration(load.duration_ms)?;
                 super::net::check_destination(load.destination, self.allow_remote)
             }

@@ -155,7 +155,7 @@ fn network(workload: &Workload, resources: &Resources) -> anyhow::Result<Specs> 
     let address: IpAddr = address
         .parse()
         .with_context(|| format!("workload.to is {to:?}, not an address"))?;
-    // Elsewhere the other side is the user's own, if the scenario does not say in which domain it runs.
+    // Elsewhere there is no other side (of a UDP flood), if the scenario does not say in which domain it runs.
     let runs = place.is_some() || address.is_loopback() || workload.server.is_some();
     let server = runs.then(|| {
         let protocol = match workload.kind {

@@ -143,8 +143,66 @@ fn think_times_that_are_none_are_refused() {
     for time in ["0s", "61min"] {
         let error = with(time).unwrap_err();
         assert!(
-            error.contains("workload.think_time") && error.contains("more than 0, to 60min"),
+            error.contains("workload.think_time") && error.contains("more than 0ns, to 60min"),
             "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_load_that_could_not_start_is_refused_before_anything_is_made() {
+    let with = |load: &str| {
+        let text = BASE.replacen("kind = \"cpu\"\nduration = \"1s\"\n", load, 1);
+        Scenario::parse(&text, "t.toml", Changes::default()).map_err(|error| error.to_string())
+    };
+    for load in [
+        "kind = \"tcp-rr\"\nto = \"127.0.0.1\"\ncount = 1\n",
+        "kind = \"tcp-rr\"\nto = \"fd77::1\"\nserver = \"dom0\"\ncount = 1\n",
+        "kind = \"udp-flood\"\nto = \"10.0.0.2\"\nsize = 64\nduration = \"1s\"\n",
+    ] {
+        with(load).unwrap();
+    }
+    for (load, field, why) in [
+        (
+            "kind = \"tcp-rr\"\nto = \"10.0.0.2\"\ncount = 1\n",
+            "workload.server",
+            "which of the domains has the address 10.0.0.2",
+        ),
+        (
+            "kind = \"udp-flood\"\nto = \"8.8.8.8\"\nsize = 64\nduration = \"1s\"\n",
+            "workload.to",
+            "allowed: loopback",
+        ),
+        (
+            "kind = \"udp-flood\"\nto = \"peer\"\nsize = 64\nduration = \"1s\"\n",
+            "workload.to",
+            "is neither an address",
+        ),
+        (
+            "kind = \"udp-flood\"\nto = \"::1\"\nsize = 64\nrate = 1000000001\nduration = \"1s\"\n",
+            "workload.rate",
+            "0 to 1000000000",
+        ),
+        (
+            "kind = \"dd\"\ntarget = \"/x\"\nblock_size = \"65MiB\"\ncount = 1\n",
+            "workload.block_size",
+            "1B to 64MiB",
+        ),
+        (
+            "kind = \"dd\"\ntarget = \"/x\"\nblock_size = 512\n",
+            "workload.count",
+            "needs a count",
+        ),
+        (
+            "kind = \"tcp-rr\"\nto = \"::1\"\n",
+            "workload.duration",
+            "needs a duration or a count",
+        ),
+    ] {
+        let error = with(load).unwrap_err();
+        assert!(
+            error.contains(field) && error.contains(why),
+            "{load}: {error}"
         );
     }
 }

@@ -1,7 +1,9 @@
 //! Loads: which fields go together, what they refer to, ranges.
 
+use std::{net::IpAddr, ops::RangeInclusive};
+
 use crate::{
-    load::LONGEST_THINK_NS,
+    load::{self, LONGEST_THINK_NS, MOST_BYTES, MOST_RATE},
     scenario::{
         check::{Checked, problem, resources::refer},
         quantity::Time,
@@ -53,15 +55,57 @@ pub(super) fn check_load(
     }
     check_local(scenario, at, load)?;
     check_references(scenario, at, load)?;
+    check_destination(at, load)?;
     check_ranges(at, load)?;
-    if measured
-        && load.kind != WorkloadKind::Command
-        && load.count.is_none()
-        && load.duration.is_none()
-    {
+    if measured {
+        check_end(at, load, fields)?;
+    }
+    Ok(())
+}
+
+/// A measured load ends by itself.
+fn check_end(at: &str, load: &Workload, fields: &[&str]) -> Checked {
+    let ends = load.count.is_some() || load.duration.is_some();
+    if ends || load.kind == WorkloadKind::Command {
+        return Ok(());
+    }
+    let keys: Vec<&str> = ["duration", "count"]
+        .into_iter()
+        .filter(|key| fields.contains(key))
+        .collect();
+    Err(problem(
+        format!("{at}.{}", keys.first().unwrap_or(&"duration")),
+        format!("the measured workload needs a {}", keys.join(" or a ")),
+    ))
+}
+
+/// An address that a load sends to: nobody else's, and with something behind it that answers.
+fn check_destination(at: &str, load: &Workload) -> Checked {
+    let Some(to) = load.to.as_deref().filter(|to| !to.starts_with('@')) else {
+        return Ok(());
+    };
+    let field = format!("{at}.to");
+    let address: IpAddr = to.parse().map_err(|_| {
+        problem(
+            field.as_str(),
+            format!("{to:?} is neither an address, such as 10.0.0.2, nor the end of a resource, such as @link.right"),
+        )
+    })?;
+    if !load::is_ours(address) {
         return Err(problem(
-            format!("{at}.duration"),
-            "the measured workload needs a count or a duration",
+            field,
+            format!(
+                "{to} may be somebody else's; allowed: loopback, private and link-local addresses"
+            ),
+        ));
+    }
+    // The other side of a UDP flood need not answer.
+    if load.kind != WorkloadKind::UdpFlood && !address.is_loopback() && load.server.is_none() {
+        return Err(problem(
+            format!("{at}.server"),
+            format!(
+                "is missing: which of the domains has the address {to}? The load's other side is started there"
+            ),
         ));
     }
     Ok(())
@@ -139,6 +183,85 @@ fn check_references(scenario: &Scenario, at: &str, load: &Workload) -> Checked {
     Ok(())
 }
 
+/// A field, its value if it is given, the least and the most, and how these are said.
+type Range = (
+    &'static str,
+    fn(&Workload) -> Option<u64>,
+    RangeInclusive<u64>,
+    &'static str,
+);
+
+/// Most bytes of a message, a request or a response.
+const MOST_MESSAGE: u64 = 16 << 20;
+
+const RANGES: [Range; 11] = [
+    (
+        "block_size",
+        |load| load.block_size.map(|size| size.0),
+        1..=MOST_BYTES,
+        "1B to 64MiB",
+    ),
+    (
+        "message_size",
+        |load| load.message_size.map(|size| size.0),
+        1..=MOST_MESSAGE,
+        "1B to 16MiB",
+    ),
+    (
+        "request_size",
+        |load| load.request_size.map(u64::from),
+        1..=MOST_MESSAGE,
+        "1 to 16777216 bytes",
+    ),
+    (
+        "response_size",
+        |load| load.response_size.map(u64::from),
+        1..=MOST_MESSAGE,
+        "1 to 16777216 bytes",
+    ),
+    (
+        "size",
+        |load| load.size.map(u64::from),
+        8..=65_507,
+        "8 to 65507 bytes",
+    ),
+    (
+        "rate",
+        |load| load.rate,
+        0..=MOST_RATE,
+        "0 to 1000000000 packets a second",
+    ),
+    (
+        "threads",
+        |load| load.threads.map(u64::from),
+        1..=256,
+        "1 to 256",
+    ),
+    ("count", |load| load.count, 1..=u64::MAX, "at least 1"),
+    (
+        "port",
+        |load| load.port.map(u64::from),
+        1..=65_535,
+        "1 to 65535",
+    ),
+    (
+        "think_time",
+        |load| load.think_time.map(ns),
+        1..=LONGEST_THINK_NS,
+        "more than 0ns, to 60min",
+    ),
+    (
+        "duration",
+        |load| load.duration.map(ns),
+        1..=u64::MAX,
+        "more than 0ns",
+    ),
+];
+
+fn ns(time: Time) -> u64 {
+    u64::try_from(time.0.as_nanos()).unwrap_or(u64::MAX)
+}
+
 fn check_ranges(at: &str, load: &Workload) -> Checked {
     let out = |name: &str, value: u64, allowed: &str| {
         Err(problem(
@@ -146,50 +269,14 @@ fn check_ranges(at: &str, load: &Workload) -> Checked {
             format!("is {value}; allowed: {allowed}"),
         ))
     };
+    for (name, value, range, allowed) in RANGES {
+        if let Some(value) = value(load).filter(|value| !range.contains(value)) {
+            return out(name, value, allowed);
+        }
+    }
     match load.block_size.map(|size| size.0) {
-        Some(size) if size == 0 || size > 1 << 30 => return out("block_size", size, "1B to 1GiB"),
         Some(size) if load.direct == Some(true) && size % 512 != 0 => {
-            return out("block_size", size, "a multiple of 512 with direct = true");
-        }
-        _ => {}
-    }
-    match load.message_size.map(|size| size.0) {
-        Some(size) if size == 0 || size > 16 << 20 => {
-            return out("message_size", size, "1B to 16MiB");
-        }
-        _ => {}
-    }
-    for (name, value) in [
-        ("request_size", load.request_size),
-        ("response_size", load.response_size),
-    ] {
-        match value {
-            Some(size) if size == 0 || size > 16 << 20 => {
-                return out(name, u64::from(size), "1 to 16777216 bytes");
-            }
-            _ => {}
-        }
-    }
-    match load.size {
-        Some(size) if !(8..=65_507).contains(&size) => {
-            return out("size", u64::from(size), "8 to 65507 bytes");
-        }
-        _ => {}
-    }
-    match load.think_time.map(|time| time.0) {
-        Some(time) if time.is_zero() || time.as_nanos() > LONGEST_THINK_NS.into() => {
-            return out("think_time", time.as_secs(), "more than 0, to 60min");
-        }
-        _ => {}
-    }
-    match load.threads {
-        Some(threads) if !(1..=256).contains(&threads) => {
-            out("threads", u64::from(threads), "1 to 256")
-        }
-        _ if load.count == Some(0) => out("count", 0, "at least 1"),
-        _ if load.port == Some(0) => out("port", 0, "1 to 65535"),
-        _ if load.duration == Some(Time(std::time::Duration::ZERO)) => {
-            out("duration", 0, "more than 0")
+            out("block_size", size, "a multiple of 512 with direct = true")
         }
         _ => Ok(()),
     }
