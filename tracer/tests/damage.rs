@@ -192,6 +192,8 @@ fn a_cut_run_is_no_run_to_check() {
         assert_eq!(code, 3, "{said}");
         assert!(said.contains("native-records.bin is cut"), "{said}");
     }
+    fs::remove_file(copy().join(records)).unwrap();
+    assert!(check().0 == 3 && check().2.contains("native-records.bin is cut"));
     let name = "iterations.jsonl";
     let lines = fs::read_to_string(folder.path().join("run").join(name)).unwrap();
     let fewer: Vec<&str> = lines.lines().take(3).collect();

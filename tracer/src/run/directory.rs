@@ -103,6 +103,9 @@ pub struct Window {
 pub struct DomainEnd {
     /// Requests still in flight.
     pub in_flight: u64,
+    /// Length of the file of its records, as the loader found it then; none: an older tracer made the run.
+    #[serde(default)]
+    pub record_bytes: Option<u64>,
 }
 
 /// A run directory.

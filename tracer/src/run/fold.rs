@@ -110,18 +110,19 @@ impl<'a> Fold<'a> {
     pub(super) fn local(&self, domain: &Domain<'_>) -> anyhow::Result<Folded> {
         let (mut report, mut builder) = self.begin(domain);
         let start = &domain.start;
-        if let Some(mut records) = domain.records(self.directory)? {
+        let mut records = domain.records(self.directory)?;
+        if let Some(records) = &mut records {
             report.cost.record_bytes = records.bytes();
             let whole = Whole::new(self, domain);
-            for mut record in records.by_ref() {
+            for mut record in records {
                 if !record.is_request() {
                     continue;
                 }
                 domain.mapping.map_all(&mut record.at);
                 whole.fold(&record, &mut report, &mut builder);
             }
-            self.read_whole(records, domain)?;
         }
+        self.require_whole(records, domain)?;
         if start.request.aggregate {
             let traced = Datapaths::among(&start.request.datapaths);
             let datapath = traced.of(Kind::Disk).unwrap_or("disk/native");
@@ -131,22 +132,24 @@ impl<'a> Fold<'a> {
         Ok(finish(report, builder, domain))
     }
 
-    /// Whether the end of the records was their end. A complete run's has all that the kernel side had handed
-    /// over by the last iteration's end; one that was killed may have lost some.
-    pub(super) fn read_whole(&self, records: Records, domain: &Domain<'_>) -> anyhow::Result<()> {
-        let name = records_name(&domain.start.name);
-        let file = self.directory.path().join(name);
-        let end = records
-            .finish()
+    /// Whether a complete run's records are all there. Their length is the loader's word: a guest may say that it has
+    /// made as many as it likes. A run that was killed may have lost some.
+    pub(super) fn require_whole(
+        &self,
+        records: Option<Records>,
+        domain: &Domain<'_>,
+    ) -> anyhow::Result<()> {
+        let name = &domain.start.name;
+        let file = self.directory.path().join(records_name(name));
+        let bytes = records.as_ref().map_or(0, Records::bytes);
+        let is_cut = records
+            .map_or(Ok(false), Records::ends_cut)
             .with_context(|| format!("{} is damaged", file.display()))?;
-        let last = domain.windows.last().map(|window| &window.after.counters);
-        let emitted = last.and_then(|counters| counters.get(Counter::Emitted.name()));
-        let emitted = emitted.copied().unwrap_or(0);
+        let written = self.directory.end(name).record_bytes.unwrap_or(0);
         ensure!(
-            !self.is_complete || (!end.is_cut && end.records >= emitted),
-            "{} is cut: it has {} whole records, and the run made {emitted} or more; copy the run again",
-            file.display(),
-            end.records
+            !self.is_complete || (!is_cut && bytes >= written),
+            "{} is cut after {bytes} bytes: copy the run again",
+            file.display()
         );
         Ok(())
     }

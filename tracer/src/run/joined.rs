@@ -242,6 +242,7 @@ impl Fold<'_> {
             join,
         };
         let Some(mut records) = domain.records(self.directory)? else {
+            self.require_whole(None, domain)?;
             return Ok(finish(joined.report, joined.builder, domain));
         };
         joined.report.cost.record_bytes = records.bytes();
@@ -279,7 +280,7 @@ impl Fold<'_> {
             }
         }
         joined.add_packets(forwarded.rest(), &packets, backend, bound);
-        self.read_whole(records, domain)?;
+        self.require_whole(Some(records), domain)?;
         joined.join.only_backend = forwarded.unasked();
         joined.report.join = Some(joined.join);
         Ok(finish(joined.report, joined.builder, domain))

@@ -16,14 +16,13 @@ use tracer_common::{
 const CHUNK: usize = 1 << 20;
 
 /// The records of a file, in the order in which they were written, without upcalls that brought another interrupt.
-/// A last one that was cut is left out. A complete run has none: [`End`] says so.
+/// A last one that was cut is left out. A complete run has none.
 #[derive(Debug)]
 pub(super) struct Records {
     reader: BufReader<File>,
     /// Interrupts that no event channel brings.
     native_irqs: BTreeSet<u32>,
     bytes: u64,
-    read: u64,
     buffer: Vec<u8>,
     used: usize,
     ended: bool,
@@ -36,7 +35,6 @@ impl Records {
         Ok(Self {
             bytes,
             native_irqs,
-            read: 0,
             reader: BufReader::with_capacity(CHUNK, file),
             buffer: Vec::with_capacity(2 * CHUNK),
             used: 0,
@@ -67,26 +65,14 @@ impl Records {
         Ok(read.context("cannot read the records")? != 0)
     }
 
-    /// How the file ended, once its end was reached.
+    /// Whether the file ended within a record, once its end was reached.
     ///
     /// # Errors
     /// If it could not be read, or what stands there is no record.
-    pub(super) fn finish(self) -> anyhow::Result<End> {
-        let end = End {
-            records: self.read,
-            is_cut: self.used < self.buffer.len(),
-        };
-        self.failed.map_or(Ok(end), Err)
+    pub(super) fn ends_cut(self) -> anyhow::Result<bool> {
+        let is_cut = self.used < self.buffer.len();
+        self.failed.map_or(Ok(is_cut), Err)
     }
-}
-
-/// The end of a file of records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct End {
-    /// Whole records in it.
-    pub(super) records: u64,
-    /// Whether a part of one follows.
-    pub(super) is_cut: bool,
 }
 
 impl Iterator for Records {
@@ -96,7 +82,6 @@ impl Iterator for Records {
         while !self.ended {
             if let Some((mut record, length)) = Record::decode(&self.buffer[self.used..]) {
                 self.used += length;
-                self.read += 1;
                 if self.native_irqs.contains(&record.irq) {
                     forget_upcall(&mut record);
                 }

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use crate::{
     agent::{
@@ -200,7 +200,13 @@ impl Traced {
     pub(super) async fn detach(&mut self, directory: &RunDirectory) -> anyhow::Result<()> {
         match self.client.ask(Action::Detach, SOON).await? {
             Answer::Detached { in_flight } => {
-                directory.write_end(&self.name, &DomainEnd { in_flight })
+                let file = directory.records(&self.name)?;
+                let length = file.map_or(Ok(0), |file| file.metadata().map(|facts| facts.len()));
+                let end = DomainEnd {
+                    in_flight,
+                    record_bytes: Some(length.context("cannot read the length of the records")?),
+                };
+                directory.write_end(&self.name, &end)
             }
             _ => self.confused(),
         }
