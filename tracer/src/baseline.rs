@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     analysis::check::CheckedRun,
-    saved::{self, Kind, write_whole},
+    saved::{self, Kind, write_new, write_whole},
 };
 
 /// The schema's name and version.
@@ -135,17 +135,18 @@ impl Store {
     pub fn save(&self, baseline: &Baseline, replace: bool) -> anyhow::Result<PathBuf> {
         let file = Self::file(&baseline.name)?;
         let path = self.folder.join(&file);
-        if path.exists() && !replace {
+        fs::create_dir_all(&self.folder)
+            .with_context(|| format!("cannot make the folder {}", self.folder.display()))?;
+        let mut bytes = serde_json::to_vec_pretty(baseline)?;
+        bytes.push(b'\n');
+        if replace {
+            write_whole(&self.folder, &file, &bytes)?;
+        } else if !write_new(&self.folder, &file, &bytes)? {
             bail!(
                 "{} is there already: name another, or give --replace",
                 path.display()
             );
         }
-        fs::create_dir_all(&self.folder)
-            .with_context(|| format!("cannot make the folder {}", self.folder.display()))?;
-        let mut bytes = serde_json::to_vec_pretty(baseline)?;
-        bytes.push(b'\n');
-        write_whole(&self.folder, &file, &bytes)?;
         Ok(path)
     }
 

@@ -1,14 +1,16 @@
 //! Files that outlive the program that wrote them, and documents read back from them: reports and baselines.
 
 use std::{
-    fs::{self, File},
-    io::Write as _,
+    fs::Permissions,
+    io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
 };
 
 use anyhow::{Context as _, bail};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 /// A kind of document, and what to say of what is none.
 #[derive(Clone, Copy, Debug)]
@@ -55,15 +57,40 @@ pub fn parse<T: DeserializeOwned>(text: &str, name: &str, kind: &Kind) -> anyhow
     })
 }
 
-/// Writes a file in a folder whole or not at all.
+/// Writes a file in a folder whole or not at all, whoever else writes it. One that is there is replaced.
 ///
 /// # Errors
 /// If it cannot be written.
 pub fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
-    let context = || format!("cannot write {name} in {}", folder.display());
-    let new = folder.join(format!(".{name}.new"));
-    let mut file = File::create(&new).with_context(context)?;
-    file.write_all(bytes).with_context(context)?;
-    file.sync_all().with_context(context)?;
-    fs::rename(&new, folder.join(name)).with_context(context)
+    written(folder, name, bytes)
+        .and_then(|file| file.persist(folder.join(name)).map_err(|error| error.error))
+        .map(drop)
+        .with_context(|| format!("cannot write {name} in {}", folder.display()))
+}
+
+/// The same, unless there is one already; returns whether it was written.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write_new(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<bool> {
+    let persist = |file: NamedTempFile| match file.persist_noclobber(folder.join(name)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error.error),
+    };
+    written(folder, name, bytes)
+        .and_then(persist)
+        .with_context(|| format!("cannot write {name} in {}", folder.display()))
+}
+
+/// The bytes, in a file of this writer alone.
+fn written(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<NamedTempFile> {
+    let mut file = tempfile::Builder::new()
+        .prefix(&format!(".{name}."))
+        .suffix(".new")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    Ok(file)
 }

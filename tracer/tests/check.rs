@@ -124,6 +124,17 @@ fn junit() {
 }
 
 #[test]
+fn junit_is_xml_whatever_a_device_is_called() {
+    let mut check = slower();
+    check.breakdowns[0].title = "sda\u{1}\u{1b}\u{ffff}\t]]>".into();
+    check.warnings.push("\u{8}".into());
+    let text = rendered(&check, Format::Junit);
+    let is_legal = |c: char| matches!(c, '\n' | '\t') || (' '..'\u{fffe}').contains(&c);
+    assert!(text.chars().all(is_legal), "{text}");
+    assert!(text.contains("sda\u{fffd}\u{fffd}\u{fffd}"), "{text}");
+}
+
+#[test]
 fn markdown() {
     let text = rendered(&slower(), Format::Markdown);
     assert_golden("check.md", &text);

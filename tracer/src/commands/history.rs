@@ -11,7 +11,12 @@ pub(super) fn obey(command: &HistoryCommand) -> anyhow::Result<u8> {
     match command {
         HistoryCommand::Append { runs, dir } => {
             for run in runs {
-                history::append(dir, &load::run(run)?.report)?;
+                if !history::append(dir, &load::run(run)?.report)? {
+                    tracing::warn!(
+                        "{} has no requests, and so nothing to append: `tracer report` says why",
+                        run.display()
+                    );
+                }
             }
         }
         HistoryCommand::Export {

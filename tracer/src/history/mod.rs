@@ -139,19 +139,24 @@ fn file_name(report: &Report) -> String {
     format!("run-{}.jsonl", parts.join("_"))
 }
 
-/// Adds a run to a history, whole or not at all. A run that is there already is written anew.
+/// Adds a run to a history, whole or not at all; returns whether it had anything to add. A run that is there already is
+/// written anew.
 ///
 /// # Errors
 /// If it cannot be written.
-pub fn append(folder: &Path, report: &Report) -> anyhow::Result<()> {
+pub fn append(folder: &Path, report: &Report) -> anyhow::Result<bool> {
     let mut bytes = Vec::new();
     for line in lines(report) {
         serde_json::to_writer(&mut bytes, &line)?;
         bytes.push(b'\n');
     }
+    if bytes.is_empty() {
+        return Ok(false);
+    }
     fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    write_whole(folder, &file_name(report), &bytes)
+    write_whole(folder, &file_name(report), &bytes)?;
+    Ok(true)
 }
 
 /// All lines of a history, in the order of the runs' files.

@@ -55,6 +55,29 @@ pub(super) fn reasons(runs: &[&CheckedRun], max_lost_percent: Option<f64>) -> Ve
     reasons
 }
 
+/// Runs of one side that are the same: it would count as several that agree.
+pub(super) fn named_twice(side: &[&CheckedRun]) -> Vec<String> {
+    let figures = |run: &CheckedRun| -> Vec<_> {
+        let breakdowns = run.report.breakdowns.iter();
+        breakdowns.map(|own| own.iterations.clone()).collect()
+    };
+    let is_same = |a: &CheckedRun, b: &CheckedRun| {
+        a.report.started == b.report.started
+            && a.report.host.kernel == b.report.host.kernel
+            && figures(a) == figures(b)
+    };
+    let mut reasons = Vec::new();
+    for (at, run) in side.iter().enumerate() {
+        if let Some(same) = side[..at].iter().find(|other| is_same(other, run)) {
+            reasons.push(format!(
+                "{} and {} are the same run: name each once",
+                same.source, run.source
+            ));
+        }
+    }
+    reasons
+}
+
 /// Whether two runs asked the same question.
 pub(super) fn scenario(first: &CheckedRun, other: &CheckedRun) -> Option<String> {
     let (a, b) = (&first.report.scenario, &other.report.scenario);

@@ -240,6 +240,21 @@ impl Check {
             .filter(|(_, _, test)| test.status == status)
             .count()
     }
+
+    /// How many breakdowns only the baseline has.
+    #[must_use]
+    pub fn gone(&self) -> usize {
+        let gone = self.breakdowns.iter().filter(|own| own.is_gone());
+        gone.count()
+    }
+}
+
+impl BreakdownChecked {
+    /// Whether only the baseline has it: whether it is slower, nothing says.
+    #[must_use]
+    pub const fn is_gone(&self) -> bool {
+        self.base_count > 0 && self.new_count == 0
+    }
 }
 
 impl Status {

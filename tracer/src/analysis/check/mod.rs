@@ -4,6 +4,7 @@
 //! and drawn at random are iterations where there is one run a side, else runs. `docs/check.md` explains the
 //! method and names its sources.
 
+mod blame;
 mod bootstrap;
 mod comparable;
 mod document;
@@ -17,6 +18,7 @@ mod subjects;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod warnings;
 
 pub use document::{
     Blamed, BreakdownChecked, Check, Method, More, Procedure, SCHEMA, StageChecked, Status, Test,
@@ -26,6 +28,7 @@ pub use policy::{OneRun, Policy, Undecided};
 pub use run::CheckedRun;
 pub use sample::{Kind, Metric};
 
+use blame::blame;
 use holm::{Weighted, holm};
 use subjects::{Group, Subject, groups, subjects};
 use verdict::Tested;
@@ -36,8 +39,22 @@ use crate::analysis::compare::differences;
 #[must_use]
 pub fn not_of_a_kind(runs: &[CheckedRun], policy: &Policy) -> Vec<String> {
     let all: Vec<&CheckedRun> = runs.iter().collect();
-    comparable::reasons(&all, policy.max_lost_percent)
+    let mut reasons = comparable::reasons(&all, policy.max_lost_percent);
+    reasons.extend(comparable::named_twice(&all));
+    let mut breakdowns = runs.iter().flat_map(|run| &run.report.breakdowns);
+    if reasons.is_empty() && breakdowns.all(|breakdown| breakdown.iterations.is_empty()) {
+        reasons.push(format!(
+            "they have no requests that are known by iteration ({NO_ITERATIONS})"
+        ));
+    }
+    reasons
 }
+
+/// Why a run may have nothing to check.
+const NO_ITERATIONS: &str =
+    "`tracer report` says why; probes.mode = \"aggregate\" keeps no iterations";
+/// What a check of one run a side needs.
+const NO_TOTAL: &str = "the policy ignores the total, and with one run a side a stage is believed to be slower only where the total is: make several runs, let the policy have the total, or set one_run = \"stages\" where runs repeat, as in virtual time";
 
 /// A check that tests nothing has found nothing.
 const NOTHING_TESTED: &str = "the policy leaves no figure to test that both sides have (of a stage that one side has in parts only the mean is tested): allow more metrics, stages or a smaller min_share_percent";
@@ -52,7 +69,7 @@ pub fn check(base: &[CheckedRun], new: &[CheckedRun], policy: &Policy) -> Check 
         version: env!("CARGO_PKG_VERSION").into(),
         verdict: Verdict::NotComparable,
         reasons: reasons(&base, &new, &groups, policy),
-        warnings: warnings(&base, &new, &groups, policy),
+        warnings: warnings::warnings(&base, &new, &groups, policy),
         base: base
             .iter()
             .map(|run| run.facts(policy.max_lost_percent))
@@ -66,7 +83,7 @@ pub fn check(base: &[CheckedRun], new: &[CheckedRun], policy: &Policy) -> Check 
             _ => Vec::new(),
         },
         method: Method {
-            alpha: policy.alpha(one_run(&groups)),
+            alpha: policy.alpha(one_run(&base, &new)),
             confidence: policy.confidence,
             seed: bootstrap::SEED,
             resamples: bootstrap::RESAMPLES as u64,
@@ -75,13 +92,17 @@ pub fn check(base: &[CheckedRun], new: &[CheckedRun], policy: &Policy) -> Check 
         breakdowns: Vec::new(),
     };
     if check.reasons.is_empty() {
-        check_groups(&mut check, &groups, policy);
+        let only_total = one_run(&base, &new) && policy.one_run == OneRun::Total;
+        check_groups(&mut check, &groups, only_total, policy);
         if check.method.tests == 0 {
             check.reasons.push(NOTHING_TESTED.into());
         } else {
             check.verdict = overall(&check, policy);
         }
     }
+    let all = [base, new].concat();
+    let in_vain = warnings::ignored_in_vain(&check, &all, policy);
+    check.warnings.extend(in_vain);
     check
 }
 
@@ -92,9 +113,10 @@ fn in_order(runs: &[CheckedRun]) -> Vec<&CheckedRun> {
 }
 
 fn overall(check: &Check, policy: &Policy) -> Verdict {
+    let is_undecided = || check.count(Status::Undecided) > 0 || check.gone() > 0;
     if check.count(Status::Regressed) > 0 {
         Verdict::Regressed
-    } else if check.count(Status::Undecided) > 0 && policy.undecided == Undecided::Fail {
+    } else if policy.undecided == Undecided::Fail && is_undecided() {
         Verdict::Undecided
     } else {
         Verdict::Passed
@@ -109,7 +131,23 @@ fn reasons(
 ) -> Vec<String> {
     let all = [base, new].concat();
     let mut reasons = comparable::reasons(&all, policy.max_lost_percent);
-    if reasons.is_empty() && !groups.iter().any(is_whole) {
+    reasons.extend([base, new].into_iter().flat_map(comparable::named_twice));
+    let has_no_total = policy
+        .ignore_stages
+        .iter()
+        .any(|name| name == subjects::TOTAL);
+    if has_no_total && one_run(base, new) && policy.one_run == OneRun::Total {
+        reasons.push(NO_TOTAL.into());
+    }
+    if !reasons.is_empty() || groups.iter().any(Group::is_whole) {
+        return reasons;
+    }
+    let rare = groups.iter().filter(|group| group.is_on_both_sides());
+    reasons.extend(rare.filter_map(|group| {
+        let (title, why) = (group.first()?.title(), group.unfit()?);
+        Some(format!("{title}: {why}: make the runs that lack it again"))
+    }));
+    if reasons.is_empty() {
         let titles = |side: &[&CheckedRun]| -> String {
             let mut titles: Vec<String> = side
                 .iter()
@@ -124,68 +162,12 @@ fn reasons(
             }
         };
         reasons.push(format!(
-            "the runs have no datapath in common whose requests are known by iteration (the baseline has {}; the new runs {}): `tracer report` says why; probes.mode = \"aggregate\" keeps no iterations",
+            "the runs have no datapath in common whose requests are known by iteration (the baseline has {}; the new runs {}): {NO_ITERATIONS}",
             titles(base),
             titles(new)
         ));
     }
     reasons
-}
-
-fn is_whole(group: &Group<'_>) -> bool {
-    !group.base.is_empty() && !group.new.is_empty()
-}
-
-fn warnings(
-    base: &[&CheckedRun],
-    new: &[&CheckedRun],
-    groups: &[Group<'_>],
-    policy: &Policy,
-) -> Vec<String> {
-    let mut warnings: Vec<String> = Vec::new();
-    for (side, runs) in [("baseline", base), ("new", new)] {
-        for run in runs {
-            let own = run.report.warnings.iter();
-            warnings.extend(own.map(|warning| format!("{side}, {}: {warning}", run.source)));
-        }
-    }
-    for group in groups {
-        let Some(first) = group.base.first() else {
-            continue;
-        };
-        for (side, members, of) in [
-            ("baseline", group.base.len(), base.len()),
-            ("new", group.new.len(), new.len()),
-        ] {
-            if members < of {
-                warnings.push(format!(
-                    "{}: {members} of {of} {side} runs have it",
-                    first.title()
-                ));
-            }
-        }
-    }
-    let breakdowns = || {
-        base.iter()
-            .chain(new)
-            .flat_map(|run| &run.report.breakdowns)
-    };
-    for name in &policy.ignore_datapaths {
-        if !breakdowns().any(|breakdown| breakdown.datapath == *name) {
-            warnings.push(format!(
-                "the policy ignores the datapath {name}, which no run has"
-            ));
-        }
-    }
-    for name in &policy.ignore_stages {
-        let has = |name: &str| breakdowns().any(|b| b.stages.iter().any(|s| s.name() == name));
-        if name != subjects::TOTAL && !has(name) {
-            warnings.push(format!(
-                "the policy ignores the stage {name}, which no run has"
-            ));
-        }
-    }
-    warnings
 }
 
 /// A test to be made: of which group and subject.
@@ -196,20 +178,18 @@ struct Planned {
     weight: f64,
 }
 
-fn check_groups(check: &mut Check, groups: &[Group<'_>], policy: &Policy) {
-    let only_total = one_run(groups) && policy.one_run == OneRun::Total;
-    let groups: Vec<&Group<'_>> = groups.iter().filter(|group| is_whole(group)).collect();
+fn check_groups(check: &mut Check, groups: &[Group<'_>], only_total: bool, policy: &Policy) {
     let mut subjects: Vec<Vec<Subject>> = groups
         .iter()
         .map(|group| subjects(group, policy).unwrap_or_default())
         .collect();
-    let planned = plan(&groups, &subjects, policy);
+    let planned = plan(groups, &subjects, policy);
     let alpha = check.method.alpha;
     let tested: Vec<(&Planned, Tested)> = planned
         .iter()
         .filter_map(|test| {
             let subject = &subjects[test.group][test.subject];
-            let (base, new) = subject.samples(groups[test.group], test.metric)?;
+            let (base, new) = subject.samples(&groups[test.group], test.metric)?;
             let bound = alpha * test.weight;
             Some((test, Tested::new(test.metric, base, new, bound)))
         })
@@ -240,10 +220,9 @@ fn check_groups(check: &mut Check, groups: &[Group<'_>], policy: &Policy) {
         .collect();
 }
 
-/// Whether any runs are tested by their iterations: by how much runs differ is not known then.
-fn one_run(groups: &[Group<'_>]) -> bool {
-    let mut groups = groups.iter();
-    groups.any(|group| group.base.len() == 1 && group.new.len() == 1)
+/// Whether runs are tested by their iterations: by how much runs differ is not known then.
+fn one_run(base: &[&CheckedRun], new: &[&CheckedRun]) -> bool {
+    base.len() == 1 && new.len() == 1
 }
 
 /// A stage may be slower for a whole run, and the next one another: of one run a side only a slower total is believed,
@@ -266,12 +245,12 @@ fn doubt_stages(subjects: &mut [Subject]) {
 
 /// All tests, and how alpha is divided among them: half of it for the totals' means, which say whether the
 /// kernel has become slower at all, so that few iterations can tell; the rest is for where and how.
-fn plan(groups: &[&Group<'_>], subjects: &[Vec<Subject>], policy: &Policy) -> Vec<Planned> {
+fn plan(groups: &[Group<'_>], subjects: &[Vec<Subject>], policy: &Policy) -> Vec<Planned> {
     let mut planned = Vec::new();
     for (group, subjects) in subjects.iter().enumerate() {
         for (subject, of) in subjects.iter().enumerate() {
             let tested = policy.metrics.iter().filter(|metric| {
-                of.checked.left_out.is_none() && of.samples(groups[group], **metric).is_some()
+                of.checked.left_out.is_none() && of.samples(&groups[group], **metric).is_some()
             });
             planned.extend(tested.map(|metric| Planned {
                 group,
@@ -296,7 +275,7 @@ fn plan(groups: &[&Group<'_>], subjects: &[Vec<Subject>], policy: &Policy) -> Ve
 }
 
 fn breakdown(group: &Group<'_>, subjects: Vec<Subject>) -> Option<BreakdownChecked> {
-    let first = group.base.first()?;
+    let first = group.first()?;
     let count = |members: &[&crate::analysis::Breakdown]| {
         members
             .iter()
@@ -315,47 +294,4 @@ fn breakdown(group: &Group<'_>, subjects: Vec<Subject>) -> Option<BreakdownCheck
             .map(|subject| subject.checked)
             .collect(),
     })
-}
-
-/// What contributes most to the total's regression: of the mean the stage that adds most, as these add up; of
-/// another figure the stage whose own has regressed, and risen most, else the one that adds most to the mean.
-fn blame(subjects: &[Subject]) -> Option<Blamed> {
-    let (total, stages) = subjects.split_first()?;
-    let regressed = |test: &&Test| test.status == Status::Regressed;
-    let metric = total.checked.tests.iter().find(regressed)?.metric;
-    let own = |stage: &Subject| {
-        let mut tests = stage.checked.tests.iter().filter(regressed);
-        let test = tests.find(|test| test.metric == metric)?;
-        Some((test.new_ns - test.base_ns) * weight(metric, stage.presence))
-    };
-    let most = stages
-        .iter()
-        .filter_map(|stage| Some((stage, own(stage)?)))
-        .filter(|_| metric != Metric::Mean)
-        .max_by(by_time);
-    let most = most.or_else(|| {
-        let means = stages.iter().map(|stage| (stage, stage.added_ns));
-        means
-            .filter(|(_, added_ns)| *added_ns > 0.0)
-            .max_by(by_time)
-    })?;
-    Some(Blamed {
-        metric,
-        stage: most.0.checked.name.clone(),
-        added_ns: most.1,
-        share: (metric == Metric::Mean).then(|| most.1 / total.added_ns),
-    })
-}
-
-/// How much of a rise of a stage's own figure the total's can have from it. A stage that few requests pass moves
-/// the median of all by little, however much its own has risen; of the longest requests all may have passed it.
-fn weight(metric: Metric, presence: f64) -> f64 {
-    match metric {
-        Metric::P50 => presence,
-        _ => 1.0,
-    }
-}
-
-fn by_time(x: &(&Subject, f64), y: &(&Subject, f64)) -> std::cmp::Ordering {
-    x.1.total_cmp(&y.1)
 }

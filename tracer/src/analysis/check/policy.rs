@@ -120,7 +120,10 @@ impl Policy {
     /// # Errors
     /// As [`Policy::load`], but for reading the file.
     pub fn parse(text: &str, file: &str) -> Result<Self, TomlError> {
-        toml_file::parse(text, file, Self::problem)
+        let mut policy = toml_file::parse::<Self>(text, file, Self::problem)?;
+        // Reports and blame go by the order of all metrics, the mean first.
+        policy.metrics.sort_unstable();
+        Ok(policy)
     }
 
     fn problem(&self) -> Option<Problem> {
@@ -248,6 +251,8 @@ percent = 20
         let default = Policy::default();
         assert!(default.alpha(true) < default.alpha(false));
         assert_eq!(Policy::parse("", "p").unwrap(), Policy::default());
+        let policy = Policy::parse("metrics = [\"p99\", \"mean\"]", "p").unwrap();
+        assert_eq!(policy.metrics, [Metric::Mean, Metric::P99]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::{
-    breakdown::{Breakdown, StageFigures},
+    breakdown::{Breakdown, IterationFigures, StageFigures},
     compare::{RunFacts, facts},
     document::{DomainReport, Report},
 };
@@ -97,9 +97,16 @@ fn contradicts_itself(breakdown: &Breakdown) -> bool {
     let numbers = of_total
         .iter()
         .chain(breakdown.stages.iter().flat_map(|s| &s.iterations));
-    !breakdown.stages.iter().all(fits)
-        || numbers.into_iter().any(|figures| {
-            let is_sound = |value: f64| value.is_finite() && value >= 0.0;
-            !is_sound(figures.mean_ns) || !is_sound(figures.variance_ns2)
-        })
+    !breakdown.stages.iter().all(fits) || !numbers.into_iter().all(is_possible)
+}
+
+/// Whether figures can be those of any requests: times in order, no mean and no variance beyond the longest one.
+fn is_possible(figures: &IterationFigures) -> bool {
+    let longest = figures.max_ns as f64;
+    // Sums are exact, what is made of them is rounded.
+    let within = |value: f64, most: f64| (0.0..=most * (1.0 + 1e-9)).contains(&value);
+    let in_order = figures.min_ns <= figures.max_ns
+        && figures.p50_ns <= figures.p99_ns
+        && figures.p99_ns <= figures.max_ns;
+    in_order && within(figures.mean_ns, longest) && within(figures.variance_ns2, longest.powi(2))
 }

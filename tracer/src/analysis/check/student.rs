@@ -11,7 +11,7 @@ const LEAST_DEVIATION: f64 = 1e-3;
 /// The probability that runs of one kind, whose values are normally distributed, give a mean of `new` that
 /// is as far above that of `base`. Both sides' spread is taken to be the same, so that a side may have one
 /// run alone: logarithms of times are nearer to that than the times, since what is slower varies by more.
-/// `None`: one each, which says nothing of the spread.
+/// `None`: one each, which says nothing of the spread, or values that are no numbers.
 pub(super) fn p_greater(base: &[f64], new: &[f64]) -> Option<f64> {
     let freedom = (base.len() + new.len()).checked_sub(2).filter(|n| *n > 0)? as f64;
     if base.is_empty() || new.is_empty() {
@@ -25,6 +25,9 @@ pub(super) fn p_greater(base: &[f64], new: &[f64]) -> Option<f64> {
     let variance = (squares(base) + squares(new)) / freedom;
     let error = (variance.max(LEAST_DEVIATION.powi(2)) * parts).sqrt();
     let step = mean(new) - mean(base);
+    if !step.is_finite() || !error.is_finite() {
+        return None;
+    }
     let t = StudentsT::new(0.0, 1.0, freedom).ok()?;
     Some(t.sf(step / error).clamp(0.0, 1.0))
 }
@@ -48,5 +51,6 @@ mod tests {
         let p = p_greater(&[10_000f64.ln(); 2], &[10_600f64.ln()]).unwrap();
         assert!((1e-3..2e-2).contains(&p), "{p}");
         assert!(p_greater(&[1.0; 4], &[1.0; 4]).unwrap() > 0.4);
+        assert_eq!(p_greater(&[f64::INFINITY; 2], &[f64::INFINITY]), None);
     }
 }

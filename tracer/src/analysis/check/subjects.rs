@@ -25,19 +25,54 @@ pub(super) const TOTAL: &str = "total";
 pub(super) struct Group<'r> {
     pub(super) base: Vec<&'r Breakdown>,
     pub(super) new: Vec<&'r Breakdown>,
+    /// Runs of both sides, also those that do not have it.
+    runs: usize,
 }
 
-/// For every breakdown of a base run those of all other runs.
+impl<'r> Group<'r> {
+    pub(super) fn first(&self) -> Option<&'r Breakdown> {
+        self.base.first().or(self.new.first()).copied()
+    }
+
+    /// Whether both sides have it, and so that they can be held against each other.
+    pub(super) fn is_whole(&self) -> bool {
+        self.unfit().is_none()
+    }
+
+    pub(super) const fn is_on_both_sides(&self) -> bool {
+        !self.base.is_empty() && !self.new.is_empty()
+    }
+
+    /// Why it cannot be tested, if it cannot.
+    pub(super) fn unfit(&self) -> Option<&'static str> {
+        match (self.base.len(), self.new.len()) {
+            (0, _) => Some("the baseline does not have it"),
+            (_, 0) => Some("the new runs do not have it"),
+            (base, new) => self
+                .is_rare(base + new)
+                .then_some("one run a side has it, which says nothing of how runs differ"),
+        }
+    }
+
+    /// What one of several runs has alone says nothing of how runs differ.
+    const fn is_rare(&self, members: usize) -> bool {
+        self.runs > 2 && members == 2
+    }
+}
+
+/// For every breakdown of a run those of all other runs.
 pub(super) fn groups<'r>(
     base: &[&'r CheckedRun],
     new: &[&'r CheckedRun],
     policy: &Policy,
 ) -> Vec<Group<'r>> {
     let mut groups: Vec<Group<'r>> = Vec::new();
-    for run in base {
+    for run in base.iter().chain(new) {
         for breakdown in &run.report.breakdowns {
             let is_member = |member: &&Breakdown| ptr::eq(*member, breakdown);
-            let known = groups.iter().any(|group| group.base.iter().any(is_member));
+            let known = groups
+                .iter()
+                .any(|group| group.base.iter().chain(&group.new).any(is_member));
             if known || policy.ignore_datapaths.contains(&breakdown.datapath) {
                 continue;
             }
@@ -49,10 +84,16 @@ pub(super) fn groups<'r>(
                     .filter(|member| !member.iterations.is_empty())
                     .collect()
             };
-            groups.push(Group {
+            let group = Group {
                 base: members(base),
                 new: members(new),
-            });
+                runs: base.len() + new.len(),
+            };
+            // One without iterations, of which the other runs' may be known.
+            let is_own = group.base.iter().chain(&group.new).any(is_member);
+            if is_own {
+                groups.push(group);
+            }
         }
     }
     groups
@@ -166,14 +207,12 @@ impl Subject {
         if metric != Metric::Mean && !(one_stage(&self.base) && one_stage(&self.new)) {
             return None;
         }
-        let runs = group.base.len() + group.new.len();
         let sample = |members: &[&Breakdown], stages: &[String]| {
             let runs = members.iter().map(|run| self.figures(run, stages, metric));
             Sample::new(metric.scale(), runs)
         };
         let (base, new) = sample(&group.base, &self.base).zip(sample(&group.new, &self.new))?;
-        // What one of several runs has alone says nothing of how runs differ.
-        let is_rare = runs > 2 && base.runs().len() + new.runs().len() == 2;
+        let is_rare = group.is_rare(base.runs().len() + new.runs().len());
         (!is_rare).then_some((base, new))
     }
 
@@ -211,8 +250,13 @@ impl Subject {
     }
 }
 
-/// The total, then the stages. `None`: a side has nothing.
+/// The total, then the stages; the total alone, left out, of what cannot be tested. `None`: a side has nothing.
 pub(super) fn subjects(group: &Group<'_>, policy: &Policy) -> Option<Vec<Subject>> {
+    if let Some(why) = group.unfit() {
+        let mut whole = Subject::new(TOTAL.into(), None);
+        whole.checked.left_out = Some(why.into());
+        return Some(vec![whole]);
+    }
     let (base, new) = (pooled(&group.base)?, pooled(&group.new)?);
     let pair = pair(&base, &new);
     let whole = Subject::new(TOTAL.into(), None);
@@ -226,7 +270,7 @@ pub(super) fn subjects(group: &Group<'_>, policy: &Policy) -> Option<Vec<Subject
     let totals = subjects.first()?.levels(group)?;
     for subject in &mut subjects {
         subject.weigh(group, totals);
-        subject.checked.left_out = left_out(&subject.checked, policy);
+        subject.checked.left_out = left_out(subject, policy);
     }
     Some(subjects)
 }
@@ -249,16 +293,23 @@ fn stage(stretch: &Stretch, pair: &Pair) -> Subject {
 }
 
 /// Why a subject is not tested, if it is not.
-fn left_out(subject: &StageChecked, policy: &Policy) -> Option<String> {
+fn left_out(subject: &Subject, policy: &Policy) -> Option<String> {
+    let checked = &subject.checked;
     let least = policy.min_share_percent / 100.0;
-    let is_small = subject.base_share < least && subject.new_share < least;
-    ignored(&subject.name, policy).or_else(|| {
+    let is_small = checked.base_share < least && checked.new_share < least;
+    ignored(subject, policy).or_else(|| {
         let words = || format!("less than {}% of the total", policy.min_share_percent);
-        (is_small && subject.name != TOTAL).then(words)
+        (is_small && !subject.is_total()).then(words)
     })
 }
 
-fn ignored(name: &str, policy: &Policy) -> Option<String> {
-    let is_it = policy.ignore_stages.iter().any(|ignored| ignored == name);
-    is_it.then(|| "ignored by the policy".into())
+/// Whether the policy ignores it, or a stage of one side in it: that cannot be taken out of the way between two points.
+fn ignored(subject: &Subject, policy: &Policy) -> Option<String> {
+    let is_ignored = |name: &String| policy.ignore_stages.contains(name);
+    if is_ignored(&subject.checked.name) {
+        return Some("ignored by the policy".into());
+    }
+    let mut parts = subject.base.iter().chain(&subject.new);
+    let part = parts.find(|name| is_ignored(name))?;
+    Some(format!("the policy ignores {part}, which is a part of it"))
 }

@@ -1,5 +1,7 @@
 //! The check for continuous integration: a test suite a breakdown, a test case a figure of a stage.
 
+use std::borrow::Cow;
+
 use quick_xml::{
     Writer,
     events::{BytesDecl, BytesText, Event},
@@ -51,16 +53,29 @@ fn write_comparable(out: &mut Out, check: &Check) -> std::io::Result<()> {
             if is_not {
                 out.create_element("error")
                     .with_attribute(("message", &*headline(check)))
-                    .write_text_content(BytesText::new(&check.reasons.join("\n")))?;
+                    .write_text_content(BytesText::new(&legal(&check.reasons.join("\n"))))?;
             }
             if !check.warnings.is_empty() {
                 out.create_element("system-out")
-                    .write_text_content(BytesText::new(&check.warnings.join("\n")))?;
+                    .write_text_content(BytesText::new(&legal(&check.warnings.join("\n"))))?;
             }
             Ok(())
         })?;
         Ok(())
     })
+}
+
+/// XML 1.0 has no control characters but these, however written; names of devices and files may.
+fn legal(text: &str) -> Cow<'_, str> {
+    let is_illegal = |c: char| {
+        c.is_ascii_control() && !matches!(c, '\t' | '\n' | '\r' | '\x7f')
+            || matches!(c, '\u{fffe}' | '\u{ffff}')
+    };
+    if text.contains(is_illegal) {
+        text.replace(is_illegal, "\u{fffd}").into()
+    } else {
+        text.into()
+    }
 }
 
 fn write_counted(
@@ -71,7 +86,7 @@ fn write_counted(
 ) -> std::io::Result<()> {
     let counts = counts.map(|(name, count)| (name, count.to_string()));
     out.create_element("testsuite")
-        .with_attribute(("name", name))
+        .with_attribute(("name", &*legal(name)))
         .with_attributes(counts.iter().map(|(name, count)| (*name, count.as_str())))
         .write_inner_content(inner)?;
     Ok(())
@@ -97,10 +112,14 @@ fn outcome(check: &Check, test: &Test) -> Outcome {
 fn write_suite(out: &mut Out, check: &Check, breakdown: &BreakdownChecked) -> std::io::Result<()> {
     let left_out = |stage: &StageChecked| {
         let case = |why: &String| {
-            (
-                stage.name.clone(),
-                Outcome::Skipped(format!("not checked: {why}")),
-            )
+            let said = format!("not checked: {why}");
+            let fails = breakdown.is_gone() && check.verdict == Verdict::Undecided;
+            let outcome = if fails {
+                Outcome::Failed(said)
+            } else {
+                Outcome::Skipped(said)
+            };
+            (stage.name.clone(), outcome)
         };
         stage.left_out.as_ref().map(case)
     };
@@ -132,8 +151,8 @@ fn write_suite(out: &mut Out, check: &Check, breakdown: &BreakdownChecked) -> st
 fn write_case(out: &mut Out, class: &str, name: &str, outcome: &Outcome) -> std::io::Result<()> {
     let case = out
         .create_element("testcase")
-        .with_attribute(("classname", class))
-        .with_attribute(("name", name));
+        .with_attribute(("classname", &*legal(class)))
+        .with_attribute(("name", &*legal(name)));
     let (element, message) = match outcome {
         Outcome::Passed => {
             case.write_empty()?;
@@ -144,7 +163,7 @@ fn write_case(out: &mut Out, class: &str, name: &str, outcome: &Outcome) -> std:
     };
     case.write_inner_content(|out| {
         out.create_element(element)
-            .with_attribute(("message", message.as_str()))
+            .with_attribute(("message", &*legal(message)))
             .write_empty()?;
         Ok(())
     })?;

@@ -53,13 +53,17 @@ fn headline(check: &Check) -> String {
         let count = check.count(status);
         (count > 0).then(|| format!("{count} {}", status.name()))
     });
-    let counts: Vec<String> = counts.into_iter().flatten().collect();
+    let gone = check.gone();
+    let gone = (gone > 0).then(|| format!("{gone} datapaths gone"));
     let tests = check.method.tests;
-    if counts.is_empty() {
-        format!("{word}: {tests} figures, none of which is worse")
+    let counts: Vec<String> = counts.into_iter().flatten().collect();
+    let figures = if counts.is_empty() {
+        format!("{tests} figures, none of which is worse")
     } else {
-        format!("{word}: {} of {tests} figures", counts.join(", "))
-    }
+        format!("{} of {tests} figures", counts.join(", "))
+    };
+    let all: Vec<String> = [Some(figures), gone].into_iter().flatten().collect();
+    format!("{word}: {}", all.join("; "))
 }
 
 /// Of every breakdown with a regression what regressed, and by which stage.

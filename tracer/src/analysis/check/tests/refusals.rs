@@ -86,10 +86,14 @@ fn runs_with_nothing_to_hold_against_are_refused() {
     ] {
         assert_refused(std::slice::from_ref(&other), said);
         // Of two, the other is checked, and this one told.
-        let check = checked(&[quiet("a")], &[quiet("c"), other]);
+        let check = checked(&[quiet("a"), quiet("a2")], &[quiet("c"), other.clone()]);
         assert!(check.reasons.is_empty(), "{said}: {:?}", check.reasons);
         let told = "1 of 2 new runs have it";
         assert!(check.warnings[0].contains(told), "{:?}", check.warnings);
+        // One each of three is neither a check of one run a side nor one of several.
+        let check = checked(&[quiet("a")], &[quiet("c"), other]);
+        let why = "disk/native · native · sda · read: one run a side has it";
+        assert!(reason(&check).contains(why), "{:?}", check.reasons);
     }
 }
 
@@ -126,7 +130,7 @@ fn a_saved_report_does_not_hide_that_the_others_have_other_settings() {
 
 #[test]
 fn what_tests_nothing_does_not_pass() {
-    let text = "ignore_stages = [\"total\"]\nmin_share_percent = 100";
+    let text = "ignore_stages = [\"total\"]\nmin_share_percent = 100\none_run = \"stages\"";
     let policy = Policy::parse(text, "policy").unwrap();
     let check = check(&[quiet("a")], &[quiet("b")], &policy);
     assert_eq!(check.verdict, Verdict::NotComparable);
@@ -185,6 +189,93 @@ fn a_policy_leaves_out_what_it_names_and_what_is_small() {
 }
 
 #[test]
+fn one_run_a_side_needs_its_total() {
+    let with = |text: &str, new: &[CheckedRun]| {
+        let text = format!("ignore_stages = [\"total\"]\n{text}");
+        check(&[quiet("a")], new, &Policy::parse(&text, "p").unwrap())
+    };
+    let refused = with("", &[quiet("b")]);
+    assert!(reason(&refused).contains("one_run = \"stages\""));
+    for check in [
+        with("one_run = \"stages\"", &[quiet("b")]),
+        with("", &[quiet("b"), quiet("c")]),
+    ] {
+        assert_eq!(check.verdict, Verdict::Passed, "{:?}", check.reasons);
+    }
+}
+
+#[test]
+fn a_run_that_is_named_twice_is_no_second_run() {
+    let saved = changed(|run| run.source = "b.json".into());
+    let check = checked(&[quiet("a")], &[quiet("b"), saved.clone()]);
+    let said = reason(&check);
+    assert!(said.contains("b and b.json are the same run"), "{said}");
+    let reasons = not_of_a_kind(&[quiet("b"), saved], &Policy::default());
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+}
+
+#[test]
+fn a_run_without_requests_is_no_baseline() {
+    let empty = changed(|run| run.report.breakdowns.clear());
+    let reasons = not_of_a_kind(&[empty], &Policy::default());
+    assert!(reasons[0].contains("no requests"), "{reasons:?}");
+}
+
+/// A run with a second breakdown of the same figures.
+fn with_writes(name: &str) -> CheckedRun {
+    let mut run = quiet(name);
+    let mut writes = run.report.breakdowns[0].clone();
+    writes.operation = "write".into();
+    run.report.breakdowns.push(writes);
+    run
+}
+
+#[test]
+fn what_one_side_lacks_is_listed_and_does_not_pass_where_undecided_does_not() {
+    let strict = Policy::parse("undecided = \"fail\"\nmetrics = [\"mean\"]", "p").unwrap();
+    let why = |check: &Check| check.breakdowns[1].stages[0].left_out.clone().unwrap();
+    let gone = check(&[with_writes("a")], &[quiet("b")], &strict);
+    assert_eq!(gone.verdict, Verdict::Undecided);
+    assert_eq!(why(&gone), "the new runs do not have it");
+    assert_eq!(
+        checked(&[with_writes("a")], &[quiet("b")]).verdict,
+        Verdict::Passed
+    );
+    let fresh = check(&[quiet("a")], &[with_writes("b")], &strict);
+    assert_eq!(fresh.verdict, Verdict::Passed);
+    assert_eq!(why(&fresh), "the baseline does not have it");
+    assert!(fresh.warnings[0].contains("0 of 1 baseline runs have it"));
+}
+
+#[test]
+fn what_one_run_of_several_a_side_has_makes_no_check_of_one_run() {
+    let side = |name: &str| {
+        [
+            with_writes(name),
+            quiet(&format!("{name}1")),
+            quiet(&format!("{name}2")),
+        ]
+    };
+    let check = checked(&side("a"), &side("b"));
+    assert_eq!(
+        check.method.alpha.to_bits(),
+        Policy::default().alpha.to_bits()
+    );
+    let writes = &check.breakdowns[1].stages;
+    assert!(
+        writes.len() == 1 && writes[0].tests.is_empty(),
+        "{writes:?}"
+    );
+    assert!(
+        writes[0]
+            .left_out
+            .as_ref()
+            .unwrap()
+            .contains("one run a side")
+    );
+}
+
+#[test]
 fn losses_are_what_the_policy_allows() {
     let lossy = changed(|run| run.report.domains[0].lost_share = 0.02);
     let policy = Policy::parse("max_lost_percent = 3", "p").unwrap();
@@ -199,8 +290,8 @@ fn losses_are_what_the_policy_allows() {
     );
 }
 
-#[test]
-fn a_stage_that_one_kernel_times_as_two_is_checked_as_one() {
+/// A run of a kernel that times the second stage as two.
+fn halved() -> CheckedRun {
     let mut other = quiet("b");
     let stages = &mut other.report.breakdowns[0].stages;
     let mut half = stages[1].clone();
@@ -213,7 +304,25 @@ fn a_stage_that_one_kernel_times_as_two_is_checked_as_one() {
     half.to = "blkfront.push".into();
     stages[1].from = "blkfront.push".into();
     stages.insert(1, half);
-    let check = checked(&[quiet("a")], &[other]);
+    other
+}
+
+#[test]
+fn a_way_with_an_ignored_stage_in_it_is_left_out() {
+    let text = "ignore_stages = [\"blkfront.push..irq.entry\"]";
+    let policy = Policy::parse(text, "p").unwrap();
+    let check = check(&[quiet("a")], &[halved()], &policy);
+    let why = stage(&check, STAGES[1]).left_out.as_ref().unwrap();
+    assert!(
+        why.contains("blkfront.push..irq.entry, which is a part"),
+        "{why}"
+    );
+    assert_eq!(check.warnings, [""; 0]);
+}
+
+#[test]
+fn a_stage_that_one_kernel_times_as_two_is_checked_as_one() {
+    let check = checked(&[quiet("a")], &[halved()]);
     assert_eq!(check.verdict, Verdict::Passed);
     let tests = &stage(&check, STAGES[1]).tests;
     assert_eq!(tests.len(), 1, "only the mean: {tests:?}");
@@ -235,5 +344,17 @@ fn old_and_damaged_reports_are_told() {
     assert!(damaged.problem().unwrap().contains("damaged"));
     let damaged = changed(|run| run.report.breakdowns[0].iterations.truncate(1));
     assert!(damaged.problem().unwrap().contains("damaged"));
+    let figures = |change: fn(&mut crate::analysis::breakdown::IterationFigures)| {
+        changed(|run| change(&mut run.report.breakdowns[0].stages[1].iterations[0]))
+    };
+    for damaged in [
+        figures(|own| own.mean_ns = 1e308),
+        figures(|own| own.variance_ns2 = 1e300),
+        figures(|own| own.p50_ns = own.p99_ns + 1),
+        figures(|own| own.p99_ns = own.max_ns + 1),
+        figures(|own| own.min_ns = own.max_ns + 1),
+    ] {
+        assert!(damaged.problem().unwrap().contains("damaged"));
+    }
     assert_eq!(quiet("a").trimmed().problem(), None);
 }
