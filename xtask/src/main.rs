@@ -47,7 +47,7 @@ enum Command {
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Set up, check format and lints, and run every test
+    /// Set up, check format and lints, and run the tests
     Test(checks::TestOptions),
     /// Check the format and run clippy, warnings refused
     Lint,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -133,6 +134,7 @@ impl Check<'_> {
             made_of::Side::new(&self.base)?,
             made_of::Side::new(&self.new)?,
         );
+        let tracer = made_of::digest(self.tracer())?;
         for scenario in &self.options.scenarios {
             let text = fs::read_to_string(scenario)
                 .with_context(|| format!("cannot read {}", scenario.display()))?;
@@ -142,6 +144,7 @@ impl Check<'_> {
                 domain: self.options.domain.clone(),
                 args: self.options.args.clone(),
                 scenario: text,
+                tracer: tracer.clone(),
             };
             made_of.claim(&self.folder(scenario))?;
         }
@@ -233,6 +236,17 @@ impl Check<'_> {
     /// The tracer's verdict, printed and written down; returns its exit code.
     fn verdict(&self, scenario: &Path) -> Result<i32> {
         let folder = self.folder(scenario);
+        // Those of an earlier verdict, with fewer runs.
+        let baseline = format!("{BASELINE}.json");
+        for file in FILES.map(|(_, file)| file).iter().chain([&&*baseline]) {
+            match fs::remove_file(folder.join(file)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error)
+                        .with_context(|| format!("cannot remove {file} in {}", folder.display()));
+                }
+                _ => {}
+            }
+        }
         let (base, new) = (
             self.runs(scenario, Side::Base),
             self.runs(scenario, Side::New),
@@ -244,8 +258,6 @@ impl Check<'_> {
             );
             return Ok(many::NOT_DONE);
         }
-        // One of an earlier verdict, with fewer runs.
-        let _ = fs::remove_file(folder.join(format!("{BASELINE}.json")));
         let mut save = shell::command(self.tracer());
         save.args(["baseline", "save"]).args(base);
         save.args(["--name", BASELINE, "--store"]).arg(&folder);
@@ -265,13 +277,14 @@ impl Check<'_> {
             check.args(&policy);
             check
         };
+        println!("{}", scenario.display());
+        let mut worst = many::exit_code(&mut check())?;
         for (format, file) in FILES {
             let mut command = check();
             command.args(["--format", format, "--output"]);
-            many::exit_code(command.arg(folder.join(file)))?;
+            worst = worst.max(many::exit_code(command.arg(folder.join(file)))?);
         }
-        println!("{}", scenario.display());
-        many::exit_code(&mut check())
+        Ok(worst)
     }
 }
 

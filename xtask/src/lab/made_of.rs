@@ -3,10 +3,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::instance::Config;
 use super::{packages, place};
+use crate::shell;
 
 /// The file's name, beside the runs.
 const FILE: &str = "made-of.json";
@@ -41,36 +42,87 @@ pub(super) struct MadeOf {
     pub(super) args: Vec<String>,
     /// The scenario's text.
     pub(super) scenario: String,
+    /// The [`digest`] of the tracer: another one may have other points.
+    #[serde(default)]
+    pub(super) tracer: String,
+}
+
+/// What tells one build of a file from another: its SHA-256, by coreutils.
+pub(super) fn digest(file: &Path) -> Result<String> {
+    let said = shell::output(shell::command("sha256sum").arg("--").arg(file))?;
+    let words = said.split_whitespace().next();
+    words.map(str::to_owned).context("sha256sum said nothing")
+}
+
+/// What the runs of all of the paper's cases are made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PaperMadeOf {
+    pub(super) xen: Side,
+    pub(super) native: Side,
+}
+
+/// The names of those that differ.
+fn differing<const N: usize>(parts: [(&'static str, bool); N]) -> Vec<&'static str> {
+    let differing = parts.into_iter().filter(|(_, differs)| *differs);
+    differing.map(|(what, _)| what).collect()
+}
+
+/// Refuses a folder whose runs are made of something else; says what this one's are.
+fn claim<T: Serialize + DeserializeOwned>(
+    made_of: &T,
+    folder: &Path,
+    differing: fn(&T, &T) -> Vec<&'static str>,
+) -> Result<()> {
+    let file = folder.join(FILE);
+    if file.exists() {
+        let text = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let there: T = serde_json::from_slice(&text)
+            .with_context(|| format!("{} is damaged: remove the folder", file.display()))?;
+        let differing = differing(made_of, &there);
+        if !differing.is_empty() {
+            bail!(
+                "the runs in {} are of another {}: name another folder with --out, or remove this one",
+                folder.display(),
+                differing.join(", ")
+            );
+        }
+        return Ok(());
+    }
+    let write = || {
+        fs::create_dir_all(folder)?;
+        fs::write(&file, serde_json::to_vec_pretty(made_of)?)
+    };
+    write().with_context(|| format!("cannot write {}", file.display()))
+}
+
+impl PaperMadeOf {
+    /// As [`MadeOf::claim`].
+    pub(super) fn claim(&self, folder: &Path) -> Result<()> {
+        claim(self, folder, |this, there| {
+            differing([
+                ("machine with Xen", this.xen.machine != there.xen.machine),
+                (
+                    "machine without Xen",
+                    this.native.machine != there.native.machine,
+                ),
+                (
+                    "build of the kernel",
+                    (&this.xen.build, &this.native.build)
+                        != (&there.xen.build, &there.native.build),
+                ),
+            ])
+        })
+    }
 }
 
 impl MadeOf {
     /// Refuses a folder whose runs are made of something else; says what this one's are.
     pub(super) fn claim(&self, folder: &Path) -> Result<()> {
-        let file = folder.join(FILE);
-        if file.exists() {
-            let text =
-                fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            let there: Self = serde_json::from_slice(&text)
-                .with_context(|| format!("{} is damaged: remove the folder", file.display()))?;
-            let differing = self.differing(&there);
-            if !differing.is_empty() {
-                bail!(
-                    "the runs in {} are of another {}: name another folder with --out, or remove this one",
-                    folder.display(),
-                    differing.join(", ")
-                );
-            }
-            return Ok(());
-        }
-        let write = || {
-            fs::create_dir_all(folder)?;
-            fs::write(&file, serde_json::to_vec_pretty(self)?)
-        };
-        write().with_context(|| format!("cannot write {}", file.display()))
+        claim(self, folder, Self::differing)
     }
 
     fn differing(&self, there: &Self) -> Vec<&'static str> {
-        let parts = [
+        differing([
             (
                 "machine of the base",
                 self.base.machine != there.base.machine,
@@ -84,9 +136,8 @@ impl MadeOf {
             ("domain of the tracer", self.domain != there.domain),
             ("list of arguments", self.args != there.args),
             ("text of the scenario", self.scenario != there.scenario),
-        ];
-        let differing = parts.into_iter().filter(|(_, differs)| *differs);
-        differing.map(|(what, _)| what).collect()
+            ("build of the tracer", self.tracer != there.tracer),
+        ])
     }
 }
 
@@ -95,10 +146,8 @@ mod tests {
     use super::super::versions::{Debian, Kernel, Xen};
     use super::*;
 
-    #[test]
-    fn runs_of_another_build_or_with_other_arguments_are_not_mixed() {
-        let folder = std::env::temp_dir().join(format!("xtask-made-of-{}", std::process::id()));
-        let side = |debian| Side {
+    fn side(debian: Debian) -> Side {
+        Side {
             machine: Config {
                 xen: Xen::V4_17,
                 kernel: Kernel::Debian(debian),
@@ -108,13 +157,44 @@ mod tests {
                 virtual_time: None,
             },
             build: "6.1 1 2".into(),
+        }
+    }
+
+    fn folder(name: &str) -> std::path::PathBuf {
+        std::env::temp_dir().join(format!("xtask-made-of-{name}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn a_page_is_of_one_machine() {
+        let folder = folder("paper");
+        let of = |debian| {
+            let mut native = side(debian);
+            native.machine.native = true;
+            PaperMadeOf {
+                xen: side(debian),
+                native,
+            }
         };
+        of(Debian::V6_1).claim(&folder).unwrap();
+        of(Debian::V6_1).claim(&folder).unwrap();
+        let refused = of(Debian::V6_12).claim(&folder).unwrap_err().to_string();
+        assert!(
+            refused.contains("another machine with Xen, machine without Xen: name"),
+            "{refused}"
+        );
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn runs_of_another_build_or_with_other_arguments_are_not_mixed() {
+        let folder = folder("check");
         let made_of = MadeOf {
             base: side(Debian::V6_1),
             new: side(Debian::V6_12),
             domain: "dom0".into(),
             args: vec!["--profile=check".into()],
             scenario: "schema = 1".into(),
+            tracer: digest(&std::env::current_exe().unwrap()).unwrap(),
         };
         made_of.claim(&folder).unwrap();
         made_of.claim(&folder).unwrap();
@@ -136,6 +216,8 @@ mod tests {
             said.contains("another machine of the base, list of arguments"),
             "{said}"
         );
+        let said = refused(|other| other.tracer.clear());
+        assert!(said.contains("another build of the tracer: name"), "{said}");
         fs::write(folder.join(FILE), "{").unwrap();
         assert!(refused(|_| ()).contains("damaged"));
         fs::remove_dir_all(&folder).unwrap();

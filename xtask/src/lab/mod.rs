@@ -13,6 +13,7 @@ mod many;
 mod matrix;
 mod meter;
 mod network;
+mod options;
 mod packages;
 mod paper;
 mod place;
@@ -27,181 +28,18 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use crate::{cargo, setup, shell, signal};
 use instance::{Config, Lab};
 use job::PassOn;
 use matrix::Matrix;
+use options::{Clock, Emulated, InRealTime, Scenario};
+pub(crate) use options::{Command, Made};
 use paper::Machines;
 use run::Request;
 pub(crate) use session::{Session, prepare as prepare_session};
 use versions::{Kernel, Xen};
-
-/// The emulated machine.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Emulated {
-    /// The lab's name: labs of several names can be up side by side
-    #[arg(long, default_value = "lab")]
-    name: String,
-    /// Emulated CPUs
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=16))]
-    smp: u32,
-    /// Dom0's virtual CPUs, pinned to the first emulated ones; the paper has 2 for disks, 1 for networks
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
-    dom0_vcpus: u32,
-    /// The emulated clock counts instructions, of 2^SHIFT ns each: what else the host does has no part in it
-    #[arg(long, value_name = "SHIFT", value_parser = clap::value_parser!(u8).range(0..=10))]
-    virtual_time: Option<u8>,
-}
-
-impl Emulated {
-    fn config(&self, xen: Xen, kernel: &Kernel, native: bool) -> Result<Config> {
-        if self.dom0_vcpus > self.smp {
-            bail!(
-                "--dom0-vcpus {} is more than --smp {}",
-                self.dom0_vcpus,
-                self.smp
-            );
-        }
-        Ok(Config {
-            xen,
-            kernel: kernel.clone(),
-            cpus: self.smp,
-            dom0_vcpus: self.dom0_vcpus,
-            native,
-            virtual_time: self.virtual_time,
-        })
-    }
-}
-
-/// What a lab is made of.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Made {
-    #[command(flatten)]
-    emulated: Emulated,
-    /// Linux of Dom0, the guests and the native run: Debian's 6.1 or 6.12, or a folder with a build of your
-    /// own (boot/vmlinuz-RELEASE, lib/modules/RELEASE)
-    #[arg(long, default_value = "6.1", value_name = "KERNEL")]
-    kernel: Kernel,
-    /// The hypervisor and its tools
-    #[arg(long, default_value = "4.17")]
-    xen: Xen,
-}
-
-impl Made {
-    fn name(&self) -> &str {
-        &self.emulated.name
-    }
-
-    /// Whether its clock counts instructions, so that nothing outside of it has a part in what is measured.
-    pub(crate) const fn is_virtual(&self) -> bool {
-        self.emulated.virtual_time.is_some()
-    }
-
-    fn config(&self, native: bool) -> Result<Config> {
-        self.emulated.config(self.xen, &self.kernel, native)
-    }
-}
-
-/// Which lab.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Named {
-    /// The lab's name
-    #[arg(long, default_value = "lab")]
-    name: String,
-}
-
-/// A scenario to run.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Scenario {
-    /// The scenario file, such as scenarios/native-disk.toml
-    scenario: PathBuf,
-    /// The run's directory on this machine; `runs/...` otherwise
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// A static tracer that is built already
-    #[arg(long, hide = true)]
-    tracer: Option<PathBuf>,
-    /// Further arguments for `tracer run`, after `--`
-    #[arg(last = true)]
-    args: Vec<String>,
-}
-
-/// Commands of the lab.
-#[derive(Clone, Debug, clap::Subcommand)]
-pub(crate) enum Command {
-    /// Bring a lab up: Xen, Dom0 and the guests A and B
-    Up(Made),
-    /// Run a command in dom0, A, B, native, or on the peer host
-    Exec {
-        #[command(flatten)]
-        named: Named,
-        domain: String,
-        #[arg(last = true, required = true)]
-        command: Vec<String>,
-    },
-    /// Run a scenario in a domain (up if needed), and bring the run and its report back
-    Run {
-        #[command(flatten)]
-        made: Made,
-        /// The domain in which the tracer runs
-        #[arg(long = "in", default_value = "dom0", value_name = "DOMAIN")]
-        domain: String,
-        #[command(flatten)]
-        scenario: Scenario,
-    },
-    /// Run a scenario on the same kernel, disk and NIC under the same QEMU, without Xen
-    Native {
-        #[command(flatten)]
-        made: Made,
-        #[command(flatten)]
-        scenario: Scenario,
-    },
-    /// Run a scenario on several kernels and hypervisors, and compare
-    Matrix {
-        #[command(flatten)]
-        emulated: Emulated,
-        /// Separated by commas
-        #[arg(long, value_delimiter = ',', required = true, value_name = "KERNEL")]
-        kernels: Vec<Kernel>,
-        /// Separated by commas
-        #[arg(long, value_delimiter = ',', required = true)]
-        xens: Vec<Xen>,
-        /// The domain in which the tracer runs
-        #[arg(long = "in", default_value = "dom0", value_name = "DOMAIN")]
-        domain: String,
-        #[command(flatten)]
-        scenario: Scenario,
-    },
-    /// Run every case of scenarios/paper that has no run yet, and draw the paper's figures from them
-    Paper {
-        #[command(flatten)]
-        made: Made,
-        #[command(flatten)]
-        options: paper::Options,
-    },
-    /// Boot two kernels alternately, run scenarios on each, and say whether the new one is slower, and where
-    Check {
-        #[command(flatten)]
-        emulated: Emulated,
-        #[command(flatten)]
-        options: check::Options,
-    },
-    /// A terminal on dom0, A, B or native; Ctrl-] leaves
-    Console {
-        #[command(flatten)]
-        named: Named,
-        domain: String,
-    },
-    /// Which labs are up, and their domains
-    Status {
-        #[arg(long)]
-        json: bool,
-    },
-    /// End a lab, and its native companion; nothing of them is left but cached images
-    Down(Named),
-}
 
 /// The lab that runs the same without Xen.
 fn companion(name: &str) -> Result<Lab> {
@@ -219,7 +57,7 @@ pub(crate) fn command(command: Command) -> Result<ExitCode> {
     }
     match command {
         Command::Up(made) => Lab::named(made.name())?
-            .up(&made.config(false)?)
+            .up(&made.config()?)
             .map(|()| ExitCode::SUCCESS),
         Command::Exec {
             named,
@@ -232,7 +70,7 @@ pub(crate) fn command(command: Command) -> Result<ExitCode> {
             scenario,
         } => run_in(
             &Lab::named(made.name())?,
-            &made.config(false)?,
+            &made.config()?,
             &domain,
             &scenario,
         ),
@@ -250,10 +88,14 @@ pub(crate) fn command(command: Command) -> Result<ExitCode> {
             scenario,
         } => run_matrix(&emulated, (&xens, &kernels), &domain, &scenario),
         Command::Paper { made, options } => run_paper(&made, &options),
-        Command::Check { emulated, options } => run_check(&emulated, &options),
+        Command::Check {
+            emulated,
+            clock,
+            options,
+        } => run_check(&emulated, clock, &options),
         Command::Console { named, domain } => {
-            let lab = Lab::named(&named.name)?;
-            run::require_domain(&require_up(&lab)?, &domain)?;
+            let (lab, config) = lab_of(&Lab::named(&named.name)?, &domain)?;
+            run::require_domain(&config, &domain)?;
             console::console(&lab.folder, &domain).map(|()| ExitCode::SUCCESS)
         }
         Command::Status { json } => status::print(json).map(|()| ExitCode::SUCCESS),
@@ -331,14 +173,19 @@ fn require_up(lab: &Lab) -> Result<Config> {
     })
 }
 
-fn exec(lab: &Lab, domain: &str, command: &[String]) -> Result<ExitCode> {
-    let (lab, config) = if domain == "native" && !lab.name.ends_with("-native") {
-        let native = companion(&lab.name)?;
-        let config = require_up(&native)?;
-        (native, config)
+/// The lab that has the domain, which is up: the one without Xen is another than the one with it.
+fn lab_of(lab: &Lab, domain: &str) -> Result<(Lab, Config)> {
+    let lab = if domain == "native" && !lab.name.ends_with("-native") {
+        companion(&lab.name)?
     } else {
-        (lab.clone(), require_up(lab)?)
+        lab.clone()
     };
+    let config = require_up(&lab)?;
+    Ok((lab, config))
+}
+
+fn exec(lab: &Lab, domain: &str, command: &[String]) -> Result<ExitCode> {
+    let (lab, config) = lab_of(lab, domain)?;
     // One argument is a script, several are a command's words.
     let script = match command {
         [script] => script.clone(),
@@ -392,7 +239,7 @@ fn run_matrix(
     matrix::matrix(&of, &request(scenario, domain, &out)).map(exit_code)
 }
 
-fn run_paper(made: &Made, options: &paper::Options) -> Result<ExitCode> {
+fn run_paper(made: &InRealTime, options: &paper::Options) -> Result<ExitCode> {
     let machines = Machines {
         xen: (Lab::named(made.name())?, made.config(false)?),
         native: (companion(made.name())?, made.config(true)?),
@@ -400,8 +247,9 @@ fn run_paper(made: &Made, options: &paper::Options) -> Result<ExitCode> {
     paper::paper(&machines, options).map(exit_code)
 }
 
-fn run_check(emulated: &Emulated, options: &check::Options) -> Result<ExitCode> {
-    let config = |kernel| emulated.config(options.xen, kernel, false);
+fn run_check(emulated: &Emulated, clock: Clock, options: &check::Options) -> Result<ExitCode> {
+    let config =
+        |kernel| -> Result<Config> { Ok(clock.of(emulated.config(options.xen, kernel, false)?)) };
     let check = check::Check {
         options,
         name: &emulated.name,

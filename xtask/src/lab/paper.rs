@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::cases::{self, Case, Part};
 use super::instance::{Config, Lab};
+use super::made_of::{PaperMadeOf, Side};
 use super::many;
 use super::run::{self, Request, Silent};
 use super::scenario::Scenario;
@@ -82,6 +83,11 @@ pub(super) fn paper(machines: &Machines, options: &Options) -> Result<i32> {
         };
         PathBuf::from("runs").join(name)
     });
+    let made_of = PaperMadeOf {
+        xen: Side::new(&machines.xen.1)?,
+        native: Side::new(&machines.native.1)?,
+    };
+    made_of.claim(&out)?;
     let all = cases::of_folder(&workspace::root().join("scenarios/paper"))?;
     let wanted = all.iter().filter(|case| {
         let part = options.only;

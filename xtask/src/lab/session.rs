@@ -33,7 +33,7 @@ impl Session {
     /// Also when a lab of this name, but of something else, is up.
     pub(crate) fn up(made: &Made, tracer: &Path) -> Result<Self> {
         let lab = Lab::named(made.name())?;
-        lab.up(&made.config(false)?)?;
+        lab.up(&made.config()?)?;
         Ok(Self {
             lab,
             tracer: tracer.to_owned(),
