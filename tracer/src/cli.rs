@@ -11,9 +11,10 @@ use crate::report::{self, Format};
 ///
 /// Exit codes: 0 well; 1 a threshold was exceeded, or `check-env` found the machine other than wanted;
 /// 2 the run (`compare`, `paper`: any run) is partial, or too much of it was lost; 3 wrong usage, or the
-/// environment does not allow it (`probes`: a datapath cannot be traced). `check`: 0 no regression; 1 a
-/// regression; 2 the runs cannot be compared (`baseline save`: are not of a kind); 3 wrong usage, or a file
-/// cannot be read.
+/// environment does not allow it (`probes`: a datapath cannot be traced). `report` ends with 0 for any run
+/// that it can read. `check`: 0 no regression; 1 a regression, or undecided and the policy does not let that
+/// pass; 2 the runs cannot be compared (`baseline save`: are not of a kind); 3 wrong usage, or a file cannot
+/// be read. TRACER_LOG sets the log's filter, such as `tracer=debug`.
 #[derive(Debug, Parser)]
 #[command(name = "tracer", version, arg_required_else_help = true)]
 pub struct Cli {

@@ -37,6 +37,7 @@ pub struct Finding {
     pub hint: Option<String>,
 }
 
+/// `hint` says what to do, with `{}` for what is wanted.
 fn finding(what: &str, wanted: Option<String>, actual: Option<String>, hint: &str) -> Finding {
     let verdict = match (&wanted, &actual) {
         (None, _) => Verdict::Note,
@@ -44,11 +45,12 @@ fn finding(what: &str, wanted: Option<String>, actual: Option<String>, hint: &st
         (Some(wanted), Some(actual)) if wanted == actual => Verdict::Ok,
         _ => Verdict::Differs,
     };
+    let differs = wanted.as_deref().filter(|_| verdict == Verdict::Differs);
     Finding {
         what: what.into(),
+        hint: differs.map(|wanted| hint.replace("{}", wanted)),
         wanted,
         actual: actual.unwrap_or_else(|| "the machine does not say".into()),
-        hint: (verdict == Verdict::Differs).then(|| hint.into()),
         verdict,
     }
 }
@@ -78,7 +80,7 @@ pub fn check(scenario: &Scenario, root: &Path) -> Vec<Finding> {
             read(&format!(
                 "sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor"
             )),
-            "cpupower frequency-set -g performance",
+            "cpupower frequency-set -g {}",
         ),
         finding(
             "turbo",
@@ -91,13 +93,13 @@ pub fn check(scenario: &Scenario, root: &Path) -> Vec<Finding> {
             "SMT",
             wants.smt.map(on_off),
             read("sys/devices/system/cpu/smt/active").map(|active| on_off(active == "1")),
-            "echo off > /sys/devices/system/cpu/smt/control",
+            "echo {} > /sys/devices/system/cpu/smt/control",
         ),
         finding(
             "clock source",
             wants.clocksource.clone(),
             read("sys/devices/system/clocksource/clocksource0/current_clocksource"),
-            "echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource",
+            "echo {} > /sys/devices/system/clocksource/clocksource0/current_clocksource",
         ),
     ];
     findings.push(pinning(
@@ -121,7 +123,11 @@ fn isolation(scenario: &Scenario, isolated: Option<&str>) -> Option<Finding> {
         "workload's CPUs isolated",
         Some(on_off(wanted)),
         Some(on_off(all)),
-        "boot with isolcpus= naming the workload's CPUs",
+        if wanted {
+            "boot with isolcpus= naming the workload's CPUs"
+        } else {
+            "boot without isolcpus= of the workload's CPUs"
+        },
     ))
 }
 
