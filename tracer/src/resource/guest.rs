@@ -3,6 +3,7 @@
 //! their numbers: one of the same name that somebody makes later is not touched.
 
 use std::{
+    fs,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -101,9 +102,17 @@ impl Change {
             Self::Pinned {
                 domid, vcpu, cpus, ..
             } => xl(&["vcpu-pin", &domid.to_string(), &vcpu.to_string(), cpus]),
-            Self::Vcpus { domid, count, .. } => {
-                xl(&["vcpu-set", &domid.to_string(), &count.to_string()])
-            }
+            Self::Vcpus {
+                guest,
+                domid,
+                count,
+            } => set_vcpus(
+                &Guest {
+                    name: guest.clone(),
+                    domid: *domid,
+                },
+                *count,
+            ),
         }
     }
 }
@@ -130,7 +139,7 @@ pub(super) fn prepare(domain: &Domain, ledger: &mut Ledger) -> anyhow::Result<()
         None => return Ok(()),
     };
     if let (None, Some(count)) = (&domain.create, domain.vcpus) {
-        set_vcpus(&guest, count as usize, ledger)?;
+        change_vcpus(&guest, count as usize, ledger)?;
     }
     pin(&guest, &domain.vcpu_pin, ledger)
 }
@@ -176,10 +185,8 @@ fn create(
     Ok(guest)
 }
 
-fn set_vcpus(guest: &Guest, count: usize, ledger: &mut Ledger) -> anyhow::Result<()> {
-    let on =
-        || -> anyhow::Result<usize> { Ok(vcpus(guest)?.iter().filter(|vcpu| vcpu.is_on).count()) };
-    let before = on()?;
+fn change_vcpus(guest: &Guest, count: usize, ledger: &mut Ledger) -> anyhow::Result<()> {
+    let before = vcpus_on(guest)?;
     if before == count {
         return Ok(());
     }
@@ -188,19 +195,44 @@ fn set_vcpus(guest: &Guest, count: usize, ledger: &mut Ledger) -> anyhow::Result
         domid: guest.domid,
         count: before,
     }))?;
+    set_vcpus(guest, count)
+}
+
+/// Has a guest's kernel take virtual CPUs on or off, and waits until it has.
+fn set_vcpus(guest: &Guest, count: usize) -> anyhow::Result<()> {
     xl(&["vcpu-set", &guest.domid.to_string(), &count.to_string()])?;
     let start = Instant::now();
-    while on()? != count {
+    loop {
+        if guest.domid == 0 {
+            turn_on(Path::new("/sys/devices/system/cpu"), count);
+        }
+        let on = vcpus_on(guest)?;
+        if on == count {
+            return Ok(());
+        }
         if start.elapsed() > ON {
             bail!(
-                "{} has {} virtual CPUs on, not {count}, {ON:?} after `xl vcpu-set`; its kernel takes them on and off: are there so many, and has it a udev rule for CPUs?",
-                guest.name,
-                on()?
+                "{} has {on} virtual CPUs on, not {count}, {ON:?} after `xl vcpu-set`; its kernel takes them on and off: are there so many, and has it a udev rule for CPUs?",
+                guest.name
             );
         }
         thread::sleep(POLL);
     }
-    Ok(())
+}
+
+/// Turns the first CPUs of this kernel, Dom0's, on: it turns them off by itself, and leaves this to a udev rule that
+/// not every system has. One that the kernel does not have yet is there at the next try.
+fn turn_on(cpus: &Path, count: usize) {
+    for number in 0..count {
+        let online = cpus.join(format!("cpu{number}/online"));
+        if fs::read_to_string(&online).is_ok_and(|is_on| is_on.trim() == "0") {
+            let _ = fs::write(&online, "1");
+        }
+    }
+}
+
+fn vcpus_on(guest: &Guest) -> anyhow::Result<usize> {
+    Ok(vcpus(guest)?.iter().filter(|vcpu| vcpu.is_on).count())
 }
 
 fn pin(guest: &Guest, wanted: &[String], ledger: &mut Ledger) -> anyhow::Result<()> {
@@ -312,5 +344,20 @@ mod tests {
             vcpu(2, true, "all"),
         ];
         assert_eq!(parse_vcpus(listed), all);
+    }
+
+    #[test]
+    fn the_first_cpus_are_turned_on_as_far_as_the_kernel_has_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let online = |number: u32| folder.path().join(format!("cpu{number}/online"));
+        // The first has no switch, the second is not there yet.
+        for (number, is_on) in [(2, "0\n"), (3, "1\n"), (4, "0\n")] {
+            fs::create_dir(online(number).parent().unwrap()).unwrap();
+            fs::write(online(number), is_on).unwrap();
+        }
+        turn_on(folder.path(), 4);
+        let state = |number| fs::read_to_string(online(number)).unwrap();
+        assert_eq!([state(2), state(3), state(4)], ["1", "1\n", "0\n"]);
+        assert!(!online(1).exists());
     }
 }
