@@ -60,7 +60,7 @@ make_timed_disk() {
   local disk=/sys/kernel/config/nullb/$1 setting
   mkdir -p /dev/lab "$disk" || return
   # irqmode 2: by a timer, not at once. Unless told, it takes 255 sectors a request at most: a read of 128 KiB would be two,
-  # which Linux 6.1 issues the last one first, and 6.12 in order: the second when the first has been copied.
+  # of which Linux 6.1 issues the last first, and 6.12 the first: the other waits until that has been copied.
   for setting in queue_mode=2 submit_queues=1 blocksize=512 size=1024 memory_backed=1 irqmode=2 max_sectors=2048 \
     "completion_nsec=${2:-100000}" power=1; do
     echo "${setting#*=}" > "$disk/${setting%%=*}" || return
