@@ -6,7 +6,11 @@ use std::collections::BTreeSet;
 use toml::{Table, Value};
 
 use super::run::CheckedRun;
-use crate::{analysis::document::Report, platform::host::HostFacts, report::units::percent};
+use crate::{
+    analysis::{breakdown::IterationFigures, document::Report},
+    platform::host::HostFacts,
+    report::units::percent,
+};
 
 /// What of a scenario changes nothing of a single iteration: more of them are only better known.
 const OF_NO_EFFECT: [&str; 4] = ["question", "profile", "threshold", "run.iterations"];
@@ -57,15 +61,6 @@ pub(super) fn reasons(runs: &[&CheckedRun], max_lost_percent: Option<f64>) -> Ve
 
 /// Runs of one side that are the same: it would count as several that agree.
 pub(super) fn named_twice(side: &[&CheckedRun]) -> Vec<String> {
-    let figures = |run: &CheckedRun| -> Vec<_> {
-        let breakdowns = run.report.breakdowns.iter();
-        breakdowns.map(|own| own.iterations.clone()).collect()
-    };
-    let is_same = |a: &CheckedRun, b: &CheckedRun| {
-        a.report.started == b.report.started
-            && a.report.host.kernel == b.report.host.kernel
-            && figures(a) == figures(b)
-    };
     let mut reasons = Vec::new();
     for (at, run) in side.iter().enumerate() {
         if let Some(same) = side[..at].iter().find(|other| is_same(other, run)) {
@@ -76,6 +71,16 @@ pub(super) fn named_twice(side: &[&CheckedRun]) -> Vec<String> {
         }
     }
     reasons
+}
+
+/// Whether two runs are one: begun at once, on one kernel, with the same figures.
+fn is_same(a: &CheckedRun, b: &CheckedRun) -> bool {
+    fn figures(run: &CheckedRun) -> impl Iterator<Item = &Vec<IterationFigures>> {
+        run.report.breakdowns.iter().map(|own| &own.iterations)
+    }
+    a.report.started == b.report.started
+        && a.report.host.kernel == b.report.host.kernel
+        && figures(a).eq(figures(b))
 }
 
 /// Whether two runs asked the same question.

@@ -32,12 +32,13 @@ pub(super) fn warnings(
             }
         }
     }
-    let mut breakdowns = base
-        .iter()
-        .chain(new)
-        .flat_map(|run| &run.report.breakdowns);
+    let breakdowns = || {
+        base.iter()
+            .chain(new)
+            .flat_map(|run| &run.report.breakdowns)
+    };
     for name in &policy.ignore_datapaths {
-        if !breakdowns.any(|breakdown| breakdown.datapath == *name) {
+        if !breakdowns().any(|breakdown| breakdown.datapath == *name) {
             warnings.push(format!(
                 "the policy ignores the datapath {name}, which no run has"
             ));
