@@ -92,8 +92,7 @@ pub fn check(base: &[CheckedRun], new: &[CheckedRun], policy: &Policy) -> Check 
         breakdowns: Vec::new(),
     };
     if check.reasons.is_empty() {
-        let only_total = one_run(&base, &new) && policy.one_run == OneRun::Total;
-        check_groups(&mut check, &groups, only_total, policy);
+        check_groups(&mut check, &groups, policy);
         if check.method.tests == 0 {
             check.reasons.push(NOTHING_TESTED.into());
         } else {
@@ -142,31 +141,24 @@ fn reasons(
     if !reasons.is_empty() || groups.iter().any(Group::is_whole) {
         return reasons;
     }
-    let rare = groups.iter().filter(|group| group.is_on_both_sides());
-    reasons.extend(rare.filter_map(|group| {
-        let (title, why) = (group.first()?.title(), group.unfit()?);
-        Some(format!("{title}: {why}: make the runs that lack it again"))
-    }));
-    if reasons.is_empty() {
-        let titles = |side: &[&CheckedRun]| -> String {
-            let mut titles: Vec<String> = side
-                .iter()
-                .flat_map(|run| run.report.breakdowns.iter().map(|b| b.title()))
-                .collect();
-            titles.dedup();
-            let words = titles.join(", ");
-            if words.is_empty() {
-                "no requests".into()
-            } else {
-                words
-            }
-        };
-        reasons.push(format!(
-            "the runs have no datapath in common whose requests are known by iteration (the baseline has {}; the new runs {}): {NO_ITERATIONS}",
-            titles(base),
-            titles(new)
-        ));
-    }
+    let titles = |side: &[&CheckedRun]| -> String {
+        let mut titles: Vec<String> = side
+            .iter()
+            .flat_map(|run| run.report.breakdowns.iter().map(|b| b.title()))
+            .collect();
+        titles.dedup();
+        let words = titles.join(", ");
+        if words.is_empty() {
+            "no requests".into()
+        } else {
+            words
+        }
+    };
+    reasons.push(format!(
+        "the runs have no datapath in common whose requests are known by iteration (the baseline has {}; the new runs {}): {NO_ITERATIONS}",
+        titles(base),
+        titles(new)
+    ));
     reasons
 }
 
@@ -178,19 +170,20 @@ struct Planned {
     weight: f64,
 }
 
-fn check_groups(check: &mut Check, groups: &[Group<'_>], only_total: bool, policy: &Policy) {
+fn check_groups(check: &mut Check, groups: &[Group<'_>], policy: &Policy) {
     let mut subjects: Vec<Vec<Subject>> = groups
         .iter()
         .map(|group| subjects(group, policy).unwrap_or_default())
         .collect();
     let planned = plan(groups, &subjects, policy);
-    let alpha = check.method.alpha;
+    // A group of one run a side has the lower alpha of such a check, and the others have theirs.
+    let alpha = |test: &Planned| policy.alpha(groups[test.group].is_of_one_run());
     let tested: Vec<(&Planned, Tested)> = planned
         .iter()
         .filter_map(|test| {
             let subject = &subjects[test.group][test.subject];
             let (base, new) = subject.samples(&groups[test.group], test.metric)?;
-            let bound = alpha * test.weight;
+            let bound = alpha(test) * test.weight;
             Some((test, Tested::new(test.metric, base, new, bound)))
         })
         .collect();
@@ -204,14 +197,16 @@ fn check_groups(check: &mut Check, groups: &[Group<'_>], only_total: bool, polic
     let (worse, better) = (corrected(|t| t.p_worse), corrected(|t| t.p_better));
     check.method.tests = tested.len() as u64;
     for (at, (test, tested)) in tested.iter().enumerate() {
-        let decided = tested.decide(worse[at], better[at], alpha, policy);
+        let decided = tested.decide(worse[at], better[at], alpha(test), policy);
         subjects[test.group][test.subject]
             .checked
             .tests
             .push(decided);
     }
-    if only_total {
-        subjects.iter_mut().for_each(|own| doubt_stages(own));
+    for (group, subjects) in groups.iter().zip(&mut subjects) {
+        if group.is_of_one_run() && policy.one_run == OneRun::Total {
+            doubt_stages(subjects);
+        }
     }
     check.breakdowns = groups
         .iter()
@@ -220,7 +215,7 @@ fn check_groups(check: &mut Check, groups: &[Group<'_>], only_total: bool, polic
         .collect();
 }
 
-/// Whether runs are tested by their iterations: by how much runs differ is not known then.
+/// Whether there is one run a side.
 fn one_run(base: &[&CheckedRun], new: &[&CheckedRun]) -> bool {
     base.len() == 1 && new.len() == 1
 }

@@ -25,8 +25,6 @@ pub(super) const TOTAL: &str = "total";
 pub(super) struct Group<'r> {
     pub(super) base: Vec<&'r Breakdown>,
     pub(super) new: Vec<&'r Breakdown>,
-    /// Runs of both sides, also those that do not have it.
-    runs: usize,
 }
 
 impl<'r> Group<'r> {
@@ -36,27 +34,21 @@ impl<'r> Group<'r> {
 
     /// Whether both sides have it, and so that they can be held against each other.
     pub(super) fn is_whole(&self) -> bool {
-        self.unfit().is_none()
+        self.lacks().is_none()
     }
 
-    pub(super) const fn is_on_both_sides(&self) -> bool {
-        !self.base.is_empty() && !self.new.is_empty()
-    }
-
-    /// Why it cannot be tested, if it cannot.
-    pub(super) fn unfit(&self) -> Option<&'static str> {
-        match (self.base.len(), self.new.len()) {
-            (0, _) => Some("the baseline does not have it"),
-            (_, 0) => Some("the new runs do not have it"),
-            (base, new) => self
-                .is_rare(base + new)
-                .then_some("one run a side has it, which says nothing of how runs differ"),
+    /// Which side does not have it, if one does not.
+    fn lacks(&self) -> Option<&'static str> {
+        match (self.base.is_empty(), self.new.is_empty()) {
+            (true, _) => Some("the baseline does not have it"),
+            (_, true) => Some("the new runs do not have it"),
+            _ => None,
         }
     }
 
-    /// What one of several runs has alone says nothing of how runs differ.
-    const fn is_rare(&self, members: usize) -> bool {
-        self.runs > 2 && members == 2
+    /// Whether it is tested by the iterations of one run a side: by how much runs differ is not known then.
+    pub(super) fn is_of_one_run(&self) -> bool {
+        self.base.len() == 1 && self.new.len() == 1
     }
 }
 
@@ -87,7 +79,6 @@ pub(super) fn groups<'r>(
             let group = Group {
                 base: members(base),
                 new: members(new),
-                runs: base.len() + new.len(),
             };
             // One without iterations, of which the other runs' may be known.
             let is_own = group.base.iter().chain(&group.new).any(is_member);
@@ -212,7 +203,8 @@ impl Subject {
             Sample::new(metric.scale(), runs)
         };
         let (base, new) = sample(&group.base, &self.base).zip(sample(&group.new, &self.new))?;
-        let is_rare = group.is_rare(base.runs().len() + new.runs().len());
+        // What one of several runs has alone says nothing of how runs differ.
+        let is_rare = !group.is_of_one_run() && base.runs().len() + new.runs().len() == 2;
         (!is_rare).then_some((base, new))
     }
 
@@ -252,7 +244,7 @@ impl Subject {
 
 /// The total, then the stages; the total alone, left out, of what cannot be tested. `None`: a side has nothing.
 pub(super) fn subjects(group: &Group<'_>, policy: &Policy) -> Option<Vec<Subject>> {
-    if let Some(why) = group.unfit() {
+    if let Some(why) = group.lacks() {
         let mut whole = Subject::new(TOTAL.into(), None);
         whole.checked.left_out = Some(why.into());
         return Some(vec![whole]);
