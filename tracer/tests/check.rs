@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tracer::{
     analysis::{
         BreakdownBuilder, Names, Report,
-        check::{Check, CheckedRun, Policy, Verdict, check},
+        check::{BreakdownChecked, Check, CheckedRun, Policy, Verdict, check},
         document::DomainReport,
     },
     report::check::{Format, render},
@@ -139,6 +139,24 @@ fn markdown() {
     let text = rendered(&slower(), Format::Markdown);
     assert_golden("check.md", &text);
     assert!(!text.contains("<&>"));
+}
+
+#[test]
+fn stages_that_regress_without_their_total_are_named_the_one_that_rose_most_first() {
+    let mut check = slower();
+    let BreakdownChecked { blamed, stages, .. } = &mut check.breakdowns[0];
+    let names = [1, 2].map(|at| stages[at].name.clone());
+    stages[0].tests.clear();
+    stages[1].tests = stages[2].tests.clone();
+    let blamed = blamed.as_mut().unwrap();
+    (blamed.total, blamed.stage) = (false, names[1].clone());
+    let said = format!("{}: the mean is", names[1]);
+    for format in [Format::Text, Format::Markdown] {
+        let text = rendered(&check, format);
+        let at = text.find(&said);
+        let after = text.find(&format!("; {}: the mean is", names[0]));
+        assert!(at.is_some() && at < after, "{format:?}: {text}");
+    }
 }
 
 #[test]

@@ -148,6 +148,11 @@ fn run_that_cannot_begin_says_why_and_leaves_nothing() {
     let drivers = "for device in /sys/bus/pci/devices/*; do echo $device $(readlink $device/driver); done; xl list | wc -l";
     let before = printed("dom0", drivers);
     let good = scenario("console", "console");
+    // A guest has the tracer from its first run on.
+    if !exec("A", "test -x /usr/local/bin/tracer").status.success() {
+        let (code, said, _) = run_with("lab-first-of-a", &good, || ());
+        assert_eq!(code, Some(0), "{said}");
+    }
     let with = |line: &str| {
         good.replacen(
             "agent = \"console\"\n",
@@ -179,7 +184,11 @@ fn run_that_cannot_begin_says_why_and_leaves_nothing() {
         let said = refused("dom0", "", &scenario);
         assert!(said.contains(why), "{why}: {said}");
     }
-    // A guest has xl, but nobody to talk to.
+    // A guest has xl, but nobody to talk to; it has the tracer from the first run on that it is in.
+    printed(
+        "A",
+        "test -x /usr/local/bin/tracer || cp /share/tracer /usr/local/bin/",
+    );
     for (domain, environment, why) in [
         ("A", "", "xl list"),
         ("dom0", "PATH=/nowhere", "cannot run xl"),

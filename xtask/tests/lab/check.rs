@@ -259,28 +259,6 @@ fn one_kernel_on_a_busy_machine_alarms_once_in_40_checks_at_most() {
     }
 }
 
-/// The stage that is blamed for a slower total; else the one that has regressed and grown most, as a total may take too
-/// little longer to matter.
-fn named(breakdown: &Value) -> &str {
-    if let Some(blamed) = breakdown["blamed"]["stage"].as_str() {
-        return blamed;
-    }
-    let grown = |stage: &Value| {
-        let mut tests = stage["tests"].as_array().unwrap().iter();
-        let mean = tests.find(|test| test["metric"] == "mean").unwrap();
-        mean["new_ns"].as_f64().unwrap() - mean["base_ns"].as_f64().unwrap()
-    };
-    let has_regressed = |stage: &&Value| {
-        let mut tests = stage["tests"].as_array().unwrap().iter();
-        stage["name"] != "total" && tests.any(|test| test["status"] == "regressed")
-    };
-    let stages = breakdown["stages"].as_array().unwrap().iter();
-    let most = stages
-        .filter(has_regressed)
-        .max_by(|a, b| grown(a).total_cmp(&grown(b)));
-    most.unwrap()["name"].as_str().unwrap()
-}
-
 /// How much slower each disk of the table is than the first, in per cent of the stage.
 const PLANTED: [u32; 5] = [0, 0, 5, 10, 25];
 /// Runs a side where they are several.
@@ -352,7 +330,7 @@ fn table_of_what_is_found_in_virtual_time() {
                 };
                 if verdict == "regressed" {
                     found += 1;
-                    right += u32::from(named(&breakdown) == STAGE);
+                    right += u32::from(breakdown["blamed"]["stage"] == STAGE);
                 }
             }
             let line = format!(

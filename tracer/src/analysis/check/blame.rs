@@ -1,4 +1,4 @@
-//! Which stage made a total slower.
+//! Which stage has become slower.
 
 use super::{
     document::{Blamed, Status, Test},
@@ -7,37 +7,51 @@ use super::{
 };
 
 /// What contributes most to the total's regression: of the mean the stage that adds most, as these add up; of
-/// another figure the stage whose own has regressed, and risen most, else the one that adds most to the mean.
+/// another figure the stage whose own has regressed, and risen most, else the one that adds most to the mean. Where
+/// stages have regressed and the total has not, as they are a small part of it: the one of these that has risen most.
 pub(super) fn blame(subjects: &[Subject]) -> Option<Blamed> {
     let (total, stages) = subjects.split_first()?;
-    let regressed = |test: &&Test| test.status == Status::Regressed;
-    let metric = total.checked.tests.iter().find(regressed)?.metric;
-    let own = |stage: &Subject| {
-        let mut tests = stage.checked.tests.iter().filter(regressed);
-        let test = tests.find(|test| test.metric == metric)?;
-        Some((test.new_ns - test.base_ns) * weight(metric, stage.presence))
-    };
-    let most = stages
+    let of_total = first_regressed(total);
+    let metric = of_total.or_else(|| stages.iter().filter_map(first_regressed).min())?;
+    let by_own = stages
         .iter()
-        .filter_map(|stage| Some((stage, own(stage)?)))
-        .filter(|_| metric != Metric::Mean)
-        .max_by(by_time);
-    let most = most.or_else(|| {
-        let means = stages.iter().map(|stage| (stage, stage.added_ns));
-        means
-            .filter(|(_, added_ns)| *added_ns > 0.0)
-            .max_by(by_time)
-    })?;
+        .filter_map(|stage| Some((stage, own_rise(stage, metric)?)));
+    let by_mean = stages
+        .iter()
+        .map(|stage| (stage, stage.added_ns))
+        .filter(|(_, added_ns)| *added_ns > 0.0);
+    let (stage, added_ns) = if of_total == Some(Metric::Mean) {
+        by_mean.max_by(by_time)
+    } else {
+        by_own.max_by(by_time).or_else(|| by_mean.max_by(by_time))
+    }?;
     Some(Blamed {
+        total: of_total.is_some(),
         metric,
-        stage: most.0.checked.name.clone(),
-        added_ns: most.1,
-        share: (metric == Metric::Mean).then(|| most.1 / total.added_ns),
+        stage: stage.checked.name.clone(),
+        added_ns,
+        share: (of_total == Some(Metric::Mean)).then(|| added_ns / total.added_ns),
     })
 }
 
+fn regressed(subject: &Subject) -> impl Iterator<Item = &Test> {
+    let tests = subject.checked.tests.iter();
+    tests.filter(|test| test.status == Status::Regressed)
+}
+
+fn first_regressed(subject: &Subject) -> Option<Metric> {
+    Some(regressed(subject).next()?.metric)
+}
+
+/// By how much a stage's own figure has risen, if it has regressed, as far as the total can have it from there.
+fn own_rise(stage: &Subject, metric: Metric) -> Option<f64> {
+    let test = regressed(stage).find(|test| test.metric == metric)?;
+    Some((test.new_ns - test.base_ns) * weight(metric, stage.presence))
+}
+
 /// How much of a rise of a stage's own figure the total's can have from it. A stage that few requests pass moves
-/// the median of all by little, however much its own has risen; of the longest requests all may have passed it.
+/// the median of all by little, however much its own has risen; its mean is one over all requests; of the longest
+/// requests all may have passed it.
 fn weight(metric: Metric, presence: f64) -> f64 {
     match metric {
         Metric::P50 => presence,

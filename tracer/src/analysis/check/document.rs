@@ -141,23 +141,26 @@ pub struct BreakdownChecked {
     pub base_count: u64,
     /// Requests of the new runs.
     pub new_count: u64,
-    /// Where a total regressed: the stage that contributes most.
+    /// Where something regressed: the stage that contributes most.
     pub blamed: Option<Blamed>,
     /// The total first, then the stages in the datapath's order.
     pub stages: Vec<StageChecked>,
 }
 
-/// What contributes most to a total's regression.
+/// The stage that contributes most to a total's regression; where no total's figure has regressed, the one that has
+/// regressed most.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Blamed {
-    /// The total's figure: the mean, if that regressed, else the first that did.
+    /// Whether the total has regressed; else only stages of it have.
+    pub total: bool,
+    /// The figure, of the total if that has regressed: the mean, if that regressed, else the first that did.
     pub metric: Metric,
     /// The stage.
     pub stage: String,
     /// What it adds to the figure, in nanoseconds; of the median what its own has risen by, times the share of requests
     /// that have it; where no stage's own has regressed, what it adds to the mean.
     pub added_ns: f64,
-    /// Of the mean: its share of the total's difference; above 1 where other stages go the other way.
+    /// Of the total's mean: its share of that difference; above 1 where other stages go the other way.
     pub share: Option<f64>,
 }
 

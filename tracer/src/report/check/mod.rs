@@ -6,7 +6,8 @@ mod text;
 
 use crate::{
     analysis::check::{
-        BreakdownChecked, Check, Metric, More, StageChecked, Status, Test, Unit, Verdict, Why,
+        Blamed, BreakdownChecked, Check, Metric, More, StageChecked, Status, Test, Unit, Verdict,
+        Why,
     },
     report::units::{percent, ratio, step, time},
 };
@@ -72,32 +73,54 @@ fn sentences(check: &Check) -> Vec<String> {
 }
 
 fn sentence(breakdown: &BreakdownChecked) -> Option<String> {
-    let is_regressed = |test: &&Test| test.status == Status::Regressed;
-    if let Some(blamed) = &breakdown.blamed {
-        let total = breakdown.stages.first()?.tests.iter();
-        let test = total.clone().find(|test| test.metric == blamed.metric)?;
-        let (what, added) = (words(test), step(blamed.added_ns));
-        let share = blamed
-            .share
-            .map_or_else(String::new, |share| format!(", {} of that", percent(share)));
-        let (title, stage) = (&breakdown.title, &blamed.stage);
-        let own = breakdown.stages.iter().find(|own| own.name == *stage)?;
-        let mut of_own = own.tests.iter().filter(is_regressed);
-        return Some(if blamed.metric == Metric::Mean {
-            format!("{title}: {what}; {stage} adds most: {added}{share}")
-        } else if of_own.any(|test| test.metric == blamed.metric) {
-            format!("{title}: {what}; that of {stage} rose most: {added}")
-        } else {
-            format!("{title}: {what}; {stage} adds most to the mean: {added}")
-        });
-    }
-    let mut regressed = breakdown.stages.iter().filter_map(|stage| {
-        let test = stage.tests.iter().find(is_regressed)?;
-        Some(format!("{}: {}", stage.name, words(test)))
-    });
-    let first = regressed.next()?;
-    let all: Vec<String> = std::iter::once(first).chain(regressed).collect();
-    Some(format!("{}: {}", breakdown.title, all.join("; ")))
+    let blamed = breakdown.blamed.as_ref()?;
+    let what = if blamed.total {
+        of_total(breakdown, blamed)?
+    } else {
+        of_stages(breakdown, blamed)
+    };
+    Some(format!("{}: {what}", breakdown.title))
+}
+
+fn is_regressed(test: &&Test) -> bool {
+    test.status == Status::Regressed
+}
+
+/// What regressed of the total, and what the stage that is blamed has to do with it.
+fn of_total(breakdown: &BreakdownChecked, blamed: &Blamed) -> Option<String> {
+    let mut total = breakdown.stages.first()?.tests.iter();
+    let what = words(total.find(|test| test.metric == blamed.metric)?);
+    let added = step(blamed.added_ns);
+    let share = blamed
+        .share
+        .map_or_else(String::new, |share| format!(", {} of that", percent(share)));
+    let stage = &blamed.stage;
+    let own = breakdown.stages.iter().find(|own| own.name == *stage)?;
+    let mut of_own = own.tests.iter().filter(is_regressed);
+    Some(if blamed.metric == Metric::Mean {
+        format!("{what}; {stage} adds most: {added}{share}")
+    } else if of_own.any(|test| test.metric == blamed.metric) {
+        format!("{what}; that of {stage} rose most: {added}")
+    } else {
+        format!("{what}; {stage} adds most to the mean: {added}")
+    })
+}
+
+/// The stages that regressed, where the total did not: the one that is blamed first.
+fn of_stages(breakdown: &BreakdownChecked, blamed: &Blamed) -> String {
+    let (most, others): (Vec<_>, Vec<_>) = breakdown
+        .stages
+        .iter()
+        .partition(|stage| stage.name == blamed.stage);
+    let regressed: Vec<String> = most
+        .into_iter()
+        .chain(others)
+        .filter_map(|stage| {
+            let test = stage.tests.iter().find(is_regressed)?;
+            Some(format!("{}: {}", stage.name, words(test)))
+        })
+        .collect();
+    regressed.join("; ")
 }
 
 /// A test in words: what it was, what it is.

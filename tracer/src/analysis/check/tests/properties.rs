@@ -242,6 +242,38 @@ fn one_run_shows_a_slower_stage_only_with_a_slower_total_or_where_runs_repeat() 
 }
 
 #[test]
+fn of_stages_that_regressed_without_their_total_the_one_that_rose_most_is_blamed() {
+    let side = |name: &str, first: u64, last: u64| -> Vec<CheckedRun> {
+        let run = |at: u64| {
+            let steps = |i: u64| {
+                [
+                    100_000 + i * 100 + first + at * 50,
+                    9_000_000,
+                    150_000 + last,
+                ]
+            };
+            let iterations: Vec<Vec<Steps>> = (0..10).map(|i| vec![steps(i); 9]).collect();
+            run(&format!("{name}{at}"), &iterations)
+        };
+        (0..4).map(run).collect()
+    };
+    let check = checked(&side("a", 0, 0), &side("b", 30_000, 60_000));
+    let of_total = stage(&check, "total").tests.iter();
+    assert!(
+        of_total
+            .clone()
+            .all(|test| test.status != Status::Regressed)
+    );
+    for slower in [STAGES[0], STAGES[2]] {
+        assert_eq!(status(&check, slower, Metric::Mean), Status::Regressed);
+    }
+    let blamed = check.breakdowns[0].blamed.as_ref().unwrap();
+    assert!(!blamed.total && blamed.share.is_none(), "{blamed:?}");
+    assert_eq!((&*blamed.stage, blamed.metric), (STAGES[2], Metric::Mean));
+    assert!((blamed.added_ns - 60_000.0).abs() < 1.0, "{blamed:?}");
+}
+
+#[test]
 fn what_drifts_as_far_by_itself_is_not_blamed() {
     let line = |from: u64| -> Vec<Vec<Steps>> {
         (from..from + 9)

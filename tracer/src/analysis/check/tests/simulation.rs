@@ -4,7 +4,7 @@
 use rand::{RngExt as _, SeedableRng as _, rngs::ChaCha8Rng};
 
 use super::{STAGES, Steps, checked, run};
-use crate::analysis::check::{Check, CheckedRun, Status, Verdict};
+use crate::analysis::check::{CheckedRun, Verdict};
 
 /// By how much a machine's slowness changes from iteration to iteration.
 const DRIFT: f64 = 0.01;
@@ -70,25 +70,11 @@ fn found(checks: u64, iterations: usize, runs: usize, factor: f64, drift: f64) -
         let check = checked(&base, &new);
         if check.verdict == Verdict::Regressed {
             found += 1;
-            named += u64::from(blamed(&check) == STAGES[1]);
+            let blamed = check.breakdowns[0].blamed.as_ref();
+            named += u64::from(blamed.unwrap().stage == STAGES[1]);
         }
     }
     (found, named)
-}
-
-/// The stage that is blamed for a slower total; else the one that has regressed, and by most.
-fn blamed(check: &Check) -> &str {
-    let breakdown = &check.breakdowns[0];
-    if let Some(blamed) = &breakdown.blamed {
-        return &blamed.stage;
-    }
-    let stages = breakdown.stages[1..].iter();
-    let regressed = stages.flat_map(|stage| {
-        let tests = stage.tests.iter();
-        let regressed = tests.filter(|test| test.status == Status::Regressed);
-        regressed.map(|test| (test.new_ns - test.base_ns, &*stage.name))
-    });
-    regressed.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap().1
 }
 
 #[test]
