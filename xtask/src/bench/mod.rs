@@ -1,22 +1,26 @@
-//! `cargo xtask bench`: what tracing costs.
+//! `cargo xtask bench`: what tracing costs, and how far the lab's figures repeat.
 mod blk_tracer;
 mod device;
 mod fio;
 mod goal;
+mod kept;
 mod observer;
 mod overhead;
 mod programs;
+mod repeat;
 mod results;
 mod statistics;
 mod stream;
 mod tracer;
 
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
+use crate::{lab, shell, signal};
 use goal::Goal;
 
 /// The benchmarks.
@@ -26,6 +30,8 @@ pub(crate) enum Benchmark {
     Overhead(overhead::Options),
     /// Throughput of a TCP stream of a guest in the lab: no tracing, tracer and bpftrace, interleaved
     Stream(stream::Options),
+    /// How far a scenario's stages repeat from boot to boot of the lab, on an idle host and on a busy one
+    Repeat(repeat::Options),
 }
 
 impl Default for Benchmark {
@@ -39,6 +45,7 @@ pub(crate) fn command(benchmark: Benchmark) -> Result<ExitCode> {
     match benchmark {
         Benchmark::Overhead(options) => overhead::command(&options),
         Benchmark::Stream(options) => stream::command(options),
+        Benchmark::Repeat(options) => repeat::command(options),
     }
 }
 
@@ -62,6 +69,37 @@ fn conclude(found: &impl Findings, json: bool, strict: bool) -> Result<ExitCode>
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Who goes on with a benchmark in the lab.
+enum Prepared {
+    /// This process, which is root, with this tracer.
+    Here(PathBuf),
+    /// It has been done under sudo, with this exit code.
+    ByRoot(ExitCode),
+}
+
+/// Installs what the lab needs, builds a tracer for it unless there is one, and becomes root if need be.
+fn prepared(tracer: &mut Option<PathBuf>) -> Result<Prepared> {
+    let was_built = tracer.is_some();
+    lab::prepare_session(tracer)?;
+    let tracer = tracer.clone().unwrap_or_default();
+    if !shell::is_root() {
+        let own = std::env::current_exe().context("this program's own file is unknown")?;
+        let mut sudo = shell::root_command(own, "the lab's network and images")?;
+        // The benchmark's own options follow its name; others, of the scenario's runs, can follow a `--`.
+        sudo.args(std::env::args_os().skip(1).take(2));
+        if !was_built {
+            sudo.arg("--tracer").arg(tracer);
+        }
+        sudo.args(std::env::args_os().skip(3));
+        return run_again(&mut sudo).map(Prepared::ByRoot);
+    }
+    if !tracer.is_file() {
+        bail!("there is no tracer at {}", tracer.display());
+    }
+    signal::catch();
+    Ok(Prepared::Here(tracer))
 }
 
 /// Runs this program again, as root; its exit code is this one's.

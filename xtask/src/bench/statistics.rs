@@ -13,6 +13,20 @@ pub(super) fn median(values: &[f64]) -> Option<f64> {
     Some(f64::midpoint(*sorted.get(middle - 1)?, upper))
 }
 
+/// The arithmetic mean, `None` for no values.
+pub(super) fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// The coefficient of variation in percent: the standard deviation (of a sample) as a share of the mean. `None` for
+/// fewer than two values, or a mean of 0.
+pub(super) fn variation_percent(values: &[f64]) -> Option<f64> {
+    let mean = mean(values).filter(|mean| *mean != 0.0)?;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    let degrees = values.len().checked_sub(1).filter(|count| *count > 0)?;
+    Some((squares / degrees as f64).sqrt() / mean * 100.0)
+}
+
 /// The smallest and the largest value.
 pub(super) fn range(values: &[f64]) -> Option<(f64, f64)> {
     let min = values.iter().copied().min_by(f64::total_cmp)?;
@@ -61,6 +75,17 @@ mod tests {
         assert_eq!(range(&[3.0, 1.0, 2.0]), Some((1.0, 3.0)));
         assert_eq!(spread(&[3.0, 1.0, 2.0]), Some([2.0, 1.0, 3.0]));
         assert_eq!(spread(&[]), None);
+    }
+
+    #[test]
+    fn variation_is_a_share_of_the_mean() {
+        assert_eq!(mean(&[]), None);
+        assert_eq!(mean(&[1.0, 3.0]), Some(2.0));
+        let variation = variation_percent(&[1.0, 2.0, 3.0]).unwrap();
+        assert!((variation - 50.0).abs() < 1e-9, "{variation}");
+        for none in [&[][..], &[5.0], &[0.0, 0.0]] {
+            assert_eq!(variation_percent(none), None);
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(super) fn exit_code(tracer: &mut Command) -> Result<i32> {
 }
 
 /// How long the rest takes, if it takes as long as what is done.
-pub(super) fn left(elapsed: Duration, done: usize, all: usize) -> String {
+pub(crate) fn left(elapsed: Duration, done: usize, all: usize) -> String {
     if done == 0 {
         return String::new();
     }

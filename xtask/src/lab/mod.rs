@@ -33,6 +33,7 @@ use anyhow::{Context as _, Result};
 use crate::{cargo, setup, shell, signal};
 use instance::{Config, Lab};
 use job::PassOn;
+pub(crate) use many::left;
 use matrix::Matrix;
 use options::{Clock, Emulated, InRealTime, Scenario};
 pub(crate) use options::{Command, Made};

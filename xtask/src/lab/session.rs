@@ -40,6 +40,17 @@ impl Session {
         })
     }
 
+    /// Boots the lab anew; as root.
+    pub(crate) fn boot(made: &Made, tracer: &Path) -> Result<Self> {
+        Lab::named(made.name())?.down()?;
+        Self::up(made, tracer)
+    }
+
+    /// Ends the lab.
+    pub(crate) fn down(self) -> Result<()> {
+        self.lab.down()
+    }
+
     /// Runs a scenario; returns its report as JSON. The run's directory is then `out`.
     ///
     /// # Errors

@@ -1,22 +1,21 @@
 //! `cargo xtask bench stream`: a guest's TCP stream in the lab, with no tracing, tracer and bpftrace in turn.
 mod bpftrace;
-mod kept;
 mod results;
 mod sample;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::statistics;
+use super::kept::Kept;
+use super::{Prepared, statistics};
 use crate::lab::{self, Session};
-use crate::{shell, signal, workspace};
+use crate::{signal, workspace};
 use bpftrace::Attached;
-use kept::Kept;
 use results::Results;
 use sample::Sample;
 
@@ -137,16 +136,10 @@ impl Variant {
 
 /// Builds the tracer, becomes root if need be, and measures.
 pub(super) fn command(mut options: Options) -> Result<ExitCode> {
-    let was_built = options.tracer.is_some();
-    lab::prepare_session(&mut options.tracer)?;
-    let tracer = options.tracer.clone().unwrap_or_default();
-    if !shell::is_root() {
-        return as_root((!was_built).then_some(&tracer));
-    }
-    if !tracer.is_file() {
-        bail!("there is no tracer at {}", tracer.display());
-    }
-    signal::catch();
+    let tracer = match super::prepared(&mut options.tracer)? {
+        Prepared::Here(tracer) => tracer,
+        Prepared::ByRoot(code) => return Ok(code),
+    };
     let out = options.out.clone();
     let out = out.unwrap_or_else(|| workspace::new_run("bench-stream"));
     let kept = Kept::open(out, &settings(&options))?;
@@ -154,17 +147,6 @@ pub(super) fn command(mut options: Options) -> Result<ExitCode> {
     // Also what came of a benchmark that was interrupted.
     Session::give_to_user(kept.folder())?;
     super::conclude(&results?, options.json, options.strict)
-}
-
-/// The same command under sudo, with the tracer that this user has built.
-fn as_root(tracer: Option<&PathBuf>) -> Result<ExitCode> {
-    let own = std::env::current_exe().context("this program's own file is unknown")?;
-    let mut sudo = shell::root_command(own, "the lab's network and images")?;
-    sudo.args(std::env::args_os().skip(1));
-    if let Some(tracer) = tracer {
-        sudo.arg("--tracer").arg(tracer);
-    }
-    super::run_again(&mut sudo)
 }
 
 /// What runs must have in common to be held against each other.

@@ -3,9 +3,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-
-use super::sample::Sample;
 
 /// What was set, in the folder.
 const SETTINGS: &str = "settings.json";
@@ -48,7 +47,7 @@ impl Kept {
     }
 
     /// The sample of a run that came to its end.
-    pub(super) fn sample(&self, name: &str) -> Result<Option<Sample>> {
+    pub(super) fn sample<S: DeserializeOwned>(&self, name: &str) -> Result<Option<S>> {
         let file = self.run(name).join(SAMPLE);
         let text = read(&file)?;
         text.map(|text| serde_json::from_str(&text))
@@ -66,7 +65,7 @@ impl Kept {
     }
 
     /// Keeps the sample of a run.
-    pub(super) fn keep(&self, name: &str, sample: &Sample) -> Result<()> {
+    pub(super) fn keep(&self, name: &str, sample: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string(sample).context("the sample is no JSON")?;
         write(&self.run(name).join(SAMPLE), &text)
     }
@@ -97,19 +96,14 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("xtask-kept-{}", std::process::id()));
         let settings = json!({"iterations": 3});
         let kept = Kept::open(folder.clone(), &settings).unwrap();
-        let sample = Sample {
-            bits_per_second: 1e6,
-            bits_per_cpu_second: Some(2e6),
-            lost: Some((1, 10)),
-            costs: Vec::new(),
-        };
+        let sample = vec![1u64, 10];
         for name in ["whole", "half"] {
             fs::create_dir_all(kept.run(name)).unwrap();
         }
         kept.keep("whole", &sample).unwrap();
         let again = Kept::open(folder.clone(), &settings).unwrap();
         assert_eq!(again.sample("whole").unwrap(), Some(sample));
-        assert_eq!(again.sample("half").unwrap(), None);
+        assert_eq!(again.sample::<Vec<u64>>("half").unwrap(), None);
         again.forget("half").unwrap();
         assert!(!again.run("half").exists());
         again.forget("none").unwrap();
