@@ -55,7 +55,8 @@ fn headline(check: &Check) -> String {
         (count > 0).then(|| format!("{count} {}", status.name()))
     });
     let gone = check.gone();
-    let gone = (gone > 0).then(|| format!("{gone} datapaths gone"));
+    let plural = if gone == 1 { "" } else { "s" };
+    let gone = (gone > 0).then(|| format!("{gone} datapath{plural} gone"));
     let tests = check.method.tests;
     let counts: Vec<String> = counts.into_iter().flatten().collect();
     let figures = if counts.is_empty() {
