@@ -31,14 +31,18 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
+/// Does something to its end, although a signal may have asked to stop: to bring home what there is, or to put back what
+/// was changed. What comes next does not begin then.
+pub(crate) fn despite<T>(work: impl FnOnce() -> T) -> T {
+    let was_interrupted = INTERRUPTED.swap(false, Ordering::SeqCst);
+    let done = work();
+    INTERRUPTED.fetch_or(was_interrupted, Ordering::SeqCst);
+    done
+}
+
 /// Goes on after a signal, to bring home what there is.
 pub(crate) fn forgive() {
     INTERRUPTED.store(false, Ordering::SeqCst);
-}
-
-/// Takes [`forgive`] back once that is done: what comes next does not begin.
-pub(crate) fn remember() {
-    INTERRUPTED.store(true, Ordering::SeqCst);
 }
 
 /// Sends `signal` to a process that this program started.

@@ -14,10 +14,11 @@ mod stream;
 mod tracer;
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
 use serde_json::Value;
 
 use crate::{lab, shell, signal};
@@ -71,16 +72,9 @@ fn conclude(found: &impl Findings, json: bool, strict: bool) -> Result<ExitCode>
     })
 }
 
-/// Who goes on with a benchmark in the lab.
-enum Prepared {
-    /// This process, which is root, with this tracer.
-    Here(PathBuf),
-    /// It has been done under sudo, with this exit code.
-    ByRoot(ExitCode),
-}
-
-/// Installs what the lab needs, builds a tracer for it unless there is one, and becomes root if need be.
-fn prepared(tracer: &mut Option<PathBuf>) -> Result<Prepared> {
+/// Installs what the lab needs, builds a tracer for it unless there is one, and becomes root if need be; returns the
+/// tracer.
+fn prepare(tracer: &mut Option<PathBuf>) -> Result<PathBuf> {
     let was_built = tracer.is_some();
     lab::prepare_session(tracer)?;
     let tracer = tracer.clone().unwrap_or_default();
@@ -93,18 +87,26 @@ fn prepared(tracer: &mut Option<PathBuf>) -> Result<Prepared> {
             sudo.arg("--tracer").arg(tracer);
         }
         sudo.args(std::env::args_os().skip(3));
-        return run_again(&mut sudo).map(Prepared::ByRoot);
+        return Err(run_again(&mut sudo));
     }
     if !tracer.is_file() {
         bail!("there is no tracer at {}", tracer.display());
     }
     signal::catch();
-    Ok(Prepared::Here(tracer))
+    Ok(tracer)
 }
 
-/// Runs this program again, as root; its exit code is this one's.
-fn run_again(sudo: &mut Command) -> Result<ExitCode> {
-    let status = sudo.status().context("sudo could not be started")?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+/// Becomes this program again, as root; returns only if it cannot.
+fn run_again(sudo: &mut Command) -> Error {
+    Error::from(sudo.exec()).context("sudo could not be started")
+}
+
+/// What a benchmark came to, with where its runs are if that is an error.
+fn with_folder<T>(done: Result<T>, folder: &Path) -> Result<T> {
+    done.with_context(|| {
+        format!(
+            "the runs that are done stay in {0}; the same command with --out {0} goes on from there",
+            folder.display()
+        )
+    })
 }

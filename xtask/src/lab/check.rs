@@ -84,10 +84,11 @@ struct Boot {
     number: u32,
 }
 
-/// Both kernels in turn, and each as often first: a machine that slows down in the meantime slows both.
+/// Both kernels in turn, and each as often first, in the order of Thue and Morse: a machine that slows down in the
+/// meantime, ever faster or ever slower, slows both.
 fn order(boots: u32) -> Vec<Boot> {
-    let pair = |number| {
-        let sides = if number % 2 == 1 {
+    let pair = |number: u32| {
+        let sides = if (number - 1).count_ones().is_multiple_of(2) {
             [Side::Base, Side::New]
         } else {
             [Side::New, Side::Base]
@@ -172,14 +173,10 @@ impl Check<'_> {
     /// A boot, its runs, and its end.
     fn boot(&self, boot: Boot, scenarios: &[&PathBuf]) -> Result<()> {
         let lab = Lab::named(&format!("{}-{}", self.name, boot.side.name()))?;
-        let done = lab.up(self.config(boot.side)).and_then(|()| {
-            for scenario in scenarios {
-                self.run(&lab, scenario, boot)?;
-            }
-            Ok(())
-        });
-        lab.down()?;
-        done
+        lab.for_one_boot(self.config(boot.side), |lab| {
+            let mut scenarios = scenarios.iter();
+            scenarios.try_for_each(|scenario| self.run(lab, scenario, boot))
+        })
     }
 
     fn run(&self, lab: &Lab, scenario: &Path, boot: Boot) -> Result<()> {
@@ -223,6 +220,14 @@ impl Check<'_> {
             })?;
         }
         Ok(all_well)
+    }
+
+    fn boots_and_verdicts(&self) -> Result<i32> {
+        let mut worst = if self.boots()? { 0 } else { many::NOT_DONE };
+        for scenario in &self.options.scenarios {
+            worst = worst.max(self.verdict(scenario)?);
+        }
+        Ok(worst)
     }
 
     /// The runs of a side that are there.
@@ -303,13 +308,10 @@ pub(super) fn check(check: &Check<'_>) -> Result<i32> {
         bail!("there is no file {}", policy.display());
     }
     check.claim_folders()?;
-    let all_well = check.boots();
-    let mut worst = if all_well? { 0 } else { many::NOT_DONE };
-    for scenario in &check.options.scenarios {
-        worst = worst.max(check.verdict(scenario)?);
-    }
+    let worst = check.boots_and_verdicts();
+    // Also what there is after a Ctrl-C.
     run::give_to_user(&check.out())?;
-    Ok(worst)
+    worst
 }
 
 #[cfg(test)]
@@ -322,7 +324,7 @@ mod tests {
         let sides: Vec<&str> = order.iter().map(|boot| boot.side.name()).collect();
         assert_eq!(
             sides,
-            ["base", "new", "new", "base", "base", "new", "new", "base"]
+            ["base", "new", "new", "base", "new", "base", "base", "new"]
         );
         let numbers: Vec<u32> = order.iter().map(|boot| boot.number).collect();
         assert_eq!(numbers, [1, 1, 2, 2, 3, 3, 4, 4]);

@@ -273,6 +273,27 @@ impl Lab {
         Ok(())
     }
 
+    /// Boots the lab, does something with it, and ends it.
+    ///
+    /// # Errors
+    /// Also when a lab of this name is up: it is somebody else's, and stays.
+    pub(super) fn for_one_boot<T>(
+        &self,
+        config: &Config,
+        work: impl FnOnce(&Self) -> Result<T>,
+    ) -> Result<T> {
+        if self.running().is_some() {
+            bail!(
+                "the lab `{0}` is up already: end it with `cargo xtask lab down --name {0}`, or take another --name",
+                self.name
+            );
+        }
+        let done = self.up(config).and_then(|()| work(self));
+        let ended = self.down();
+        let done = done?;
+        ended.map(|()| done)
+    }
+
     /// Ends the lab; nothing of it is left.
     pub(super) fn down(&self) -> Result<()> {
         let _lock = place::lock(&self.folder.with_extension("lock"))?;

@@ -58,10 +58,7 @@ fn row(of: &Matrix<'_>, config: &Config, request: &Request<'_>) -> Result<Row> {
         out: &out,
         ..request.clone()
     };
-    let outcome = lab
-        .up(config)
-        .and_then(|()| run::run(&lab, &request, &mut Silent));
-    lab.down()?;
+    let outcome = lab.for_one_boot(config, |lab| run::run(lab, &request, &mut Silent));
     crate::signal::check()?;
     if let Err(error) = &outcome {
         eprintln!("lab: Xen {xen}, Linux {kernel}: {error:#}");

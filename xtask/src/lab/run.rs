@@ -87,12 +87,9 @@ pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -
     if ended.is_err() && !signal::interrupted() {
         return ended;
     }
-    let interrupted = signal::interrupted();
-    signal::forgive();
-    let brought = transfer::fetch(lab, domain, "out", out).and_then(|()| give_to_user(out));
-    if interrupted {
-        signal::remember();
-    }
+    let brought = signal::despite(|| {
+        transfer::fetch(lab, domain, "out", out).and_then(|()| give_to_user(out))
+    });
     match (&ended, brought) {
         (_, Ok(())) => eprintln!("lab: the run is in {}", out.display()),
         // A tracer that refused the scenario made no directory, and said why.

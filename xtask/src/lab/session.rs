@@ -3,10 +3,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::instance::{self, Lab};
 use super::job::Printed;
+use super::made_of;
 use super::meter::Meter;
 use super::run::{self, Request};
 use super::{Made, ensure_tracer};
@@ -14,6 +15,8 @@ use crate::signal;
 
 /// Exit codes of runs that were completed: well, over a threshold, too much lost.
 const COMPLETED: [i32; 3] = [0, 1, 2];
+/// The exit code of a run that lost more than its scenario allows.
+const LOST_TOO_MUCH: i32 = 2;
 
 /// A lab that is up, and the tracer for it.
 pub(crate) struct Session {
@@ -40,15 +43,41 @@ impl Session {
         })
     }
 
-    /// Boots the lab anew; as root.
-    pub(crate) fn boot(made: &Made, tracer: &Path) -> Result<Self> {
-        Lab::named(made.name())?.down()?;
-        Self::up(made, tracer)
+    /// Boots a lab whose name ends in `-suffix`, does something with it, and ends it; as root.
+    ///
+    /// # Errors
+    /// Also when a lab of that name is up.
+    pub(crate) fn for_one_boot<T>(
+        made: &Made,
+        suffix: &str,
+        tracer: &Path,
+        work: impl FnOnce(&Self) -> Result<T>,
+    ) -> Result<T> {
+        let lab = Lab::named(&format!("{}-{suffix}", made.name()))?;
+        lab.for_one_boot(&made.config()?, |lab| {
+            work(&Self {
+                lab: lab.clone(),
+                tracer: tracer.to_owned(),
+            })
+        })
     }
 
-    /// Ends the lab.
-    pub(crate) fn down(self) -> Result<()> {
-        self.lab.down()
+    /// What the runs of such a lab are made of: machine, kernel's build, tracer.
+    pub(crate) fn made_of(made: &Made, tracer: &Path) -> Result<Value> {
+        let side = made_of::Side::new(&made.config()?)?;
+        Ok(json!({"lab": side, "tracer": made_of::digest(tracer)?}))
+    }
+
+    /// As [`Self::report`]; a run that lost more than its scenario allows is an error, too.
+    pub(crate) fn comparable(&self, scenario: &Path, args: &[String], out: &Path) -> Result<Value> {
+        let (code, report) = self.coded_report(scenario, args, out)?;
+        if code == LOST_TOO_MUCH {
+            bail!(
+                "the run in {} lost more than its scenario allows",
+                out.display()
+            );
+        }
+        Ok(report)
     }
 
     /// Runs a scenario; returns its report as JSON. The run's directory is then `out`.
@@ -56,6 +85,11 @@ impl Session {
     /// # Errors
     /// Also when the run is not whole.
     pub(crate) fn report(&self, scenario: &Path, args: &[String], out: &Path) -> Result<Value> {
+        Ok(self.coded_report(scenario, args, out)?.1)
+    }
+
+    /// The exit code, too.
+    fn coded_report(&self, scenario: &Path, args: &[String], out: &Path) -> Result<(i32, Value)> {
         let mut printed = Printed::default();
         let mut all = vec!["--json".to_owned()];
         all.extend_from_slice(args);
@@ -83,7 +117,7 @@ impl Session {
         })?;
         match report["partial"].as_str() {
             Some(why) => bail!("the run in {} is not whole: {why}", out.display()),
-            None => Ok(report),
+            None => Ok((code, report)),
         }
     }
 

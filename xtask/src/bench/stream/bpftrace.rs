@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use super::Route;
 use crate::bench::observer::Printed;
 use crate::lab::Session;
+use crate::signal;
 
 const PACKETS: &str = include_str!("../../../bench/packets.bt");
 const NETFRONT: &str = include_str!("../../../bench/netfront.bt");
@@ -95,7 +96,7 @@ impl Drop for Attached<'_> {
     fn drop(&mut self) {
         // Not ended in order: another error is on its way.
         for domain in self.domains.drain(..) {
-            let _ = self.session.output(domain, STOP, STOP_LIMIT);
+            let _ = signal::despite(|| self.session.output(domain, STOP, STOP_LIMIT));
         }
     }
 }

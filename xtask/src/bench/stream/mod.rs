@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::kept::Kept;
-use super::{Prepared, statistics};
+use super::statistics;
 use crate::lab::{self, Session};
 use crate::{signal, workspace};
 use bpftrace::Attached;
@@ -136,21 +136,19 @@ impl Variant {
 
 /// Builds the tracer, becomes root if need be, and measures.
 pub(super) fn command(mut options: Options) -> Result<ExitCode> {
-    let tracer = match super::prepared(&mut options.tracer)? {
-        Prepared::Here(tracer) => tracer,
-        Prepared::ByRoot(code) => return Ok(code),
-    };
+    let tracer = super::prepare(&mut options.tracer)?;
     let out = options.out.clone();
     let out = out.unwrap_or_else(|| workspace::new_run("bench-stream"));
-    let kept = Kept::open(out, &settings(&options))?;
+    let kept = Kept::open(out, &settings(&options, &tracer)?)?;
     let results = measure_all(&options, &tracer, &kept);
     // Also what came of a benchmark that was interrupted.
     Session::give_to_user(kept.folder())?;
-    super::conclude(&results?, options.json, options.strict)
+    let results = super::with_folder(results, kept.folder())?;
+    super::conclude(&results, options.json, options.strict)
 }
 
 /// What runs must have in common to be held against each other.
-fn settings(options: &Options) -> Value {
+fn settings(options: &Options, tracer: &Path) -> Result<Value> {
     let Options {
         made,
         iterations,
@@ -158,7 +156,10 @@ fn settings(options: &Options) -> Value {
         sample,
         ..
     } = options;
-    json!({"lab": format!("{made:?}"), "iterations": iterations, "runtime_s": runtime, "sample": sample})
+    let made_of = Session::made_of(made, tracer)?;
+    Ok(
+        json!({"made_of": made_of, "iterations": iterations, "runtime_s": runtime, "sample": sample}),
+    )
 }
 
 struct Bench<'a> {
