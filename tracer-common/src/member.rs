@@ -74,6 +74,8 @@ members! {
     TaskRunDelay = "task_struct"."sched_info.run_delay",
     /// The name of an interrupt handler.
     IrqactionName = "irqaction"."name",
+    /// Its `IRQF_*`.
+    IrqactionFlags = "irqaction"."flags",
     /// The device of a packet.
     SkbDev = "sk_buff"."dev",
     /// Bytes of a packet.
@@ -108,6 +110,8 @@ members! {
     PendingId = "pending_req"."id",
     /// The virtual disk of one of blkback's rings.
     RingBlkif = "xen_blkif_ring"."blkif",
+    /// Whether one of blkback's rings has had an interrupt since its thread last began to look at it.
+    RingWaiting = "xen_blkif_ring"."waiting_reqs",
     /// The guest of a virtual disk.
     BlkifDomid = "xen_blkif"."domid",
     /// The number of a virtual disk in its guest.
@@ -130,6 +134,7 @@ impl Member {
             Self::PendingRing
             | Self::PendingId
             | Self::RingBlkif
+            | Self::RingWaiting
             | Self::BlkifDomid
             | Self::BlkifHandle
             | Self::BlkifRings

@@ -120,8 +120,11 @@ pub fn blkback_interrupt(ctx: ProbeContext) -> u32 {
         return 0;
     };
     let Some(cpu) = cpu::this() else { return 0 };
+    // With the last one its thread has looked already, and found the ring empty: the request that it was for had been
+    // taken before.
+    let is_spent = read_unknown::<u32>(address, Member::RingWaiting) == Some(0);
     if let Some(ring) = ring_or_new(address)
-        && ring.interrupt_at == 0
+        && (ring.interrupt_at == 0 || is_spent)
     {
         ring.interrupt_at = now();
         ring.upcall_at = cpu.upcall_at;

@@ -222,7 +222,7 @@ fn stamp_interrupt(slot: &mut Slot, cpu: &Cpu) {
     let record = &mut slot.record;
     let issued = record.at[ISSUE];
     match cpu.level() {
-        Level::Hardirq if cpu.irq_at >= issued => {
+        Level::Hardirq if cpu.irq_at >= issued && !cpu.is_ipi() => {
             record.at[IRQ] = cpu.irq_at;
             record.irq = cpu.irq;
             stamp_upcall(record, cpu.upcall_at);
@@ -262,7 +262,6 @@ pub fn blk_complete(ctx: BtfTracePointContext) -> i32 {
     let bio: Object = read(request, Member::RequestBio);
     if bio.is_null() {
         if let Some((slot, handle)) = slots::find(key_of(request)) {
-            flush::detach(slot);
             complete(slot, handle, error);
         }
         return 0;
@@ -276,6 +275,10 @@ pub fn blk_complete(ctx: BtfTracePointContext) -> i32 {
         slot.record.flags |= flag::PARTIAL;
         let _ = PARTIAL.insert(&key_of(request), &handle, 0);
         return 0;
+    }
+    // All of its parts were of the first bio.
+    if slot.record.flags & flag::PARTIAL != 0 {
+        let _ = PARTIAL.remove(&key_of(request));
     }
     if flush::waited(slot) && !flush::take_over(slot, request) {
         count(Counter::FlushesMerged);
@@ -321,6 +324,8 @@ fn complete(slot: &'static mut Slot, handle: Handle, error: u8) {
         emit::aggregate_disk(slot);
         return;
     }
+    // The request's or the bio's memory may serve another before the record is written.
+    slots::detach(slot);
     // The bios' owners are told next, in this context: it may wake the task that waits.
     emit::begin_ending(cpu, slot, handle);
 }

@@ -83,7 +83,8 @@ pub struct Cpu {
     pub netback_notified_at: u64,
     /// That thread.
     pub netback_tid: u32,
-    pub pad: u32,
+    /// `IRQF_*` of the hard interrupt handler that runs.
+    pub irq_flags: u32,
     /// Start of the last event channel upcall; 0 without Xen.
     pub upcall_at: u64,
     /// See [`crate::kernel::key_of_unknown`].
@@ -115,7 +116,18 @@ pub enum Level {
     Hardirq = 2,
 }
 
+/// `IRQF_*` of include/linux/interrupt.h: of an interrupt that each CPU has one of; of a timer.
+const IRQF_PERCPU: u32 = 0x400;
+const IRQF_TIMER: u32 = 0x200;
+
 impl Cpu {
+    /// Whether the hard interrupt that runs is one by which CPUs call each other: on Xen these have handlers as devices'
+    /// have, of their own for each CPU.
+    #[inline(always)]
+    pub fn is_ipi(&self) -> bool {
+        self.irq_flags & (IRQF_PERCPU | IRQF_TIMER) == IRQF_PERCPU
+    }
+
     #[inline(always)]
     pub fn level(&self) -> Level {
         if self.irq_at != 0 {

@@ -55,13 +55,6 @@ pub fn begin(request: Object) -> Option<(&'static mut Slot, Handle)> {
     Some((slot, handle))
 }
 
-/// The flush is complete, and its request may be used again before its record is written: other keys are
-/// even.
-#[inline(always)]
-pub fn detach(slot: &mut Slot) {
-    slot.key |= 1;
-}
-
 /// The flush that this CPU is ending, if it is one and nobody who waited for it has taken it over.
 #[inline(always)]
 pub fn ending(cpu: &mut Cpu) -> Option<&'static mut Slot> {

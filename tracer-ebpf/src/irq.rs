@@ -79,6 +79,7 @@ pub fn irq_entry(ctx: BtfTracePointContext) -> i32 {
     let irq: i32 = ctx.arg(0);
     let action: Object = ctx.arg(1);
     cpu.irq = irq as u32;
+    cpu.irq_flags = kernel::read(action, Member::IrqactionFlags);
     cpu.irq_action = key_of(action);
     cpu.irq_at = kernel::now();
     0
@@ -115,7 +116,8 @@ pub fn irq_exit(ctx: BtfTracePointContext) -> i32 {
 pub fn softirq_raise(ctx: BtfTracePointContext) -> i32 {
     let Some(cpu) = cpu::this() else { return 0 };
     let vector: u32 = ctx.arg(0);
-    if cpu.irq_at == 0 || vector as usize >= softirq::COUNT {
+    // What another CPU asks for by an interrupt has another cause, which is not known here.
+    if cpu.irq_at == 0 || cpu.is_ipi() || vector as usize >= softirq::COUNT {
         return 0;
     }
     let raised = &mut cpu.raised[masked::<15>(u64::from(vector)) & 15];

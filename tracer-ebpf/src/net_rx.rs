@@ -17,7 +17,7 @@ use crate::{
     kernel::{self, Object, Setting, key_of, now, read},
     net_packet::{self, UDP},
     net_tx,
-    slots::{self, Handle, Slot},
+    slots::{self, Handle, Slot, state},
 };
 
 const RX: usize = Kind::NetRx.index_of(Point::NetifRx);
@@ -204,13 +204,18 @@ fn ready(socket: Object) {
     } else {
         cpu.receiving
     };
-    cpu.receiving = 0;
     let Some(slot) = slots::of(handle) else {
         return;
     };
-    if slot.record.kind != Kind::NetRx as u8 || slot.record.at[READY] != 0 {
+    // Packet sockets are told of the same packet, and any other socket may be told of something else meanwhile.
+    if slot.record.kind != Kind::NetRx as u8
+        || slot.state != state::FLIGHT
+        || u16::from(slot.record.op) != protocol
+        || slot.record.at[READY] != 0
+    {
         return;
     }
+    cpu.receiving = 0;
     slot.record.at[READY] = kernel::now();
     if cpu.level() == Level::Task {
         // The socket's owner handles its backlog: the reader is awake.

@@ -299,10 +299,12 @@ fn freed(skb: Object, flags: u16) {
         return;
     }
     if record.at[XMIT] == 0 && flags == 0 {
-        // Cut into pieces in software: the pieces go on.
         if record.flags & flag::SEGMENTED == 0 {
+            // Something else goes on in its place, which is not followed.
+            count(Counter::Abandoned);
             slots::free(slot);
         } else {
+            // Cut into pieces in software: the pieces go on.
             slot.state = state::CUT;
         }
         return;

@@ -5,7 +5,11 @@
 
 use aya_ebpf::{macros::map, maps::Array};
 pub use tracer_common::record::{Slot, state};
-use tracer_common::{counter::Counter, point::Kind};
+use tracer_common::{
+    counter::Counter,
+    point::Kind,
+    record::{MAX_POINTS, Record},
+};
 
 use crate::{
     cpu::count,
@@ -14,7 +18,7 @@ use crate::{
 
 /// Ways of a set.
 const WAYS: u32 = 4;
-/// A slot whose request began this long ago may be given to another.
+/// A slot whose request was last seen this long ago may be given to another.
 const STALE_NS: u64 = 60_000_000_000;
 
 /// `BPF_F_MMAPABLE`: not to map it, but since its values then begin on a page, so that each slot has
@@ -69,7 +73,7 @@ pub fn claim_after(
     }
     let index = way(key, 0);
     let slot = at(index)?;
-    if now().wrapping_sub(slot.record.at[0]) > STALE_NS {
+    if now().wrapping_sub(last(&slot.record)) > STALE_NS {
         count(Counter::Abandoned);
         return Some((begin(slot, key, kind), index + 1));
     }
@@ -115,6 +119,25 @@ pub fn of(handle: Handle) -> Option<&'static mut Slot> {
         return None;
     }
     at(handle - 1)
+}
+
+/// What the slot was found by may serve another request before its record is written: other keys of a disk's requests
+/// are even.
+#[inline(always)]
+pub fn detach(slot: &mut Slot) {
+    slot.key |= 1;
+}
+
+/// When a request was last seen.
+#[inline(always)]
+fn last(record: &Record) -> u64 {
+    let mut last = 0;
+    for index in 0..MAX_POINTS {
+        if record.at[index] > last {
+            last = record.at[index];
+        }
+    }
+    last
 }
 
 /// Gives a slot back.

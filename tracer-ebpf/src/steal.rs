@@ -64,9 +64,13 @@ pub fn look(cpu: &mut Cpu, now: impl FnOnce() -> u64) {
     };
     let stolen = runnable.wrapping_add(offline);
     let before = cpu.stolen;
+    // An interrupt between has looked, too, and seen more.
+    if stolen <= before {
+        return;
+    }
     cpu.stolen = stolen;
-    let grown = stolen.wrapping_sub(before);
-    if before == 0 || grown == 0 {
+    let grown = stolen - before;
+    if before == 0 {
         return;
     }
     let now = now();

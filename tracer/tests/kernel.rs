@@ -11,16 +11,25 @@
 mod support;
 
 use std::{
-    net::{SocketAddr, TcpListener, TcpStream},
-    os::unix::fs::FileExt as _,
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::{fd::AsRawFd as _, unix::fs::FileExt as _},
     path::Path,
     process::Command,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use nix::sys::socket::{Backlog, listen};
+use nix::sys::{
+    socket::{
+        AddressFamily, Backlog, MsgFlags, SockFlag, SockProtocol, SockType, listen, recv,
+        setsockopt, socket, sockopt::ReceiveTimeout,
+    },
+    time::{TimeVal, TimeValLike as _},
+};
 
 use support::{
     alone, assert_conserved, assert_nothing_attached, clean_run, disk, has, may_trace, run,
@@ -131,6 +140,28 @@ fn every_read_of_a_partition_is_the_partitions() {
     assert_eq!(breakdown["total"]["count"], 503);
     assert_eq!(breakdown["bytes"], 503 * 4096);
     assert_nothing_attached();
+}
+
+/// The kernel gives the memory of a read's bio to the next read as soon as the device is done, and the reader may wait
+/// for its CPU for long after that.
+#[test]
+fn readers_who_share_a_cpu_and_a_file_are_all_followed() {
+    let test = "readers_who_share_a_cpu_and_a_file_are_all_followed";
+    if !may_trace(test) || !has("taskset", test) {
+        return;
+    }
+    let _alone = alone();
+    let readers = "for reader in 1 2 3 4; do taskset --cpu-list 0 dd if=\"$0\" of=/dev/null bs=4k count=1000 iflag=direct & done; wait";
+    let report = clean_run(&format!(
+        "schema = 1\nname = \"test\"\n[[domain]]\nname = \"native\"\n[[resource]]\nname = \"file\"\nkind = \"file\"\nsize = \"8MiB\"\ndirectory = \"/var/tmp\"\n[workload]\nkind = \"command\"\nprogram = \"sh\"\nargs = [\"-c\", '{readers}', \"@file\"]\n[run]\niterations = 1\nwarm_up = 0\n[probes]\ndatapaths = [\"disk/native\"]\n"
+    ));
+    assert_conserved(&report);
+    let domain = &report["domains"][0];
+    let [spans, lost] = ["spans", "lost"].map(|key| domain[key].as_u64().unwrap());
+    assert!(
+        spans >= 3990 && lost <= 10,
+        "{lost} lost, {spans} on record"
+    );
 }
 
 #[test]
@@ -287,6 +318,68 @@ fn segments_sent_again_are_counted_where_the_port_is_followed() {
     });
     assert!((1..=4).contains(&sent_again[0]), "{sent_again:?}");
     assert_eq!(sent_again[1], 0);
+}
+
+/// Reads every packet of this machine until it is over, as dhclient or tcpdump do; says when it has begun.
+fn sniff_until(is_over: &AtomicBool, sniffs: &mpsc::Sender<()>) {
+    let all = SockProtocol::EthAll;
+    let flags = SockFlag::empty();
+    let socket = socket(AddressFamily::Packet, SockType::Raw, flags, all).unwrap();
+    let often = TimeVal::milliseconds(100);
+    setsockopt(&socket, ReceiveTimeout, &often).unwrap();
+    sniffs.send(()).unwrap();
+    let mut packet = [0; 128];
+    while !is_over.load(Ordering::Relaxed) {
+        let _ = recv(socket.as_raw_fd(), &mut packet, MsgFlags::empty());
+    }
+}
+
+/// Sends packets to a port where nobody listens, until it is over.
+fn send_until(is_over: &AtomicBool, port: u16) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    while !is_over.load(Ordering::Relaxed) {
+        let _ = socket.send_to(b"anybody?", ("127.0.0.1", port));
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_sniffer_is_not_taken_for_the_reader() {
+    if !may_trace("a_sniffer_is_not_taken_for_the_reader") {
+        return;
+    }
+    let _alone = alone();
+    let is_over = AtomicBool::new(false);
+    let port = {
+        let nobodys = UdpSocket::bind("127.0.0.1:0").unwrap();
+        nobodys.local_addr().unwrap().port()
+    };
+    let report = thread::scope(|scope| {
+        let (sender, sniffs) = mpsc::channel();
+        scope.spawn({
+            let is_over = &is_over;
+            move || sniff_until(is_over, &sender)
+        });
+        scope.spawn(|| send_until(&is_over, port));
+        let _ended = Ended(&is_over);
+        sniffs.recv().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        run(
+            folder.path(),
+            &format!(
+                "schema = 1\nname = \"sniffed\"\n[[domain]]\nname = \"native\"\n[workload]\nkind = \"command\"\nprogram = \"sleep\"\nargs = [\"1\"]\n[run]\niterations = 1\nwarm_up = 0\n[probes]\ndatapaths = [\"net-rx/native\"]\nports = [{port}]\n"
+            ),
+        )
+    });
+    let dropped = report["domains"][0]["counters"]["dropped"].as_u64();
+    assert!(dropped.unwrap() >= 100, "{report:#}");
+    // The sniffer has been told of each, and no socket of the packet's own.
+    let breakdowns = report["breakdowns"].as_array().unwrap().iter();
+    let mut stages = breakdowns.flat_map(|breakdown| breakdown["stages"].as_array().unwrap());
+    assert!(
+        stages.all(|stage| stage["to"] != "sock.ready"),
+        "{report:#}"
+    );
 }
 
 #[test]

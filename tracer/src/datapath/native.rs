@@ -12,7 +12,11 @@ const IRQ_ENTRY: Probe = tracepoint(
     Some(Point::IrqEntry),
     Intent::Optional,
     true,
-    &[bind!("irq_entry", "irq_handler_entry" / 2, [IrqactionName])],
+    &[bind!(
+        "irq_entry",
+        "irq_handler_entry" / 2,
+        [IrqactionName, IrqactionFlags]
+    )],
 );
 const IRQ_EXIT: Probe = tracepoint(
     "interrupt handler ends",

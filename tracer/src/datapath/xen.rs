@@ -93,7 +93,7 @@ const BLKBACK: &[Probe] = &[
         Some(Point::BlkbackInterrupt),
         Intent::Optional,
         false,
-        &[bind!("blkback_interrupt", kprobe "xen_blkif_be_int", [])],
+        &[bind!("blkback_interrupt", kprobe "xen_blkif_be_int", [RingWaiting])],
     ),
     tracepoint(
         "blkback's thread runs",
