@@ -104,6 +104,8 @@ members! {
     SockPeerPort = "sock"."__sk_common.skc_dport",
     /// Whose grants are unmapped.
     UnmapData = "gntab_unmap_queue_data"."data",
+    /// Whether unmapping them is put off: the lowest bit tells.
+    UnmapWork = "gntab_unmap_queue_data"."gnttab_work.work.data",
     /// The ring of blkback that a request came from.
     PendingRing = "pending_req"."ring",
     /// The id that the guest gave its request.

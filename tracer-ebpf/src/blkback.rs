@@ -70,6 +70,9 @@ const fn same(there: Point, here: Point) -> (usize, usize) {
     (Kind::Disk.index_of(there), Kind::Blkback.index_of(here))
 }
 
+/// Of `work_struct.data` (include/linux/workqueue.h).
+const WORK_STRUCT_PENDING: u64 = 1;
+
 #[inline(always)]
 pub fn ring(address: u64) -> Option<&'static mut Ring> {
     // SAFETY: the map outlives the program; the ring's thread and its interrupt handler are the only
@@ -274,8 +277,14 @@ pub fn blkback_unmap(ctx: FEntryContext) -> i32 {
 /// [`blkback_response`].
 #[fexit(function = "gnttab_unmap_refs_async")]
 pub fn blkback_unmapped(ctx: FExitContext) -> i32 {
+    let data: Object = ctx.arg(0);
+    // Somebody below still has one of the pages, as a network card may have: the kernel tries again later, and blkback
+    // answers then.
+    if read::<u64>(data, Member::UnmapWork) & WORK_STRUCT_PENDING != 0 {
+        return 0;
+    }
     // What the memory was may serve another request by now: that is not complete.
-    if let Some(slot) = of_pending(unmapped(ctx.arg(0)))
+    if let Some(slot) = of_pending(unmapped(data))
         && slot.record.at[COMPLETE] != 0
     {
         emit::blkback(slot);

@@ -165,6 +165,33 @@ fn readers_who_share_a_cpu_and_a_file_are_all_followed() {
 }
 
 #[test]
+fn flushes_of_a_partition_are_followed() {
+    let test = "flushes_of_a_partition_are_followed";
+    if !may_trace(test) || !has("losetup", test) || !has("partx", test) {
+        return;
+    }
+    let _alone = alone();
+    let file = tempfile::NamedTempFile::new_in("/var/tmp").unwrap();
+    let disk = PartitionedLoop::new(&file);
+    let Some(partition) = disk.partition() else {
+        eprintln!("SKIPPED {test}: nobody makes nodes for partitions of loop devices here");
+        return;
+    };
+    let write = "for write in $(seq 20); do dd if=/dev/zero of=\"$0\" bs=4k count=1 oflag=direct conv=fsync; done";
+    let report = clean_run(&format!(
+        "schema = 1\nname = \"test\"\n[[domain]]\nname = \"native\"\n[workload]\nkind = \"command\"\nprogram = \"sh\"\nargs = [\"-c\", '{write}', \"{partition}\"]\n[run]\niterations = 1\nwarm_up = 0\n[probes]\ndatapaths = [\"disk/native\"]\ndevices = [\"{partition}\"]\n"
+    ));
+    assert_conserved(&report);
+    let name = partition.strip_prefix("/dev/").unwrap();
+    let mut breakdowns = report["breakdowns"].as_array().unwrap().iter();
+    let flushes = breakdowns
+        .find(|b| b["device"] == name && b["operation"] == "flush")
+        .unwrap_or_else(|| panic!("{report:#}"));
+    assert_eq!(flushes["total"]["count"], 20);
+    assert_eq!(report["domains"][0]["counters"]["flushes_merged"], 0);
+}
+
+#[test]
 fn writes_and_flushes_are_told_apart() {
     if !may_trace("writes_and_flushes_are_told_apart") {
         return;

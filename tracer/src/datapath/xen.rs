@@ -189,7 +189,7 @@ const BLKBACK: &[Probe] = &[
         &[bind!(
             "blkback_unmapped",
             fexit "gnttab_unmap_refs_async",
-            [UnmapData, PendingRing, PendingId]
+            [UnmapData, UnmapWork, PendingRing, PendingId]
         )],
     ),
 ];

@@ -71,7 +71,7 @@ pub fn find(query: &BlockQuery, root: &Path) -> anyhow::Result<Vec<BlockDevice>>
 }
 
 /// The device of a path (its own if it is a device node, else its file system's) and all those
-/// below it: what a loop device, device mapper or md stands on. Empty if no block device serves the
+/// below it: a partition's disk, what a loop device, device mapper or md stands on. Empty if no block device serves the
 /// path (tmpfs, network file systems).
 ///
 /// # Errors
@@ -149,11 +149,15 @@ fn add(number: &str, root: &Path, seen: &mut BTreeSet<String>, found: &mut Vec<B
     let Ok(folder) = fs::canonicalize(root.join("sys/dev/block").join(number)) else {
         return;
     };
-    let disk = if folder.join("partition").exists() {
-        folder.parent().unwrap_or(&folder).to_owned()
-    } else {
-        folder
-    };
+    // Below a partition is its disk: what flushes the disk's cache for it is the disk's request.
+    if folder.join("partition").exists()
+        && let Some(disk) = folder.parent()
+        && let Ok(number) = fs::read_to_string(disk.join("dev"))
+    {
+        add(number.trim(), root, seen, found);
+        return;
+    }
+    let disk = folder;
     for slave in fs::read_dir(disk.join("slaves"))
         .into_iter()
         .flatten()
