@@ -58,7 +58,7 @@ enum Command {
         #[command(subcommand)]
         command: lab::Command,
     },
-    /// Measure what tracing costs
+    /// Measure what tracing costs, and how far the lab's figures repeat
     Bench {
         #[command(subcommand)]
         benchmark: Option<bench::Benchmark>,

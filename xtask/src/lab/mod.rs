@@ -24,6 +24,7 @@ mod status;
 mod transfer;
 mod versions;
 
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -158,10 +159,12 @@ fn become_root(command: &Command) -> Result<ExitCode> {
         Command::Check { options, .. } => options.tracer.as_ref(),
         _ => None,
     };
-    if let Some(tracer) = tracer {
+    let rest: Vec<_> = std::env::args_os().skip(3).collect();
+    let is_named = |arg: &OsString| arg.to_string_lossy().starts_with("--tracer");
+    if let Some(tracer) = tracer.filter(|_| !rest.iter().any(is_named)) {
         again.arg("--tracer").arg(tracer);
     }
-    again.args(std::env::args_os().skip(3));
+    again.args(rest);
     Err(again.exec()).context("sudo could not be started")
 }
 

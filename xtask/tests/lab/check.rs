@@ -33,6 +33,8 @@ impl Drop for Ended {
 /// Boots the lab in virtual time.
 fn up() -> Ended {
     let ended = Ended;
+    // What a test left that was killed has disks of other delays.
+    lab(&["down", "--name", VIRTUAL]);
     let output = lab(&["up", "--name", VIRTUAL, "--virtual-time=0"]);
     assert!(output.status.success(), "{}", text(&output));
     ended
@@ -255,7 +257,7 @@ fn one_kernel_on_a_busy_machine_alarms_once_in_40_checks_at_most() {
     eprintln!("four runs a side, interleaved: {of_four} of {checks}");
     let of_one = alarms("a busy machine", &runs[..=checks as usize], checked);
     for alarms in [of_four, of_one] {
-        assert!(alarms <= checks.div_ceil(40), "{of_four}, {of_one}");
+        assert!(alarms * 40 <= checks, "{of_four}, {of_one}");
     }
 }
 

@@ -220,18 +220,23 @@ fn one_run(base: &[&CheckedRun], new: &[&CheckedRun]) -> bool {
     base.len() == 1 && new.len() == 1
 }
 
-/// A stage may be slower for a whole run, and the next one another: of one run a side only a slower total is believed,
-/// and then the stages that made it so.
+/// A stage may be slower for a whole run, and the next one another: of one run a side only a slower (or faster) total
+/// is believed, and then the stages that made it so.
 fn doubt_stages(subjects: &mut [Subject]) {
-    let is_slower = |test: &Test| test.status == Status::Regressed;
     let Some((total, stages)) = subjects.split_first_mut() else {
         return;
     };
-    if total.checked.tests.iter().any(is_slower) {
-        return;
-    }
+    let [slower, faster] = [Status::Regressed, Status::Improved].map(|status| {
+        let mut tests = total.checked.tests.iter();
+        tests.any(|test| test.status == status)
+    });
+    let is_doubtful = |test: &Test| match test.status {
+        Status::Regressed => !slower,
+        Status::Improved => !faster,
+        _ => false,
+    };
     let tests = stages.iter_mut().flat_map(|stage| &mut stage.checked.tests);
-    for test in tests.filter(|test| test.unit == Unit::Iterations && is_slower(test)) {
+    for test in tests.filter(|test| test.unit == Unit::Iterations && is_doubtful(test)) {
         test.status = Status::Undecided;
         test.why = Some(Why::OneRun);
         test.more = Some(verdict::MORE_RUNS);

@@ -68,13 +68,18 @@ fn write_table(
         };
         writeln!(
             out,
-            "| `{}` | {} | {}{remark} |",
-            stage.name,
+            "| {} | {} | {}{remark} |",
+            code(&stage.name),
             cells(test).map(|cell| escaped(&cell)).join(" | "),
             test.status.name()
         )?;
     }
     Ok(())
+}
+
+/// A name as code; nothing can be escaped in that.
+fn code(name: &str) -> String {
+    format!("`{}`", name.replace(['`', '|', '\n', '\r'], " "))
 }
 
 /// Text that Markdown, or HTML in it, would take for its own.

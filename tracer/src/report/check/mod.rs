@@ -74,11 +74,11 @@ fn sentences(check: &Check) -> Vec<String> {
 }
 
 fn sentence(breakdown: &BreakdownChecked) -> Option<String> {
-    let blamed = breakdown.blamed.as_ref()?;
-    let what = if blamed.total {
-        of_total(breakdown, blamed)?
-    } else {
-        of_stages(breakdown, blamed)
+    let what = match &breakdown.blamed {
+        Some(blamed) if blamed.total => of_total(breakdown, blamed)?,
+        Some(blamed) => of_stages(breakdown, blamed),
+        // A total's tail, to which no stage has added.
+        None => words(breakdown.stages.first()?.tests.iter().find(is_regressed)?),
     };
     Some(format!("{}: {what}", breakdown.title))
 }

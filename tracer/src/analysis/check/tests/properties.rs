@@ -228,6 +228,10 @@ fn one_run_shows_a_slower_stage_only_with_a_slower_total_or_where_runs_repeat() 
     assert_eq!(test.status, Status::Undecided);
     assert_eq!(test.why, Some(super::super::Why::OneRun));
     assert_eq!(test.more.unwrap().of, Unit::Runs);
+    // Nor a faster one.
+    let turned = checked(&new, &base);
+    let test = &stage(&turned, STAGES[2]).tests[0];
+    assert_eq!(test.why, Some(super::super::Why::OneRun));
     let policy = Policy::parse("one_run = \"stages\"", "policy").unwrap();
     let check = super::check(&base, &new, &policy);
     assert_eq!(check.verdict, Verdict::Regressed);
