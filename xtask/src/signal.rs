@@ -52,3 +52,12 @@ pub(crate) fn send(pid: u32, signal: libc::c_int) {
         unsafe { libc::kill(pid, signal) };
     }
 }
+
+/// Lets go of a process that has ended, if this program started it: a command that boots many labs would keep all of
+/// theirs.
+pub(crate) fn reap(pid: u32) {
+    if let Ok(pid) = libc::pid_t::try_from(pid) {
+        // SAFETY: waitpid takes plain numbers, and no place for a status.
+        unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
+    }
+}

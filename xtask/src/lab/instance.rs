@@ -318,6 +318,9 @@ impl Lab {
             }
             thread::sleep(POLL);
         }
+        for pid in &left {
+            signal::reap(*pid);
+        }
         namespace.remove()?;
         if self.folder.exists() {
             fs::remove_dir_all(&self.folder)
