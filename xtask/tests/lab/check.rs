@@ -88,29 +88,27 @@ fn run_with(
     out
 }
 
+/// In virtual time runs repeat, so that one a side shows more.
+const ONE_RUN: &str = "one_run = \"stages\"\n";
+/// Less than the default matters.
+const FINER: &str = "one_run = \"stages\"\n[effect.location]\npercent = 3\nat_least = \"250ns\"\n";
+
 /// The verdict on one run against another, and the stages of the guest's reads.
 fn checked(base: &Path, new: &Path) -> (Value, Value) {
-    checked_all(base, &[new.to_owned()])
+    checked_by("", base, &[new.to_owned()])
 }
 
-/// The same of several new runs; `base` is a run or a baseline of several.
-fn checked_all(base: &Path, new: &[PathBuf]) -> (Value, Value) {
-    checked_by(None, base, new)
-}
-
-/// In virtual time runs repeat, so that one a side shows more.
 fn checked_in_virtual_time(base: &Path, new: &Path) -> (Value, Value) {
-    let policy = base.with_file_name("policy.toml");
-    std::fs::write(&policy, "one_run = \"stages\"\n").unwrap();
-    checked_by(Some(&policy), base, &[new.to_owned()])
+    checked_by(ONE_RUN, base, &[new.to_owned()])
 }
 
-fn checked_by(policy: Option<&Path>, base: &Path, new: &[PathBuf]) -> (Value, Value) {
+/// The same by this policy, of one new run or several; `base` is a run or a baseline of several.
+fn checked_by(policy: &str, base: &Path, new: &[PathBuf]) -> (Value, Value) {
+    let file = base.with_file_name("policy.toml");
+    std::fs::write(&file, policy).unwrap();
     let mut check = tracer();
     check.arg("check").args(new).arg("--baseline").arg(base);
-    if let Some(policy) = policy {
-        check.arg("--policy").arg(policy);
-    }
+    check.arg("--policy").arg(file);
     let output = check.args(["--format", "json"]).output().unwrap();
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     let regressed = document["verdict"] == "regressed";
@@ -217,16 +215,21 @@ const OF_NEW: [usize; 4] = [1, 2, 4, 7];
 /// The verdict on eight runs, one after the other, as if every other one was of a new kernel.
 fn interleaved(folder: &Path, runs: &[PathBuf]) -> (Value, Value) {
     let of = |places: [usize; 4]| places.map(|place| runs[place].clone());
-    checked_several(folder, &of(OF_BASE), &of(OF_NEW))
+    checked_several(folder, "", &of(OF_BASE), &of(OF_NEW))
 }
 
 /// The verdict on several runs a side.
-fn checked_several(folder: &Path, base: &[PathBuf], new: &[PathBuf]) -> (Value, Value) {
+fn checked_several(
+    folder: &Path,
+    policy: &str,
+    base: &[PathBuf],
+    new: &[PathBuf],
+) -> (Value, Value) {
     let mut save = tracer();
     save.args(["baseline", "save", "--replace", "--name", "base", "--store"]);
     let output = save.arg(folder).args(base).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
-    checked_all(&folder.join("base.json"), new)
+    checked_by(policy, &folder.join("base.json"), new)
 }
 
 /// A run is in as many as eight of the checks: so many runs of their own would take hours.
@@ -312,23 +315,26 @@ fn table_of_what_is_found_in_virtual_time() {
         long.push(runs_of_each(&folder, &name, stage_ns, 1, ITERATIONS));
         eprintln!("round {round} of {rounds} has run");
     }
-    // The runs, how many a side, of how many iterations, and from how many per cent on a delay must be found: from five iterations a side nothing can be, as chance alone can
-    // explain any ranking of so few.
+    // The runs, how many a side, of how many iterations, by which policy, and from how many per cent on a delay must be
+    // found: from five iterations a side nothing can be, as chance alone can explain any ranking of so few.
+    let half = ITERATIONS / 2;
     let checks = [
-        (&short, 1, ITERATIONS / 2, None),
-        (&long, 1, ITERATIONS, Some(25)),
-        (&short, RUNS, ITERATIONS / 2, Some(10)),
+        ("5%", &short, 1, half, ONE_RUN, None),
+        ("5%", &long, 1, ITERATIONS, ONE_RUN, Some(25)),
+        ("5%", &short, RUNS, half, "", Some(10)),
+        ("3%", &long, 1, ITERATIONS, FINER, Some(10)),
+        ("3%", &short, RUNS, half, FINER, Some(5)),
     ];
     let mut wrong = Vec::new();
     for disk in 1..PLANTED.len() {
         let percent = PLANTED[disk];
-        for (of_rounds, runs, iterations, least) in &checks {
+        for (matters, of_rounds, runs, iterations, policy, least) in &checks {
             let (mut found, mut right) = (0, 0);
             for of_disks in *of_rounds {
                 let (base, new) = (&of_disks[0][..*runs], &of_disks[disk][..*runs]);
                 let (verdict, breakdown) = match runs {
-                    1 => checked_in_virtual_time(&base[0], &new[0]),
-                    _ => checked_several(&folder, base, new),
+                    1 => checked_by(policy, &base[0], new),
+                    _ => checked_several(&folder, policy, base, new),
                 };
                 if verdict == "regressed" {
                     found += 1;
@@ -336,8 +342,8 @@ fn table_of_what_is_found_in_virtual_time() {
                 }
             }
             let line = format!(
-                "{percent}% of {stage_ns:.0} ns, {runs} runs of {iterations} iterations a side: found {found} of \
-                 {rounds}, named {right}"
+                "{percent}% of {stage_ns:.0} ns, {runs} runs of {iterations} iterations a side, from {matters} on: \
+                 found {found} of {rounds}, named {right}"
             );
             eprintln!("{line}");
             let is_missed = least.is_some_and(|least| percent >= least) && found < rounds;
