@@ -58,6 +58,9 @@ const SUBMIT: usize = Kind::Blkback.index_of(Point::BlkbackSubmit);
 const COMPLETE: usize = Kind::Blkback.index_of(Point::BlkbackComplete);
 const RESPONSE: usize = Kind::Blkback.index_of(Point::BlkbackResponse);
 
+/// Of `work_struct.data` (include/linux/workqueue.h).
+const WORK_STRUCT_PENDING: u64 = 1;
+
 /// Stamps of Dom0's block layer: `(in its own record, here)`.
 const DOM0: [(usize, usize); 4] = [
     same(Point::BlkIssue, Point::Dom0Issue),
@@ -69,9 +72,6 @@ const DOM0: [(usize, usize); 4] = [
 const fn same(there: Point, here: Point) -> (usize, usize) {
     (Kind::Disk.index_of(there), Kind::Blkback.index_of(here))
 }
-
-/// Of `work_struct.data` (include/linux/workqueue.h).
-const WORK_STRUCT_PENDING: u64 = 1;
 
 #[inline(always)]
 pub fn ring(address: u64) -> Option<&'static mut Ring> {

@@ -222,7 +222,7 @@ fn stamp_interrupt(slot: &mut Slot, cpu: &Cpu) {
     let record = &mut slot.record;
     let issued = record.at[ISSUE];
     match cpu.level() {
-        Level::Hardirq if cpu.irq_at >= issued && !cpu.is_ipi() => {
+        Level::Hardirq if cpu.serves_device() && cpu.irq_at >= issued => {
             record.at[IRQ] = cpu.irq_at;
             record.irq = cpu.irq;
             stamp_upcall(record, cpu.upcall_at);

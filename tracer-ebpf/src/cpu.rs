@@ -121,11 +121,12 @@ const IRQF_PERCPU: u32 = 0x400;
 const IRQF_TIMER: u32 = 0x200;
 
 impl Cpu {
-    /// Whether the hard interrupt that runs is one by which CPUs call each other: on Xen these have handlers as devices'
-    /// have, of their own for each CPU.
+    /// Whether a hard interrupt runs that can be the cause of something, and not one by which another CPU asks for it,
+    /// whose own cause is not known here: on Xen these have handlers as devices' have, of their own for each CPU.
     #[inline(always)]
-    pub fn is_ipi(&self) -> bool {
-        self.irq_flags & (IRQF_PERCPU | IRQF_TIMER) == IRQF_PERCPU
+    pub fn serves_device(&self) -> bool {
+        let is_call = self.irq_flags & (IRQF_PERCPU | IRQF_TIMER) == IRQF_PERCPU;
+        self.irq_at != 0 && !is_call
     }
 
     #[inline(always)]

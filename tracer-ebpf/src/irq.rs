@@ -116,8 +116,7 @@ pub fn irq_exit(ctx: BtfTracePointContext) -> i32 {
 pub fn softirq_raise(ctx: BtfTracePointContext) -> i32 {
     let Some(cpu) = cpu::this() else { return 0 };
     let vector: u32 = ctx.arg(0);
-    // What another CPU asks for by an interrupt has another cause, which is not known here.
-    if cpu.irq_at == 0 || cpu.is_ipi() || vector as usize >= softirq::COUNT {
+    if !cpu.serves_device() || vector as usize >= softirq::COUNT {
         return 0;
     }
     let raised = &mut cpu.raised[masked::<15>(u64::from(vector)) & 15];

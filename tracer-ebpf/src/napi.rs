@@ -63,7 +63,7 @@ fn scheduled(napi: Object) -> i32 {
     let key = key_of(napi);
     let Some(place) = place(key) else { return 0 };
     place.key = key;
-    if cpu.irq_at != 0 {
+    if cpu.serves_device() {
         let by = &mut place.by;
         by.set(cpu.irq_at, cpu.irq_action, cpu.irq, cpu.upcall_at);
     } else {

@@ -336,7 +336,7 @@ fn stamp_interrupt(slot: &mut Slot, cpu: &Cpu) {
                 record.at[UPCALL] = cause.upcall_at;
             }
         }
-    } else if cpu.level() == Level::Hardirq && cpu.irq_at >= sent {
+    } else if cpu.serves_device() && cpu.irq_at >= sent {
         record.at[IRQ] = cpu.irq_at;
         record.irq = cpu.irq;
         if cpu.upcall_at >= sent {
