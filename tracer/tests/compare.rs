@@ -13,7 +13,7 @@ mod support;
 use std::{fs, path::Path, process::Output};
 
 use proptest::{prelude::*, sample::Index};
-use support::{assert_golden, golden, host};
+use support::{assert_golden, golden, host, passed};
 use tracer::{
     analysis::{
         BreakdownBuilder, Names, Report,
@@ -68,11 +68,6 @@ fn span(number: u64) -> Span {
         (Point::SchedWaking, 500),
         (Point::SchedSwitch, 9_000),
     ];
-    let mut at = 1_000_000 * number;
-    let points = steps.iter().map(|(point, step)| {
-        at += step;
-        (*point, at)
-    });
     Span {
         datapath: "disk/vbd",
         iteration: u32::from(number >= 150),
@@ -83,7 +78,7 @@ fn span(number: u64) -> Span {
         tid: 78,
         irq: 50,
         position: number * 256,
-        points: points.collect(),
+        points: passed(1_000_000 * number, steps).collect(),
         taken: Taken::default(),
     }
 }

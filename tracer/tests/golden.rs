@@ -11,7 +11,7 @@
 
 mod support;
 
-use support::assert_golden;
+use support::{assert_golden, passed};
 use tracer::{
     analysis::{
         BreakdownBuilder, Names, Report,
@@ -39,14 +39,6 @@ fn report() -> Report {
             (Point::SchedWaking, 400),
             (Point::SchedSwitch, 6_000),
         ];
-        let mut at = start;
-        let points = steps
-            .iter()
-            .map(|(point, step)| {
-                at += step;
-                (*point, at)
-            })
-            .collect();
         builder.add(&Span {
             datapath: "disk/native",
             iteration: u32::try_from(number / 200).unwrap(),
@@ -57,7 +49,7 @@ fn report() -> Report {
             tid: 77,
             irq: 36,
             position: number * 256,
-            points,
+            points: passed(start, steps).collect(),
             taken: Taken::default(),
         });
     }

@@ -12,7 +12,7 @@ mod support;
 
 use std::{fs, path::Path};
 
-use support::assert_golden;
+use support::{assert_golden, passed};
 use tracer::{
     analysis::{
         BreakdownBuilder, Names, Report,
@@ -127,12 +127,7 @@ impl Made {
 
     fn span(self, number: u64) -> Span {
         let iteration = number / REQUESTS;
-        let mut at = 10_000_000 * number;
-        let steps = self.steps(number, iteration).into_iter();
-        let points = steps.map(|(point, step)| {
-            at += step;
-            (point, at)
-        });
+        let steps = self.steps(number, iteration);
         Span {
             datapath: self.datapath(),
             iteration: u32::try_from(iteration).unwrap(),
@@ -143,7 +138,7 @@ impl Made {
             tid: 77,
             irq: 36,
             position: number * 256,
-            points: points.collect(),
+            points: passed(10_000_000 * number, steps).collect(),
             taken: Taken::default(),
         }
     }

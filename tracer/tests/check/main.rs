@@ -12,7 +12,7 @@ mod forms;
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::host;
+use support::{host, passed};
 use tracer::{
     analysis::{BreakdownBuilder, Names, Report, document::DomainReport},
     span::Span,
@@ -27,17 +27,12 @@ fn span(number: u64, extra: u64) -> Span {
         (Point::IrqEntry, 80_000 + number % 13 * 700 + extra),
         (Point::BlkComplete, 4_000 + number % 5 * 60),
     ];
-    let mut at = 1_000_000 * number;
-    let points = steps.iter().map(|(point, step)| {
-        at += step;
-        (*point, at)
-    });
     Span {
         datapath: "disk/native",
         iteration: u32::try_from(number / 40).unwrap(),
         device: 8 << 20,
         bytes: 4096,
-        points: points.collect(),
+        points: passed(1_000_000 * number, steps).collect(),
         ..Span::default()
     }
 }

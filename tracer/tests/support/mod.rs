@@ -9,6 +9,7 @@ use std::{
 
 use serde_json::Value;
 use tracer::platform::host::HostFacts;
+use tracer_common::point::Point;
 
 /// Tests that measure must not disturb each other.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -40,6 +41,17 @@ pub(crate) fn host(kernel: &str, xen_role: &str) -> HostFacts {
         xen_role: xen_role.into(),
         command_line: "quiet".into(),
     }
+}
+
+/// The points of a request that begins at `at_ns`, each so many nanoseconds after the one before.
+pub(crate) fn passed(
+    mut at_ns: u64,
+    steps: impl IntoIterator<Item = (Point, u64)>,
+) -> impl Iterator<Item = (Point, u64)> {
+    steps.into_iter().map(move |(point, step_ns)| {
+        at_ns += step_ns;
+        (point, at_ns)
+    })
 }
 
 /// Whether this process may load programs; says so if it may not.
