@@ -40,11 +40,6 @@ pub(crate) fn despite<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Goes on after a signal, to bring home what there is.
-pub(crate) fn forgive() {
-    INTERRUPTED.store(false, Ordering::SeqCst);
-}
-
 /// Sends `signal` to a process that this program started.
 pub(crate) fn send(pid: u32, signal: libc::c_int) {
     if let Ok(pid) = libc::pid_t::try_from(pid) {

@@ -14,15 +14,16 @@ mod stream;
 mod tracer;
 
 use std::fmt::Display;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use anyhow::{Context as _, Error, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::{lab, shell, signal};
+use crate::lab::{self, Session};
+use crate::{shell, signal, workspace};
 use goal::Goal;
+use kept::Kept;
 
 /// The benchmarks.
 #[derive(Debug, clap::Subcommand)]
@@ -45,8 +46,8 @@ impl Default for Benchmark {
 pub(crate) fn command(benchmark: Benchmark) -> Result<ExitCode> {
     match benchmark {
         Benchmark::Overhead(options) => overhead::command(&options),
-        Benchmark::Stream(options) => stream::command(options),
-        Benchmark::Repeat(options) => repeat::command(options),
+        Benchmark::Stream(options) => stream::command(&options),
+        Benchmark::Repeat(options) => repeat::command(&options),
     }
 }
 
@@ -72,41 +73,58 @@ fn conclude(found: &impl Findings, json: bool, strict: bool) -> Result<ExitCode>
     })
 }
 
-/// Installs what the lab needs, builds a tracer for it unless there is one, and becomes root if need be; returns the
-/// tracer.
-fn prepare(tracer: &mut Option<PathBuf>) -> Result<PathBuf> {
-    let was_built = tracer.is_some();
-    lab::prepare_session(tracer)?;
-    let tracer = tracer.clone().unwrap_or_default();
-    if !shell::is_root() {
-        let own = std::env::current_exe().context("this program's own file is unknown")?;
-        let mut sudo = shell::root_command(own, "the lab's network and images")?;
-        // The benchmark's own options follow its name; others, of the scenario's runs, can follow a `--`.
-        sudo.args(std::env::args_os().skip(1).take(2));
-        if !was_built {
-            sudo.arg("--tracer").arg(tracer);
+/// What the benchmarks in the lab are told.
+#[derive(Clone, Debug, clap::Args)]
+struct InLab {
+    #[command(flatten)]
+    made: lab::Made,
+    /// The folder of the runs, `runs/bench-NAME-N` otherwise; those that it has are not made again
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Print JSON instead of tables
+    #[arg(long)]
+    json: bool,
+    /// Exit with 1 when a goal is missed
+    #[arg(long)]
+    strict: bool,
+    /// A static tracer that is built already
+    #[arg(long)]
+    tracer: Option<PathBuf>,
+}
+
+impl InLab {
+    /// Installs what the lab needs, builds a tracer for it unless there is one, becomes root if need be, and measures
+    /// into the folder of a benchmark of this name. Runs there are only held against each other if they have `settings`
+    /// in common, and what the lab is made of.
+    fn measure<F: Findings>(
+        &self,
+        name: &str,
+        mut settings: Value,
+        measure: impl FnOnce(&Path, &Kept) -> Result<F>,
+    ) -> Result<ExitCode> {
+        let mut tracer = self.tracer.clone();
+        lab::prepare_session(&mut tracer)?;
+        if !shell::is_root() {
+            return lab::again_as_root(tracer.as_ref());
         }
-        sudo.args(std::env::args_os().skip(3));
-        return Err(run_again(&mut sudo));
+        let tracer = tracer.unwrap_or_default();
+        if !tracer.is_file() {
+            bail!("there is no tracer at {}", tracer.display());
+        }
+        signal::catch();
+        let out = self.out.clone();
+        let out = out.unwrap_or_else(|| workspace::new_run(&format!("bench-{name}")));
+        settings["made_of"] = Session::made_of(&self.made, &tracer)?;
+        let kept = Kept::open(out, &settings)?;
+        let found = measure(&tracer, &kept);
+        // Also what came of a benchmark that was interrupted.
+        Session::give_to_user(kept.folder())?;
+        let found = found.with_context(|| {
+            format!(
+                "the runs that are done stay in {0}; the same command with --out {0} goes on from there",
+                kept.folder().display()
+            )
+        })?;
+        conclude(&found, self.json, self.strict)
     }
-    if !tracer.is_file() {
-        bail!("there is no tracer at {}", tracer.display());
-    }
-    signal::catch();
-    Ok(tracer)
-}
-
-/// Becomes this program again, as root; returns only if it cannot.
-fn run_again(sudo: &mut Command) -> Error {
-    Error::from(sudo.exec()).context("sudo could not be started")
-}
-
-/// What a benchmark came to, with where its runs are if that is an error.
-fn with_folder<T>(done: Result<T>, folder: &Path) -> Result<T> {
-    done.with_context(|| {
-        format!(
-            "the runs that are done stay in {0}; the same command with --out {0} goes on from there",
-            folder.display()
-        )
-    })
 }

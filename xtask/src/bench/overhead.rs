@@ -1,8 +1,9 @@
 //! `cargo xtask bench overhead`: the same load without a tracer and with each, interleaved.
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Error, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 
 use super::blk_tracer::{self, BlkTracer};
@@ -118,7 +119,7 @@ pub(super) fn command(options: &Options) -> Result<ExitCode> {
         None => cargo::build_tracer(true)?,
     };
     if !shell::is_root() {
-        return Err(as_root(options, &tracer)?);
+        return as_root(options, &tracer);
     }
     require_tools(&tracer)?;
     signal::catch();
@@ -127,7 +128,7 @@ pub(super) fn command(options: &Options) -> Result<ExitCode> {
 }
 
 /// The same command under sudo, with the tracer that this user has built.
-fn as_root(options: &Options, tracer: &Path) -> Result<Error> {
+fn as_root(options: &Options, tracer: &Path) -> Result<ExitCode> {
     let own = std::env::current_exe().context("this program's own file is unknown")?;
     let mut sudo = shell::root_command(own, "attaching eBPF programs and making a loop device")?;
     sudo.args(["bench", "overhead", "--tracer"]).arg(tracer);
@@ -140,7 +141,7 @@ fn as_root(options: &Options, tracer: &Path) -> Result<Error> {
     }
     sudo.args(options.json.then_some("--json"));
     sudo.args(options.strict.then_some("--strict"));
-    Ok(super::run_again(&mut sudo))
+    Err(sudo.exec()).context("sudo could not be started")
 }
 
 fn require_tools(tracer: &Path) -> Result<()> {

@@ -148,9 +148,6 @@ fn ensure_tracer(tracer: &mut Option<PathBuf>) -> Result<()> {
 
 /// Starts this program again through sudo, with what was built.
 fn become_root(command: &Command) -> Result<ExitCode> {
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let mut again = shell::root_command(program, "the lab's network and images")?;
-    again.args(std::env::args_os().skip(1).take(2));
     let tracer = match command {
         Command::Run { scenario, .. }
         | Command::Native { scenario, .. }
@@ -159,6 +156,15 @@ fn become_root(command: &Command) -> Result<ExitCode> {
         Command::Check { options, .. } => options.tracer.as_ref(),
         _ => None,
     };
+    again_as_root(tracer)
+}
+
+/// Starts this program again through sudo, with this tracer unless its arguments name one. Its own options follow the
+/// command's two words; others, for `tracer run`, can follow a `--`.
+pub(crate) fn again_as_root<T>(tracer: Option<&PathBuf>) -> Result<T> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut again = shell::root_command(program, "the lab's network and images")?;
+    again.args(std::env::args_os().skip(1).take(2));
     let rest: Vec<_> = std::env::args_os().skip(3).collect();
     let is_named = |arg: &OsString| arg.to_string_lossy().starts_with("--tracer");
     if let Some(tracer) = tracer.filter(|_| !rest.iter().any(is_named)) {

@@ -99,8 +99,7 @@ pub(super) fn paper(machines: &Machines, options: &Options) -> Result<i32> {
     let outcomes = run_all(&planned, machines, options);
     let was_interrupted = signal::interrupted();
     // What is there makes a page, also after a Ctrl-C.
-    signal::forgive();
-    let drawn = draw(&all, options, &out);
+    let drawn = signal::despite(|| draw(&all, options, &out));
     let worst = complain(&planned, &outcomes);
     if was_interrupted {
         bail!(

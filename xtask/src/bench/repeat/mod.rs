@@ -9,11 +9,12 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::InLab;
 use super::kept::Kept;
 use crate::lab::{self, Session};
-use crate::{signal, workspace};
+use crate::signal;
 use busy::Busy;
 use figures::Figures;
 use results::Results;
@@ -22,25 +23,13 @@ use results::Results;
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    made: lab::Made,
+    in_lab: InLab,
     /// The scenario file
     #[arg(default_value = "scenarios/disk-vbd.toml")]
     scenario: PathBuf,
     /// Boots; each has a run on an idle host, and one on a busy one, which is first on every second boot
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..))]
     boots: u32,
-    /// The folder of the runs, `runs/bench-repeat-N` otherwise; those that it has are not made again
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// Print JSON instead of tables
-    #[arg(long)]
-    json: bool,
-    /// Exit with 1 when a figure of a busy host differs
-    #[arg(long)]
-    strict: bool,
-    /// A static tracer that is built already
-    #[arg(long)]
-    tracer: Option<PathBuf>,
     /// Arguments for `tracer run`, after `--`
     #[arg(last = true, default_value = "--profile=check")]
     args: Vec<String>,
@@ -76,30 +65,21 @@ impl Host {
 }
 
 /// Builds the tracer, becomes root if need be, and measures.
-pub(super) fn command(mut options: Options) -> Result<ExitCode> {
-    let tracer = super::prepare(&mut options.tracer)?;
-    let out = options.out.clone();
-    let out = out.unwrap_or_else(|| workspace::new_run("bench-repeat"));
-    let kept = Kept::open(out, &settings(&options, &tracer)?)?;
-    let bench = Bench {
-        options: &options,
-        tracer: &tracer,
-        kept: &kept,
-    };
-    let results = bench.boots().and_then(|()| bench.results());
-    // Also what came of a benchmark that was interrupted.
-    Session::give_to_user(kept.folder())?;
-    let results = super::with_folder(results, kept.folder())?;
-    super::conclude(&results, options.json, options.strict)
-}
-
-/// What runs must have in common to be held against each other.
-fn settings(options: &Options, tracer: &Path) -> Result<Value> {
+pub(super) fn command(options: &Options) -> Result<ExitCode> {
     let scenario = &options.scenario;
     let text = std::fs::read_to_string(scenario)
         .with_context(|| format!("cannot read {}", scenario.display()))?;
-    let made_of = Session::made_of(&options.made, tracer)?;
-    Ok(json!({"made_of": made_of, "scenario": text, "args": options.args}))
+    let settings = json!({"scenario": text, "args": options.args});
+    let measure = |tracer: &Path, kept: &Kept| {
+        let bench = Bench {
+            options,
+            tracer,
+            kept,
+        };
+        bench.boots()?;
+        bench.results()
+    };
+    options.in_lab.measure("repeat", settings, measure)
 }
 
 struct Bench<'a> {
@@ -119,7 +99,7 @@ impl Bench<'_> {
         let start = Instant::now();
         let mut to_do = Vec::new();
         for boot in 1..=self.options.boots {
-            to_do.extend((!self.is_done(boot)?).then_some(boot));
+            to_do.extend(self.figures(boot)?.is_none().then_some(boot));
         }
         for (done, boot) in to_do.iter().enumerate() {
             let rest = lab::left(start.elapsed(), done, to_do.len());
@@ -132,14 +112,10 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Whether a boot has made both of its runs.
-    fn is_done(&self, boot: u32) -> Result<bool> {
-        for host in Host::ALL {
-            if self.kept.sample::<Figures>(&run(boot, host))?.is_none() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    /// What each host's run of a boot says, if it has made both.
+    fn figures(&self, boot: u32) -> Result<Option<[Figures; 2]>> {
+        let [idle, busy] = Host::ALL.map(|host| self.kept.sample(&run(boot, host)));
+        Ok(idle?.zip(busy?).map(|(idle, busy)| [idle, busy]))
     }
 
     /// A boot, both of its runs, and its end.
@@ -147,10 +123,15 @@ impl Bench<'_> {
         for host in Host::ALL {
             self.kept.forget(&run(boot, host))?;
         }
-        Session::for_one_boot(&self.options.made, "repeat", self.tracer, |session| {
-            let mut hosts = Host::order(boot).into_iter();
-            hosts.try_for_each(|host| self.run(session, boot, host))
-        })
+        Session::for_one_boot(
+            &self.options.in_lab.made,
+            "repeat",
+            self.tracer,
+            |session| {
+                let mut hosts = Host::order(boot).into_iter();
+                hosts.try_for_each(|host| self.run(session, boot, host))
+            },
+        )
     }
 
     fn run(&self, session: &Session, boot: u32, host: Host) -> Result<()> {
@@ -165,18 +146,13 @@ impl Bench<'_> {
 
     /// What the boots say that have made both runs.
     fn results(&self) -> Result<Results> {
-        let mut results = Results::new(self.options.made.is_virtual());
+        let mut results = Results::new(self.options.in_lab.made.is_virtual());
         let mut runs: [Vec<PathBuf>; 2] = Default::default();
         for boot in 1..=self.options.boots {
-            if !self.is_done(boot)? {
-                continue;
-            }
-            for (host, runs) in Host::ALL.into_iter().zip(&mut runs) {
-                let name = run(boot, host);
-                if let Some(figures) = self.kept.sample(&name)? {
-                    results.add(host, figures);
-                    runs.push(self.kept.run(&name));
-                }
+            let figures = self.figures(boot)?.into_iter().flatten();
+            for ((host, figures), runs) in Host::ALL.into_iter().zip(figures).zip(&mut runs) {
+                results.add(host, figures);
+                runs.push(self.kept.run(&run(boot, host)));
             }
         }
         let [idle, busy] = &runs;

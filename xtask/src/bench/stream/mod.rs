@@ -9,11 +9,11 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::kept::Kept;
-use super::statistics;
-use crate::lab::{self, Session};
+use super::{InLab, statistics};
+use crate::lab::Session;
 use crate::{signal, workspace};
 use bpftrace::Attached;
 use results::Results;
@@ -23,7 +23,7 @@ use sample::Sample;
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    made: lab::Made,
+    in_lab: InLab,
     /// Rounds; each runs every variant once, and begins with another one
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -39,18 +39,6 @@ pub(crate) struct Options {
     /// Only the stream through this card
     #[arg(long)]
     route: Option<Route>,
-    /// The folder of the runs, `runs/bench-stream-N` otherwise; those that it has are not made again
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// Print JSON instead of a table
-    #[arg(long)]
-    json: bool,
-    /// Exit with 1 when a goal is missed
-    #[arg(long)]
-    strict: bool,
-    /// A static tracer that is built already
-    #[arg(long)]
-    tracer: Option<PathBuf>,
 }
 
 /// The card that a stream passes.
@@ -135,31 +123,16 @@ impl Variant {
 }
 
 /// Builds the tracer, becomes root if need be, and measures.
-pub(super) fn command(mut options: Options) -> Result<ExitCode> {
-    let tracer = super::prepare(&mut options.tracer)?;
-    let out = options.out.clone();
-    let out = out.unwrap_or_else(|| workspace::new_run("bench-stream"));
-    let kept = Kept::open(out, &settings(&options, &tracer)?)?;
-    let results = measure_all(&options, &tracer, &kept);
-    // Also what came of a benchmark that was interrupted.
-    Session::give_to_user(kept.folder())?;
-    let results = super::with_folder(results, kept.folder())?;
-    super::conclude(&results, options.json, options.strict)
-}
-
-/// What runs must have in common to be held against each other.
-fn settings(options: &Options, tracer: &Path) -> Result<Value> {
+pub(super) fn command(options: &Options) -> Result<ExitCode> {
     let Options {
-        made,
         iterations,
         runtime,
         sample,
         ..
     } = options;
-    let made_of = Session::made_of(made, tracer)?;
-    Ok(
-        json!({"made_of": made_of, "iterations": iterations, "runtime_s": runtime, "sample": sample}),
-    )
+    let settings = json!({"iterations": iterations, "runtime_s": runtime, "sample": sample});
+    let measure = |tracer: &Path, kept: &Kept| measure_all(options, tracer, kept);
+    options.in_lab.measure("stream", settings, measure)
 }
 
 struct Bench<'a> {
@@ -171,7 +144,7 @@ struct Bench<'a> {
 fn measure_all(options: &Options, tracer: &Path, kept: &Kept) -> Result<Results> {
     let bench = Bench {
         options,
-        session: Session::up(&options.made, tracer)?,
+        session: Session::up(&options.in_lab.made, tracer)?,
         kept,
     };
     let mut results = Results::new(options);
@@ -180,7 +153,7 @@ fn measure_all(options: &Options, tracer: &Path, kept: &Kept) -> Result<Results>
         for round in 0..options.rounds {
             for variant in statistics::rotated(&Variant::ALL, round) {
                 let name = format!("{}-{}-{}", route.name(), round + 1, variant.name());
-                let traced = route.traced(options.made.is_virtual());
+                let traced = route.traced(options.in_lab.made.is_virtual());
                 let changes = changes(variant, options.sample, traced);
                 let sample =
                     bench.sample(&name, || bench.measure(route, variant, &changes, &name))?;
@@ -219,7 +192,7 @@ impl Bench<'_> {
         if variant != Variant::Bpftrace {
             return self.run(route, changes, name);
         }
-        let is_virtual = self.options.made.is_virtual();
+        let is_virtual = self.options.in_lab.made.is_virtual();
         let attached = Attached::start(&self.session, route, is_virtual)?;
         let sample = self.run(route, changes, name)?;
         attached.finish()?;
@@ -238,7 +211,7 @@ impl Bench<'_> {
         ];
         args.extend_from_slice(changes);
         let run = self.kept.run(name);
-        if self.options.made.is_virtual() {
+        if self.options.in_lab.made.is_virtual() {
             args.push(route.inside().to_owned());
             let report = self.session.report(&route.scenario(), &args, &run)?;
             return Sample::of(&report, None);

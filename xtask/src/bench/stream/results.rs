@@ -57,7 +57,7 @@ impl Results {
             iterations: options.iterations,
             runtime_s: options.runtime,
             sample: options.sample,
-            is_virtual: options.made.is_virtual(),
+            is_virtual: options.in_lab.made.is_virtual(),
             routes: BTreeMap::new(),
         }
     }
