@@ -136,6 +136,8 @@ fn documents_have_every_value_of_an_enumeration() {
         (&schema("check"), "check.md", "Metric"),
         (&schema("check"), "check.md", "Status"),
         (&schema("check"), "check.md", "Why"),
+        (&schema("check"), "check.md", "Verdict"),
+        (&schema("check"), "check.md", "Side"),
         (&report, "report-schema.md", "Component"),
         (&report, "report-schema.md", "Verdict"),
     ] {

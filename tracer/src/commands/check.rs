@@ -28,7 +28,7 @@ pub(super) fn obey(args: &CheckArgs) -> anyhow::Result<u8> {
         return outcome(args).map(|verdict| match verdict {
             Verdict::Passed => WELL,
             Verdict::Regressed | Verdict::Undecided => EXCEEDED,
-            Verdict::NotComparable => PARTIAL,
+            Verdict::CannotTell | Verdict::NotComparable => PARTIAL,
         });
     }
     // To bisect, 1 to 127 is a bad commit: nothing that is no verdict may end so.
@@ -36,7 +36,7 @@ pub(super) fn obey(args: &CheckArgs) -> anyhow::Result<u8> {
     Ok(match caught {
         Ok(Ok(Verdict::Passed)) => WELL,
         Ok(Ok(Verdict::Regressed)) => EXCEEDED,
-        Ok(Ok(Verdict::Undecided | Verdict::NotComparable)) => SKIP,
+        Ok(Ok(Verdict::Undecided | Verdict::CannotTell | Verdict::NotComparable)) => SKIP,
         Ok(Err(error)) => {
             complain(&error);
             ABORT
@@ -53,7 +53,12 @@ fn outcome(args: &CheckArgs) -> anyhow::Result<Verdict> {
     let bytes = report::check::render(&check, args.format)?;
     deliver(args.output.as_deref(), &bytes)?;
     for reason in &check.reasons {
-        complain(&anyhow!("not comparable: {reason}"));
+        let what = if check.verdict == Verdict::CannotTell {
+            "cannot tell"
+        } else {
+            "not comparable"
+        };
+        complain(&anyhow!("{what}: {reason}"));
     }
     Ok(check.verdict)
 }

@@ -141,6 +141,29 @@ pub fn is_backends(point: Point) -> bool {
     kinds.any(|kind| kind.points().contains(&point))
 }
 
+/// Points of Dom0's part of a request's way, and those that its domain traces for them.
+const OF_DOM0: [(Point, Point); 12] = [
+    (Point::Dom0Upcall, Point::EvtchnUpcall),
+    (Point::Dom0Issue, Point::BlkIssue),
+    (Point::Dom0Irq, Point::IrqEntry),
+    (Point::Dom0Softirq, Point::SoftirqEntry),
+    (Point::Dom0Complete, Point::BlkComplete),
+    (Point::Dom0Poll, Point::NapiPoll),
+    (Point::Dom0Gro, Point::NapiGroReceive),
+    (Point::Dom0Receive, Point::NetifReceive),
+    (Point::Dom0Queue, Point::NetQueue),
+    (Point::Dom0Dequeue, Point::QdiscDequeue),
+    (Point::Dom0Xmit, Point::NetXmit),
+    (Point::Dom0XmitDone, Point::NetXmitDone),
+];
+
+/// By which name a domain traces the point of this name: Dom0's own `blk.issue` is a guest's `dom0.issue`.
+#[must_use]
+pub fn traced_as(point: &str) -> &str {
+    let own = OF_DOM0.iter().find(|(there, _)| there.name() == point);
+    own.map_or(point, |(_, own)| own.name())
+}
+
 /// Whether a stage begins in one domain and ends in another.
 #[must_use]
 pub fn crosses(from: Point, to: Point) -> bool {

@@ -52,7 +52,13 @@ pub fn bytes(bytes: f64) -> String {
 /// A share from 0 to 1, in percent.
 #[must_use]
 pub fn percent(share: f64) -> String {
-    format!("{:.1}%", share * 100.0)
+    let percent = format!("{:.1}%", share * 100.0);
+    // A share that rounds to none has no sign.
+    if percent == "-0.0%" {
+        "0.0%".into()
+    } else {
+        percent
+    }
 }
 
 /// A bar of at most `width` characters for a share from 0 to 1.

@@ -101,14 +101,9 @@ fn a_baseline_is_saved_listed_and_checked_against() {
 }
 
 #[test]
-fn a_run_directory_is_checked_against_itself() {
+fn a_run_directory_is_not_checked_against_itself() {
     let recordings = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings/disk-vbd");
     let folder = tempfile::tempdir().unwrap();
-    let (code, text, words) = outcome(
-        folder.path(),
-        &["check", recordings, "--baseline", recordings],
-    );
-    assert!(code == 0, "{text}{words}");
     let save = ["baseline", "save", recordings, "--name", "lab"];
     assert_eq!(outcome(folder.path(), &save).0, 0);
     let saved = fs::read_to_string(folder.path().join("baselines/lab.json")).unwrap();
@@ -116,10 +111,50 @@ fn a_run_directory_is_checked_against_itself() {
         !saved.contains(recordings),
         "a baseline goes to other machines"
     );
-    assert_eq!(
-        outcome(folder.path(), &["check", recordings, "--baseline", "lab"]).0,
-        0
+    for baseline in [recordings, "lab"] {
+        let (code, text, words) = outcome(
+            folder.path(),
+            &["check", recordings, "--baseline", baseline],
+        );
+        assert_eq!(code, 2, "{text}{words}");
+        assert!(text.contains("is itself in the baseline"), "{text}");
+    }
+}
+
+#[test]
+fn what_cannot_tell_ends_with_2_unless_the_policy_lets_it_pass() {
+    let folder = folder();
+    let at = folder.path();
+    fs::write(at.join("policy.toml"), "cannot_tell = \"pass\"").unwrap();
+    let mut few = report("6.13", 10);
+    for iterations in few.breakdowns.iter_mut().flat_map(|own| {
+        let stages = own.stages.iter_mut().map(|stage| &mut stage.iterations);
+        stages.chain([&mut own.iterations])
+    }) {
+        iterations.truncate(3);
+    }
+    fs::write(at.join("few.json"), serde_json::to_vec(&few).unwrap()).unwrap();
+    let args = ["check", "few.json", "--baseline", "a.json"];
+    let (code, text, words) = outcome(at, &args);
+    assert_eq!(code, 2, "{text}");
+    assert!(
+        text.starts_with("CANNOT TELL: 24 undecided of 24 figures\n"),
+        "{text}"
     );
+    let said = "none of 24 figures could be tested firmly: about 3 more iterations a run would";
+    assert!(text.contains(said), "{text}");
+    assert!(words.contains("cannot tell: none of 24 figures"), "{words}");
+    assert_eq!(outcome(at, &[&args[..], &["--bisect"]].concat()).0, 125);
+    let (_, markdown, _) = outcome(at, &[&args[..], &["--format", "markdown"]].concat());
+    assert!(
+        markdown.starts_with("### ⚠️ tracer: CANNOT TELL"),
+        "{markdown}"
+    );
+    let (_, junit, _) = outcome(at, &[&args[..], &["--format", "junit"]].concat());
+    assert!(junit.contains("<error message=\"CANNOT TELL"), "{junit}");
+    let (code, text, _) = outcome(at, &[&args[..], &["--policy", "policy.toml"]].concat());
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains(&format!("WARNING: {said}")), "{text}");
 }
 
 #[test]
@@ -255,12 +290,10 @@ fn undecided_is_what_the_policy_says() {
     )
     .unwrap();
     fs::write(folder.path().join("strict.toml"), "undecided = \"fail\"").unwrap();
-    let args = ["check", "short.json", "--baseline", "short.json"];
-    assert_eq!(outcome(folder.path(), &args).0, 0);
     let args = ["check", "short.json", "--baseline", "a.json"];
     let (code, text, _) = outcome(folder.path(), &args);
     assert!(
-        code == 0 && text.contains("more iterations a run"),
+        code == 2 && text.starts_with("CANNOT TELL") && text.contains("more iterations a run"),
         "{text}"
     );
     let strict = [&args[..], &["--policy", "strict.toml"]].concat();

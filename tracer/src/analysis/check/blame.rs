@@ -3,21 +3,20 @@
 use super::{
     document::{Blamed, Status, Test},
     sample::Metric,
-    subjects::Subject,
+    subjects::{Role, Subject},
 };
 
-/// What contributes most to the total's regression: of the mean the stage that adds most, as these add up; of
-/// another figure the stage whose own has regressed, and risen most, else the one that adds most to the mean. Where
-/// stages have regressed and the total has not, as they are a small part of it: the one of these that has risen most.
+/// What contributes most to the regression of the total, or of the way that stands for it: of the mean the stage
+/// that adds most, as these add up; of another figure the stage whose own has regressed, and risen most, else the one
+/// that adds most to the mean. Where stages have regressed and the total has not, as they are a small part of it: the
+/// one of these that has risen most.
 pub(super) fn blame(subjects: &[Subject]) -> Option<Blamed> {
-    let (total, stages) = subjects.split_first()?;
-    let of_total = first_regressed(total);
-    let metric = of_total.or_else(|| stages.iter().filter_map(first_regressed).min())?;
-    let by_own = stages
-        .iter()
-        .filter_map(|stage| Some((stage, own_rise(stage, metric)?)));
-    let by_mean = stages
-        .iter()
+    let whole = subjects.iter().find(|own| own.role == Role::Whole);
+    let stages = || subjects.iter().filter(|own| own.role == Role::Stage);
+    let of_total = whole.and_then(first_regressed);
+    let metric = of_total.or_else(|| stages().filter_map(first_regressed).min())?;
+    let by_own = stages().filter_map(|stage| Some((stage, own_rise(stage, metric)?)));
+    let by_mean = stages()
         .map(|stage| (stage, stage.added_ns))
         .filter(|(_, added_ns)| *added_ns > 0.0);
     let (stage, added_ns) = if of_total == Some(Metric::Mean) {
@@ -30,7 +29,9 @@ pub(super) fn blame(subjects: &[Subject]) -> Option<Blamed> {
         metric,
         stage: stage.checked.name.clone(),
         added_ns,
-        share: (of_total == Some(Metric::Mean)).then(|| added_ns / total.added_ns),
+        share: whole
+            .filter(|_| of_total == Some(Metric::Mean))
+            .map(|whole| added_ns / whole.added_ns),
     })
 }
 

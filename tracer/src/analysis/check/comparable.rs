@@ -73,10 +73,25 @@ pub(super) fn named_twice(side: &[&CheckedRun]) -> Vec<String> {
     reasons
 }
 
+/// New runs that are in the baseline: each would be held against itself.
+pub(super) fn in_baseline(base: &[&CheckedRun], new: &[&CheckedRun]) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for run in new {
+        if let Some(same) = base.iter().find(|other| is_same(other, run)) {
+            reasons.push(format!(
+                "{} is itself in the baseline, as {}: check a run that the baseline was not made of",
+                run.source, same.source
+            ));
+        }
+    }
+    reasons
+}
+
 /// Whether two runs are one: begun at once, on one kernel, with the same figures.
 fn is_same(a: &CheckedRun, b: &CheckedRun) -> bool {
-    fn figures(run: &CheckedRun) -> impl Iterator<Item = &Vec<IterationFigures>> {
-        run.report.breakdowns.iter().map(|own| &own.iterations)
+    fn figures(run: &CheckedRun) -> impl Iterator<Item = (&str, &str, &[IterationFigures])> {
+        let all = run.report.breakdowns.iter();
+        all.map(|own| (&*own.datapath, &*own.operation, &own.iterations[..]))
     }
     a.report.started == b.report.started
         && a.report.host.kernel == b.report.host.kernel

@@ -22,7 +22,7 @@ pub struct Check {
     pub version: String,
     /// What came of it.
     pub verdict: Verdict,
-    /// Where the runs cannot be compared: why, and what to do.
+    /// Where the runs cannot be compared, or nothing can be told from them: why, and what to do.
     pub reasons: Vec<String>,
     /// What a reader must know first.
     pub warnings: Vec<String>,
@@ -48,6 +48,9 @@ pub enum Verdict {
     Regressed,
     /// No regression is shown, but one that matters is not ruled out, and the policy does not let that pass.
     Undecided,
+    /// No regression is shown, but what would show one could not be tested: points or datapaths of the baseline are
+    /// gone, or no figure is firm.
+    CannotTell,
     /// The runs are not of a kind, or cannot be trusted.
     NotComparable,
 }
@@ -115,6 +118,8 @@ pub enum Why {
     Drift,
     /// A stage is slower in one run than in another, the total is not.
     OneRun,
+    /// Some requests pass one of its ends by: what they add to a longer way may be its own.
+    PassedBy,
 }
 
 /// How many more iterations or runs a side a firm answer would take, about.
@@ -141,10 +146,49 @@ pub struct BreakdownChecked {
     pub base_count: u64,
     /// Requests of the new runs.
     pub new_count: u64,
+    /// Points that some runs lack and others have. Only the ways between points that both sides have are tested.
+    #[serde(default)]
+    pub lacking: Vec<MissingPoint>,
     /// Where something regressed: the stage that contributes most.
     pub blamed: Option<Blamed>,
     /// The total first, then the stages in the datapath's order.
     pub stages: Vec<StageChecked>,
+}
+
+/// One of the two sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// The baseline.
+    Base,
+    /// The new runs.
+    New,
+}
+
+/// A point that runs of a side lack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MissingPoint {
+    /// The side.
+    pub side: Side,
+    /// The point.
+    pub point: String,
+    /// Runs of the side that lack it.
+    pub runs: u64,
+    /// Of so many.
+    pub of: u64,
+    /// Why the kernel of such a run does not have it, if the run says.
+    pub why: Option<String>,
+}
+
+/// A mean that cannot be held against the base's: undecided.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Incomparable {
+    /// The base's, in nanoseconds; none: the base does not have it.
+    pub base_ns: Option<f64>,
+    /// The new runs', in nanoseconds; none: they do not have it.
+    pub new_ns: Option<f64>,
+    /// Why.
+    pub why: String,
 }
 
 /// The stage that contributes most to a total's regression; where no total's figure has regressed, the one that has
@@ -177,6 +221,9 @@ pub struct StageChecked {
     pub new_share: f64,
     /// Why it was left out, if it was.
     pub left_out: Option<String>,
+    /// Why its mean cannot be tested, if it cannot: it counts as an undecided figure.
+    #[serde(default)]
+    pub incomparable: Option<Incomparable>,
     /// The tests.
     pub tests: Vec<Test>,
 }
@@ -236,12 +283,29 @@ impl Check {
         })
     }
 
-    /// How many tests say this.
+    /// How many figures are of this status; what cannot be compared is undecided.
     #[must_use]
     pub fn count(&self, status: Status) -> usize {
-        self.tests()
-            .filter(|(_, _, test)| test.status == status)
-            .count()
+        let tests = self.tests();
+        let tested = tests.filter(|(_, _, test)| test.status == status).count();
+        if status == Status::Undecided {
+            tested + self.incomparable()
+        } else {
+            tested
+        }
+    }
+
+    /// How many figures there are: tested, or not to be compared.
+    #[must_use]
+    pub fn figures(&self) -> usize {
+        self.tests().count() + self.incomparable()
+    }
+
+    /// How many means cannot be held against the base's.
+    #[must_use]
+    pub fn incomparable(&self) -> usize {
+        let stages = self.breakdowns.iter().flat_map(|own| &own.stages);
+        stages.filter(|stage| stage.incomparable.is_some()).count()
     }
 
     /// How many breakdowns only the baseline has.
@@ -260,6 +324,26 @@ impl BreakdownChecked {
     }
 }
 
+impl Side {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Base => "the baseline",
+            Self::New => "the new runs",
+        }
+    }
+
+    /// That it does not have something, in words.
+    #[must_use]
+    pub const fn lacks_it(self) -> &'static str {
+        match self {
+            Self::Base => "the baseline does not have it",
+            Self::New => "the new runs do not have it",
+        }
+    }
+}
+
 impl Status {
     /// The name in reports.
     #[must_use]
@@ -269,6 +353,18 @@ impl Status {
             Self::Improved => "improved",
             Self::NotWorse => "not worse",
             Self::Undecided => "undecided",
+        }
+    }
+}
+
+impl More {
+    /// As in "3 more runs a side".
+    #[must_use]
+    pub fn words(self) -> String {
+        let plural = if self.count == 1 { "" } else { "s" };
+        match self.of {
+            Unit::Runs => format!("{} more run{plural} a side", self.count),
+            Unit::Iterations => format!("{} more iteration{plural} a run", self.count),
         }
     }
 }

@@ -8,6 +8,8 @@ mod blame;
 mod bootstrap;
 mod comparable;
 mod document;
+mod doubts;
+mod group;
 mod holm;
 pub mod policy;
 mod rank;
@@ -21,17 +23,21 @@ mod verdict;
 mod warnings;
 
 pub use document::{
-    Blamed, BreakdownChecked, Check, Method, More, Procedure, SCHEMA, StageChecked, Status, Test,
-    Unit, Verdict, Why,
+    Blamed, BreakdownChecked, Check, Incomparable, Method, MissingPoint, More, Procedure, SCHEMA,
+    Side, StageChecked, Status, Test, Unit, Verdict, Why,
 };
-pub use policy::{OneRun, Policy, Undecided};
+pub use policy::{CannotTell, OneRun, Policy, Undecided};
 pub use run::CheckedRun;
 pub use sample::{Kind, Metric};
 
 use blame::blame;
+use doubts::{Doubt, doubts, lacking};
+use group::{Group, groups};
 use holm::{Weighted, holm};
-use subjects::{Group, Subject, groups, subjects};
+use subjects::{Role, Subject, subjects};
 use verdict::Tested;
+
+use tracer_common::point::Point;
 
 use crate::analysis::compare::differences;
 
@@ -92,11 +98,11 @@ pub fn check(base: &[CheckedRun], new: &[CheckedRun], policy: &Policy) -> Check 
         breakdowns: Vec::new(),
     };
     if check.reasons.is_empty() {
-        check_groups(&mut check, &groups, policy);
-        if check.method.tests == 0 {
+        let doubts = check_groups(&mut check, &groups, (&base, &new), policy);
+        if check.figures() == 0 {
             check.reasons.push(NOTHING_TESTED.into());
         } else {
-            check.verdict = overall(&check, policy);
+            conclude(&mut check, doubts, policy);
         }
     }
     let all = [base, new].concat();
@@ -111,12 +117,26 @@ fn in_order(runs: &[CheckedRun]) -> Vec<&CheckedRun> {
     runs
 }
 
-fn overall(check: &Check, policy: &Policy) -> Verdict {
+/// Sets the verdict. What was not tested is its reason, or the first that a reader must know beside it.
+fn conclude(check: &mut Check, doubts: Vec<Doubt>, policy: &Policy) {
+    let is_grave = doubts.iter().any(|doubt| doubt.is_grave);
+    check.verdict = overall(check, is_grave, policy);
+    let (reasons, notes): (Vec<Doubt>, Vec<Doubt>) = doubts
+        .into_iter()
+        .partition(|doubt| doubt.is_grave && check.verdict == Verdict::CannotTell);
+    check.reasons = reasons.into_iter().map(|doubt| doubt.words).collect();
+    let notes = notes.into_iter().map(|doubt| doubt.words);
+    check.warnings.splice(0..0, notes);
+}
+
+fn overall(check: &Check, has_grave_doubts: bool, policy: &Policy) -> Verdict {
     let is_undecided = || check.count(Status::Undecided) > 0 || check.gone() > 0;
     if check.count(Status::Regressed) > 0 {
         Verdict::Regressed
     } else if policy.undecided == Undecided::Fail && is_undecided() {
         Verdict::Undecided
+    } else if policy.cannot_tell == CannotTell::Fail && has_grave_doubts {
+        Verdict::CannotTell
     } else {
         Verdict::Passed
     }
@@ -131,6 +151,7 @@ fn reasons(
     let all = [base, new].concat();
     let mut reasons = comparable::reasons(&all, policy.max_lost_percent);
     reasons.extend([base, new].into_iter().flat_map(comparable::named_twice));
+    reasons.extend(comparable::in_baseline(base, new));
     let has_no_total = policy
         .ignore_stages
         .iter()
@@ -170,10 +191,17 @@ struct Planned {
     weight: f64,
 }
 
-fn check_groups(check: &mut Check, groups: &[Group<'_>], policy: &Policy) {
+/// Tests all that can be tested, and returns what cannot.
+fn check_groups(
+    check: &mut Check,
+    groups: &[Group<'_>],
+    (base, new): (&[&CheckedRun], &[&CheckedRun]),
+    policy: &Policy,
+) -> Vec<Doubt> {
+    let asides_known = knows_asides(base) == knows_asides(new);
     let mut subjects: Vec<Vec<Subject>> = groups
         .iter()
-        .map(|group| subjects(group, policy).unwrap_or_default())
+        .map(|group| subjects(group, policy, asides_known).unwrap_or_default())
         .collect();
     let planned = plan(groups, &subjects, policy);
     // A group of one run a side has the lower alpha of such a check, and the others have theirs.
@@ -204,15 +232,32 @@ fn check_groups(check: &mut Check, groups: &[Group<'_>], policy: &Policy) {
             .push(decided);
     }
     for (group, subjects) in groups.iter().zip(&mut subjects) {
+        for stage in subjects.iter_mut().filter(|own| own.role == Role::Stage) {
+            doubt_passed_by(stage, group);
+        }
         if group.is_of_one_run() && policy.one_run == OneRun::Total {
             doubt_stages(subjects);
         }
     }
-    check.breakdowns = groups
-        .iter()
-        .zip(subjects)
-        .filter_map(|(group, subjects)| breakdown(group, subjects))
-        .collect();
+    let checked = groups.iter().zip(subjects).filter_map(|(group, subjects)| {
+        let breakdown = breakdown(group, subjects, lacking(group, base, new))?;
+        Some((breakdown, group))
+    });
+    let (breakdowns, groups): (Vec<_>, Vec<_>) = checked.unzip();
+    check.breakdowns = breakdowns;
+    doubts(check, &groups)
+}
+
+/// Which of the times that others took the runs of a side know of.
+fn knows_asides(runs: &[&CheckedRun]) -> Vec<Point> {
+    let known = [Point::VcpuOn, Point::BlkbackResumed]
+        .into_iter()
+        .filter(|point| {
+            let domains = runs.iter().flat_map(|run| &run.report.domains);
+            let mut missing = domains.flat_map(|domain| &domain.unavailable);
+            !missing.any(|missing| missing.point.as_deref() == Some(point.name()))
+        });
+    known.collect()
 }
 
 /// Whether there is one run a side.
@@ -223,11 +268,11 @@ fn one_run(base: &[&CheckedRun], new: &[&CheckedRun]) -> bool {
 /// A stage may be slower for a whole run, and the next one another: of one run a side only a slower (or faster) total
 /// is believed, and then the stages that made it so.
 fn doubt_stages(subjects: &mut [Subject]) {
-    let Some((total, stages)) = subjects.split_first_mut() else {
-        return;
-    };
+    let (wholes, stages): (Vec<&mut Subject>, Vec<_>) = subjects
+        .iter_mut()
+        .partition(|subject| subject.role == Role::Whole);
     let [slower, faster] = [Status::Regressed, Status::Improved].map(|status| {
-        let mut tests = total.checked.tests.iter();
+        let mut tests = wholes.iter().flat_map(|whole| &whole.checked.tests);
         tests.any(|test| test.status == status)
     });
     let is_doubtful = |test: &Test| match test.status {
@@ -235,11 +280,36 @@ fn doubt_stages(subjects: &mut [Subject]) {
         Status::Improved => !faster,
         _ => false,
     };
-    let tests = stages.iter_mut().flat_map(|stage| &mut stage.checked.tests);
+    let tests = stages
+        .into_iter()
+        .flat_map(|stage| &mut stage.checked.tests);
     for test in tests.filter(|test| test.unit == Unit::Iterations && is_doubtful(test)) {
         test.status = Status::Undecided;
         test.why = Some(Why::OneRun);
         test.more = Some(verdict::MORE_RUNS);
+    }
+}
+
+/// What a few requests take on a longer way may be a stage's own on one side and not on the other, where a point is
+/// lost now and then: only what holds with and without it is believed.
+fn doubt_passed_by(stage: &mut Subject, group: &Group<'_>) {
+    let (base, new) = stage.passed_by(group);
+    for test in &mut stage.checked.tests {
+        let with = (test.new_ns + new) / (test.base_ns + base).max(1.0);
+        let holds = match (test.metric, test.status) {
+            (_, Status::Undecided) => true,
+            (Metric::Mean, Status::Regressed) => with >= test.matters,
+            (Metric::Mean, Status::Improved) => 1.0 / with >= test.matters,
+            (Metric::Mean, Status::NotWorse) => with < test.matters,
+            // The slowest may be among those that pass it by.
+            (_, Status::Improved) => new <= base,
+            (_, Status::Regressed | Status::NotWorse) => true,
+        };
+        if !holds {
+            test.status = Status::Undecided;
+            test.why = Some(Why::PassedBy);
+            test.more = Some(verdict::MORE_RUNS);
+        }
     }
 }
 
@@ -256,7 +326,7 @@ fn plan(groups: &[Group<'_>], subjects: &[Vec<Subject>], policy: &Policy) -> Vec
                 group,
                 subject,
                 metric: *metric,
-                weight: if of.is_total() && *metric == Metric::Mean {
+                weight: if of.role == Role::Whole && *metric == Metric::Mean {
                     1.0
                 } else {
                     0.0
@@ -274,7 +344,11 @@ fn plan(groups: &[Group<'_>], subjects: &[Vec<Subject>], policy: &Policy) -> Vec
     planned
 }
 
-fn breakdown(group: &Group<'_>, subjects: Vec<Subject>) -> Option<BreakdownChecked> {
+fn breakdown(
+    group: &Group<'_>,
+    subjects: Vec<Subject>,
+    lacking: Vec<MissingPoint>,
+) -> Option<BreakdownChecked> {
     let first = group.first()?;
     let count = |members: &[&crate::analysis::Breakdown]| {
         members
@@ -288,6 +362,7 @@ fn breakdown(group: &Group<'_>, subjects: Vec<Subject>) -> Option<BreakdownCheck
         operation: first.operation.clone(),
         base_count: count(&group.base),
         new_count: count(&group.new),
+        lacking,
         blamed: blame(&subjects),
         stages: subjects
             .into_iter()

@@ -23,6 +23,17 @@ pub enum Undecided {
     Fail,
 }
 
+/// What a check is in which nothing regressed, but what would show it could not be tested.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CannotTell {
+    /// No pass.
+    #[default]
+    Fail,
+    /// A pass: the new kernel is known not to have these points.
+    Pass,
+}
+
 /// What one run a side can show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -72,6 +83,8 @@ pub struct Policy {
     pub confidence: f64,
     /// What a run that leaves something undecided is.
     pub undecided: Undecided,
+    /// What a check is in which points or datapaths of the baseline are gone, or no figure is firm.
+    pub cannot_tell: CannotTell,
     /// Most requests that a run may have lost, in percent, in place of what its scenario allows.
     pub max_lost_percent: Option<f64>,
     /// The figures that are held against each other.
@@ -95,6 +108,7 @@ impl Default for Policy {
             one_run: OneRun::default(),
             confidence: 0.95,
             undecided: Undecided::default(),
+            cannot_tell: CannotTell::default(),
             max_lost_percent: None,
             metrics: Metric::ALL.to_vec(),
             ignore_datapaths: Vec::new(),
@@ -223,6 +237,7 @@ alpha_one_run = 0.02
 one_run = "stages"
 confidence = 0.99
 undecided = "fail"
+cannot_tell = "pass"
 max_lost_percent = 2.5
 metrics = ["mean", "p99", "stddev"]
 ignore_datapaths = ["irq"]
@@ -243,6 +258,7 @@ percent = 20
         assert_eq!(policy.effect(Kind::Jitter), (0.25, 1_000.0));
         assert_eq!(policy.metrics.len(), 3);
         assert_eq!(policy.undecided, Undecided::Fail);
+        assert_eq!(policy.cannot_tell, CannotTell::Pass);
         assert_eq!(policy.one_run, OneRun::Stages);
         assert_eq!(
             [false, true].map(|one_run| policy.alpha(one_run)),

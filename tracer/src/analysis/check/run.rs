@@ -18,7 +18,7 @@ pub struct CheckedRun {
     pub scenario: Option<String>,
     /// The share of requests, in percent, that it may have lost.
     pub max_lost_percent: f64,
-    /// Its report. A baseline keeps no histograms, no slowest requests, no interrupts and no list of programs.
+    /// Its report. A baseline keeps no histograms, no slowest requests, no interrupts and no list of attached programs.
     pub report: Report,
 }
 
@@ -40,6 +40,7 @@ impl CheckedRun {
                 lost: domain.lost,
                 lost_share: domain.lost_share,
                 clock: domain.clock,
+                unavailable: domain.unavailable,
                 ..DomainReport::default()
             })
             .collect();

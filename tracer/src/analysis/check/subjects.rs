@@ -1,138 +1,42 @@
-//! What of two sides is held against what: breakdowns of one datapath, domain and operation; in these the
-//! total, every stage that both have, and the way between points that both have, where their stages differ.
-
-use std::ptr;
+//! What of two breakdowns is held against what: the total, or where that is not of the same way the way that both
+//! sides are timed on; every stage that both have, and the way between points that both have, where their stages
+//! differ. What one side lacks is incomparable.
 
 use super::{
-    document::StageChecked,
+    document::{Incomparable, Side, StageChecked},
+    group::{Group, find, pooled},
     policy::Policy,
-    run::CheckedRun,
     sample::{Metric, Sample},
 };
 use crate::{
     analysis::{
         breakdown::{Breakdown, IterationFigures, StageFigures},
-        compare::{Pair, Stretch, merge, pair, pair_breakdowns},
+        compare::{Pair, StageCompared, Stretch, pair, sum_of_means, what_differs},
     },
-    datapath::Component,
+    span::taken::is_aside,
 };
 
 /// The name of the total among the stages.
 pub(super) const TOTAL: &str = "total";
 
-/// The breakdowns of both sides that are of one kind, one a run.
-#[derive(Debug)]
-pub(super) struct Group<'r> {
-    pub(super) base: Vec<&'r Breakdown>,
-    pub(super) new: Vec<&'r Breakdown>,
+/// What a subject is to the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The total, or the way that stands for it: its stages add up to it.
+    Whole,
+    /// The total where it is not of the same way on both sides.
+    OtherTotal,
+    /// A stage, or the stages of both sides between two points.
+    Stage,
 }
 
-impl<'r> Group<'r> {
-    pub(super) fn first(&self) -> Option<&'r Breakdown> {
-        self.base.first().or(self.new.first()).copied()
-    }
-
-    /// Whether both sides have it, and so that they can be held against each other.
-    pub(super) fn is_whole(&self) -> bool {
-        self.lacks().is_none()
-    }
-
-    /// Which side does not have it, if one does not.
-    fn lacks(&self) -> Option<&'static str> {
-        match (self.base.is_empty(), self.new.is_empty()) {
-            (true, _) => Some("the baseline does not have it"),
-            (_, true) => Some("the new runs do not have it"),
-            _ => None,
-        }
-    }
-
-    /// Whether it is tested by the iterations of one run a side: by how much runs differ is not known then.
-    pub(super) fn is_of_one_run(&self) -> bool {
-        self.base.len() == 1 && self.new.len() == 1
-    }
-}
-
-/// For every breakdown of a run those of all other runs.
-pub(super) fn groups<'r>(
-    base: &[&'r CheckedRun],
-    new: &[&'r CheckedRun],
-    policy: &Policy,
-) -> Vec<Group<'r>> {
-    let mut groups: Vec<Group<'r>> = Vec::new();
-    for run in base.iter().chain(new) {
-        for breakdown in &run.report.breakdowns {
-            let is_member = |member: &&Breakdown| ptr::eq(*member, breakdown);
-            let known = groups
-                .iter()
-                .any(|group| group.base.iter().chain(&group.new).any(is_member));
-            if known || policy.ignore_datapaths.contains(&breakdown.datapath) {
-                continue;
-            }
-            let members = |side: &[&'r CheckedRun]| -> Vec<&'r Breakdown> {
-                let members = side
-                    .iter()
-                    .filter_map(|other| counterpart(run, breakdown, other));
-                members
-                    .filter(|member| !member.iterations.is_empty())
-                    .collect()
-            };
-            let group = Group {
-                base: members(base),
-                new: members(new),
-            };
-            // One without iterations, of which the other runs' may be known.
-            let is_own = group.base.iter().chain(&group.new).any(is_member);
-            if is_own {
-                groups.push(group);
-            }
-        }
-    }
-    groups
-}
-
-/// What another run has of a run's breakdown: of the same datapath, domain and operation. A device may have
-/// another name: loop devices do, from run to run.
-fn counterpart<'r>(
-    run: &'r CheckedRun,
-    own: &'r Breakdown,
-    other: &'r CheckedRun,
-) -> Option<&'r Breakdown> {
-    if ptr::eq(run, other) {
-        return Some(own);
-    }
-    let pairs = pair_breakdowns(&run.report.breakdowns, &other.report.breakdowns);
-    let found = pairs.into_iter().find(|(first, _)| ptr::eq(*first, own))?.1;
-    (found.datapath == own.datapath && found.domain == own.domain).then_some(found)
-}
-
-/// The runs' breakdowns as one: all their stages, and how many requests had each.
-fn pooled(members: &[&Breakdown]) -> Option<Breakdown> {
-    let (first, others) = members.split_first()?;
-    let mut pooled = (*first).clone();
-    for other in others {
-        pooled.total.count = pooled.total.count.saturating_add(other.total.count);
-        let names = |side: &Breakdown| -> Vec<String> {
-            side.stages.iter().map(StageFigures::name).collect()
-        };
-        let order = merge(&names(&pooled), &names(other), |_, _| true);
-        pooled.stages = order
-            .iter()
-            .filter_map(|name| {
-                let (own, others) = (find(&pooled, name), find(other, name));
-                let mut stage = own.or(others)?.clone();
-                if let (Some(_), Some(more)) = (own, others) {
-                    let figures = &mut stage.figures;
-                    figures.count = figures.count.saturating_add(more.figures.count);
-                }
-                Some(stage)
-            })
-            .collect();
-    }
-    Some(pooled)
-}
-
-fn find<'b>(breakdown: &'b Breakdown, name: &str) -> Option<&'b StageFigures> {
-    breakdown.stages.iter().find(|stage| stage.name() == name)
+/// What of a subject cannot be held against each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Apart {
+    /// Means over all requests: of those that have it the other figures can.
+    Means,
+    /// Nothing of it can.
+    All,
 }
 
 /// The total, a stage, or the stages of both sides between two points.
@@ -140,28 +44,36 @@ fn find<'b>(breakdown: &'b Breakdown, name: &str) -> Option<&'b StageFigures> {
 pub(super) struct Subject {
     /// What is said of it; without tests yet.
     pub(super) checked: StageChecked,
+    pub(super) role: Role,
+    apart: Option<Apart>,
     /// The base's stages; of the total none.
     base: Vec<String>,
     new: Vec<String>,
-    /// New mean less base, over all requests, in nanoseconds: these of the stages add up to the total's.
+    /// Stages of the few requests that pass one of its ends by, on a longer way that this is a part of.
+    over: Vec<String>,
+    /// New mean less base, over all requests, in nanoseconds: these of the stages add up to the whole's.
     pub(super) added_ns: f64,
     /// The share of requests that have it, on the side where more do.
     pub(super) presence: f64,
 }
 
 impl Subject {
-    fn new(name: String, component: Option<Component>) -> Self {
+    fn new(name: String, role: Role) -> Self {
         Self {
             checked: StageChecked {
                 name,
-                component,
+                component: None,
                 base_share: 0.0,
                 new_share: 0.0,
                 left_out: None,
+                incomparable: None,
                 tests: Vec::new(),
             },
+            role,
+            apart: None,
             base: Vec::new(),
             new: Vec::new(),
+            over: Vec::new(),
             added_ns: 0.0,
             presence: 1.0,
         }
@@ -169,13 +81,13 @@ impl Subject {
 
     /// Both sides' means in nanoseconds, as they are tested: of several stages, and over all runs, these add up.
     fn levels(&self, group: &Group<'_>) -> Option<(f64, f64)> {
-        let (base, new) = self.samples(group, Metric::Mean)?;
+        let (base, new) = self.pair_of_samples(group, Metric::Mean)?;
         Some((base.level_ns(), new.level_ns()))
     }
 
-    /// Sets its shares of the totals' means, and what it adds to the total's.
-    fn weigh(&mut self, group: &Group<'_>, totals: (f64, f64)) {
-        let Some((base, new)) = self.levels(group) else {
+    /// Sets its shares of the totals' means, and what it adds to the whole's.
+    fn weigh(&mut self, levels: Option<(f64, f64)>, totals: (f64, f64)) {
+        let Some((base, new)) = levels else {
             return;
         };
         let share = |part: f64, whole: f64| {
@@ -191,8 +103,29 @@ impl Subject {
         self.checked.name == TOTAL
     }
 
-    /// Both sides' figures; `None`: this figure is not to be had of both.
+    /// Sets why its means cannot be held against each other. What they would add to the whole is not known then.
+    fn set_apart(&mut self, levels: Option<(f64, f64)>, apart: Apart, why: String) {
+        self.apart = Some(apart);
+        let (base, new) = levels.unzip();
+        let is_there = |stages: &[String]| self.is_total() || !stages.is_empty();
+        self.checked.incomparable = Some(Incomparable {
+            base_ns: base.filter(|_| is_there(&self.base)),
+            new_ns: new.filter(|_| is_there(&self.new)),
+            why,
+        });
+        self.added_ns = 0.0;
+    }
+
+    /// Both sides' figures; `None`: this figure is not to be had of both, or not to be compared.
     pub(super) fn samples(&self, group: &Group<'_>, metric: Metric) -> Option<(Sample, Sample)> {
+        match self.apart {
+            Some(Apart::All) => None,
+            Some(Apart::Means) if metric == Metric::Mean => None,
+            _ => self.pair_of_samples(group, metric),
+        }
+    }
+
+    fn pair_of_samples(&self, group: &Group<'_>, metric: Metric) -> Option<(Sample, Sample)> {
         let one_stage = |stages: &[String]| stages.len() < 2;
         // Of several stages only means make sense together: they add up.
         if metric != Metric::Mean && !(one_stage(&self.base) && one_stage(&self.new)) {
@@ -208,63 +141,129 @@ impl Subject {
         (!is_rare).then_some((base, new))
     }
 
+    /// What the requests that pass one of its ends by take there, on both sides: means over all requests, in
+    /// nanoseconds.
+    pub(super) fn passed_by(&self, group: &Group<'_>) -> (f64, f64) {
+        let over = Self {
+            base: self.over.clone(),
+            new: self.over.clone(),
+            ..Self::new(String::new(), Role::Stage)
+        };
+        over.levels(group).unwrap_or_default()
+    }
+
     /// A figure of every iteration of a run.
     fn figures(&self, run: &Breakdown, stages: &[String], metric: Metric) -> Vec<f64> {
-        let in_order = |iterations: &[IterationFigures]| -> Vec<IterationFigures> {
-            let mut iterations = iterations.to_vec();
-            iterations.sort_by_key(|figures| figures.iteration);
-            iterations
-        };
         let of = |iterations: &[IterationFigures]| -> Vec<f64> {
-            let iterations = in_order(iterations);
-            iterations
-                .iter()
-                .filter_map(|figures| metric.of(figures))
-                .collect()
+            let mut iterations: Vec<&IterationFigures> = iterations.iter().collect();
+            iterations.sort_by_key(|figures| figures.iteration);
+            let figures = iterations.into_iter();
+            figures.filter_map(|figures| metric.of(figures)).collect()
         };
         if self.is_total() {
             return of(&run.iterations);
         }
         let found: Vec<&StageFigures> = stages.iter().filter_map(|name| find(run, name)).collect();
         match (metric, &found[..]) {
-            (Metric::Mean, found) => {
-                let mut sums = vec![0.0; run.iterations.len()];
-                for stage in found {
-                    for (sum, own) in sums.iter_mut().zip(in_order(&stage.iterations)) {
-                        *sum += own.mean_ns;
-                    }
-                }
-                sums
-            }
+            (Metric::Mean, found) => sum_of_means(&run.iterations, found.iter().copied()),
             (_, [stage]) => of(&stage.iterations),
             _ => Vec::new(),
         }
     }
 }
 
-/// The total, then the stages; the total alone, left out, of what cannot be tested. `None`: a side has nothing.
-pub(super) fn subjects(group: &Group<'_>, policy: &Policy) -> Option<Vec<Subject>> {
-    if let Some(why) = group.lacks() {
-        let mut whole = Subject::new(TOTAL.into(), None);
-        whole.checked.left_out = Some(why.into());
-        return Some(vec![whole]);
+/// The total, the way that stands for it, then the stages; the total alone, left out, of what cannot be tested.
+/// `None`: a side has nothing. `asides_known`: whether both sides know alike what was taken from stages.
+pub(super) fn subjects(
+    group: &Group<'_>,
+    policy: &Policy,
+    asides_known: bool,
+) -> Option<Vec<Subject>> {
+    let mut total = Subject::new(TOTAL.into(), Role::Whole);
+    if let Some(side) = group.lacks() {
+        total.checked.left_out = Some(side.lacks_it().into());
+        return Some(vec![total]);
     }
     let (base, new) = (pooled(&group.base)?, pooled(&group.new)?);
     let pair = pair(&base, &new);
-    let whole = Subject::new(TOTAL.into(), None);
-    let stages = pair.stretches.iter().map(|stretch| {
-        let mut subject = stage(stretch, &pair);
-        let name = &subject.checked.name;
-        subject.presence = presence(&base, name).max(presence(&new, name));
-        subject
-    });
-    let mut subjects: Vec<Subject> = std::iter::once(whole).chain(stages).collect();
-    let totals = subjects.first()?.levels(group)?;
+    let totals = total.levels(group)?;
+    let mut subjects = wholes(total, &pair);
+    for stretch in &pair.stretches {
+        let mut stage = stage(stretch, &pair);
+        let name = &stage.checked.name;
+        // Where the way is one stage, that stage stands for the total.
+        if subjects.iter().all(|whole| whole.checked.name != *name) {
+            stage.presence = presence(&base, name).max(presence(&new, name));
+            subjects.push(stage);
+        }
+    }
     for subject in &mut subjects {
-        subject.weigh(group, totals);
+        let levels = subject.levels(group);
+        subject.weigh(levels, totals);
         subject.checked.left_out = left_out(subject, policy);
+        if subject.checked.left_out.is_none()
+            && let Some((apart, why)) = apart(subject, &pair, (&base, &new), asides_known)
+        {
+            subject.set_apart(levels, apart, why);
+        }
     }
     Some(subjects)
+}
+
+/// The total, and where that is not of the same way the way that both sides are timed on.
+fn wholes(mut total: Subject, pair: &Pair) -> Vec<Subject> {
+    match &pair.way {
+        Some(way) if way.is_total => vec![total],
+        None => {
+            total.role = Role::OtherTotal;
+            vec![total]
+        }
+        Some(way) => {
+            total.role = Role::OtherTotal;
+            let on_way = |stretch: &&Stretch| stretch.part.mean_ns.difference.is_some();
+            let parts = || pair.stretches.iter().filter(on_way);
+            let way = Subject {
+                base: parts().flat_map(|part| part.stages_a.clone()).collect(),
+                new: parts().flat_map(|part| part.stages_b.clone()).collect(),
+                ..Subject::new(format!("{}..{}", way.from, way.to), Role::Whole)
+            };
+            vec![total, way]
+        }
+    }
+}
+
+/// What of a subject cannot be held against each other, and why.
+fn apart(
+    subject: &Subject,
+    pair: &Pair,
+    (base, new): (&Breakdown, &Breakdown),
+    asides_known: bool,
+) -> Option<(Apart, String)> {
+    match subject.role {
+        Role::Whole => return None,
+        Role::OtherTotal => {
+            let differs = what_differs(base, new, ["the baseline's", "the new runs'"]);
+            return Some((Apart::All, format!("it is not of the same way: {differs}")));
+        }
+        Role::Stage => {}
+    }
+    for (side, stages) in [(Side::Base, &subject.base), (Side::New, &subject.new)] {
+        if stages.is_empty() {
+            return Some((Apart::All, side.lacks_it().into()));
+        }
+    }
+    let mut sides = [base, new].into_iter().flat_map(|side| &side.stages);
+    if !asides_known && sides.any(|stage| is_aside(&stage.from)) {
+        let why = "only one side knows what time others took of it, and has it apart";
+        return Some((Apart::All, why.into()));
+    }
+    let is_it =
+        |stretch: &&Stretch| stretch.stages_a == subject.base && stretch.stages_b == subject.new;
+    let stretch = pair.stretches.iter().find(is_it)?;
+    stretch.part.mean_ns.difference.is_none().then(|| {
+        let why = "it is off the way that both sides are timed on";
+        (Apart::Means, why.into())
+    })
 }
 
 /// The share of requests that have a stage; none has one that is there by another name.
@@ -276,12 +275,14 @@ fn presence(side: &Breakdown, stage: &str) -> f64 {
 fn stage(stretch: &Stretch, pair: &Pair) -> Subject {
     let name = format!("{}..{}", stretch.from, stretch.to);
     let known = pair.stages.iter().find(|stage| stage.name() == name);
-    let component = known.map(|stage| stage.component);
-    Subject {
+    let mut subject = Subject {
         base: stretch.stages_a.clone(),
         new: stretch.stages_b.clone(),
-        ..Subject::new(name, component)
-    }
+        over: pair.over(stretch).map(StageCompared::name).collect(),
+        ..Subject::new(name, Role::Stage)
+    };
+    subject.checked.component = known.map(|stage| stage.component);
+    subject
 }
 
 /// Why a subject is not tested, if it is not.
@@ -291,7 +292,7 @@ fn left_out(subject: &Subject, policy: &Policy) -> Option<String> {
     let is_small = checked.base_share < least && checked.new_share < least;
     ignored(subject, policy).or_else(|| {
         let words = || format!("less than {}% of the total", policy.min_share_percent);
-        (is_small && !subject.is_total()).then(words)
+        (is_small && subject.role == Role::Stage).then(words)
     })
 }
 
@@ -300,6 +301,9 @@ fn ignored(subject: &Subject, policy: &Policy) -> Option<String> {
     let is_ignored = |name: &String| policy.ignore_stages.contains(name);
     if is_ignored(&subject.checked.name) {
         return Some("ignored by the policy".into());
+    }
+    if subject.role != Role::Stage {
+        return None;
     }
     let mut parts = subject.base.iter().chain(&subject.new);
     let part = parts.find(|name| is_ignored(name))?;

@@ -169,7 +169,7 @@ impl Tested {
         let (base, new) = self.units();
         let have = base.min(new);
         let times = match why {
-            Why::Drift | Why::OneRun => return Some(MORE_RUNS),
+            Why::Drift | Why::OneRun | Why::PassedBy => return Some(MORE_RUNS),
             Why::Interval if way.ratio < way.matters => {
                 (way.high - way.ratio) / (way.matters - way.ratio)
             }

@@ -1,6 +1,6 @@
 //! What a reader must know before the figures.
 
-use super::{Check, CheckedRun, Policy, subjects::Group, subjects::TOTAL};
+use super::{Check, CheckedRun, Policy, group::Group, subjects::TOTAL};
 
 /// Of the runs themselves, of what only some of them have, and of datapaths that the policy names in vain.
 pub(super) fn warnings(

@@ -59,6 +59,16 @@ impl Compared {
         }
     }
 
+    /// Two figures of different things: they have no difference and no ratio.
+    #[must_use]
+    pub fn apart(a: Option<f64>, b: Option<f64>) -> Self {
+        Self {
+            difference: None,
+            ratio: None,
+            ..Self::new(a, b)
+        }
+    }
+
     /// Two figures that are there.
     #[must_use]
     pub fn both(a: f64, b: f64) -> Self {
@@ -142,14 +152,48 @@ pub struct Pair {
     pub findings: Vec<String>,
     /// Whether the iterations tell the sides apart, and what is to blame.
     pub verdict: Verdict,
-    /// From the first point to the last.
+    /// The points that either or both sides pass, in an order that is that of both.
+    pub points: Vec<String>,
+    /// Points that one side lacks, where both are of one datapath: a probe that its kernel refused, or another way
+    /// through it.
+    pub lacking: Vec<Lacking>,
+    /// From the first point to the last. Without differences where that is not the same way on both sides.
     pub total: Whole,
-    /// The stages by component, the largest difference first.
+    /// The way on which both sides are timed; none: there is none, and nothing is compared.
+    pub way: Option<Way>,
+    /// The stages by component, the largest difference first; where the totals are not compared, of the stages on
+    /// the common way.
     pub components: Vec<ComponentCompared>,
     /// The stages, in the datapaths' order.
     pub stages: Vec<StageCompared>,
     /// The stages, gathered between points that both sides have, in the datapaths' order.
     pub stretches: Vec<Stretch>,
+}
+
+/// A point that a side lacks: the other side's requests pass it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Lacking {
+    /// Whose requests do not pass it.
+    pub side: Side,
+    /// The point.
+    pub point: String,
+    /// Runs of the side that lack it.
+    pub runs: u64,
+    /// Of so many.
+    pub of: u64,
+}
+
+/// The way on which both sides are timed. Its parts' differences add up to its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Way {
+    /// Where it begins.
+    pub from: String,
+    /// Where it ends.
+    pub to: String,
+    /// Whether it is all of both sides' totals.
+    pub is_total: bool,
+    /// Mean over all requests of a side, in nanoseconds.
+    pub mean_ns: Compared,
 }
 
 /// The requests of one side of a pair.
@@ -192,12 +236,13 @@ pub struct Whole {
     pub request_bytes: Compared,
 }
 
-/// What a stage, a component or a stretch is of the whole. Those of a pair add up to its totals.
+/// What a stage, a component or a stretch is of the whole. Those of a pair add up to its totals. What is not on
+/// the way on which both sides are timed has no difference.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Part {
     /// Mean over *all* requests of the side, in nanoseconds; one without it counts as zero.
     pub mean_ns: Compared,
-    /// Its share of the totals' difference; above 1 or negative where parts go against each other.
+    /// Its share of the difference of the way's means; above 1 or negative where parts go against each other.
     pub share_of_difference: Option<f64>,
     /// What it is of the totals' variance: Cov(this, total), in ns^2.
     pub variance_ns2: Compared,
@@ -275,6 +320,13 @@ pub struct Stretch {
 }
 
 impl Stretch {
+    /// Whether a stage is one of its own.
+    #[must_use]
+    pub fn has(&self, stage: &StageCompared) -> bool {
+        let name = stage.name();
+        self.stages_a.contains(&name) || self.stages_b.contains(&name)
+    }
+
     /// Whether it is one stage, of both sides or of one alone.
     #[must_use]
     pub fn is_one_stage(&self) -> bool {
@@ -348,6 +400,17 @@ impl Comparison {
 }
 
 impl Pair {
+    /// Stages of requests that leap over one of a stretch's ends: of a longer way that it is a part of.
+    pub fn over(&self, stretch: &Stretch) -> impl Iterator<Item = &StageCompared> {
+        let place = |point: &str| self.points.iter().position(|other| other == point);
+        let (from, to) = (place(&stretch.from), place(&stretch.to));
+        self.stages.iter().filter(move |stage| {
+            let (first, last) = (place(&stage.from), place(&stage.to));
+            let is_longer = (first, last) != (from, to);
+            is_longer && first <= from && to <= last && !stretch.has(stage)
+        })
+    }
+
     /// What is compared: class of the datapath and operation.
     #[must_use]
     pub fn title(&self) -> String {

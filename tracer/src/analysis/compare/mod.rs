@@ -7,6 +7,8 @@
 
 mod differences;
 mod document;
+mod ends;
+mod lacking;
 mod load;
 mod merge;
 mod pairing;
@@ -14,19 +16,22 @@ mod parts;
 mod points;
 mod stretch;
 mod verdict;
+mod way;
 mod words;
 
 pub use document::{
     Compared, Comparison, ComponentCompared, Difference, Group, InterruptCompared,
-    IterationsCompared, Pair, Part, RunFacts, SCHEMA, Side, StageCompared, Stretch, Unpaired,
-    Whole,
+    IterationsCompared, Lacking, Pair, Part, RunFacts, SCHEMA, Side, StageCompared, Stretch,
+    Unpaired, Way, Whole,
 };
 pub use verdict::{Blamed, Outcome, Verdict};
 
 pub(in crate::analysis) use differences::{differences, facts};
+pub(in crate::analysis) use lacking::lacking;
 pub(in crate::analysis) use merge::merge;
+pub(in crate::analysis) use way::{sum_of_means, what_differs};
 
-use crate::analysis::{breakdown::Breakdown, compare::points::Points, document::Report};
+use crate::analysis::{breakdown::Breakdown, compare::way::Sides, document::Report};
 
 /// A run to compare.
 #[derive(Clone, Debug)]
@@ -156,21 +161,25 @@ pub(in crate::analysis) fn pair_breakdowns<'r>(
 
 /// Two breakdowns side by side.
 pub(in crate::analysis) fn pair(a: &Breakdown, b: &Breakdown) -> Pair {
-    let total = parts::whole(a, b);
-    let points = Points::new(a, b);
-    let stages = parts::stages(a, b, &points, &total);
-    let stretches = stretch::stretches(&stages, &points, a.total.count, b.total.count);
+    let sides = Sides::new(a, b);
+    let total = parts::whole(&sides);
+    let way = parts::way(&sides, &total);
+    let stages = parts::stages(&sides, way.as_ref(), &total);
+    let stretches = stretch::stretches(&stages, &sides.points, &sides.cuts);
     let mut pair = Pair {
-        a: parts::group(a, &stages, Side::A),
-        b: parts::group(b, &stages, Side::B),
+        a: parts::group(a),
+        b: parts::group(b),
         findings: Vec::new(),
-        verdict: verdict::verdict(a, b, &total, &stretches),
+        verdict: verdict::verdict(&sides, &total, way.as_ref(), &stretches),
+        points: sides.points.in_order().to_vec(),
+        lacking: lacking(&[a], &[b]),
         components: parts::components(&stages),
+        way,
         total,
         stages,
         stretches,
     };
-    pair.findings = words::findings(&pair, &points, a, b);
+    pair.findings = words::findings(&pair, &sides);
     pair
 }
 

@@ -3,17 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    analysis::{
-        breakdown::{Breakdown, StageFigures},
-        compare::{
-            document::{Compared, ComponentCompared, Group, Part, Side, StageCompared, Whole},
-            merge::merge,
-            points::Points,
-            stretch,
-        },
+use crate::analysis::{
+    breakdown::{Breakdown, StageFigures},
+    compare::{
+        document::{Compared, ComponentCompared, Group, Part, Side, StageCompared, Way, Whole},
+        ends::Ends,
+        merge::merge,
+        stretch,
+        way::{CommonWay, Sides},
     },
-    span::taken::is_aside,
 };
 
 /// Mean over all requests of a breakdown of what sums up to `sum`.
@@ -26,9 +24,13 @@ fn request_bytes(breakdown: &Breakdown) -> Option<f64> {
     (breakdown.bytes > 0).then(|| mean(breakdown.bytes, breakdown))
 }
 
-/// The totals.
-pub(super) fn whole(a: &Breakdown, b: &Breakdown) -> Whole {
-    let compared = |of: fn(&Breakdown) -> f64| Compared::both(of(a), of(b));
+/// The totals, of which only those of one way have a difference.
+pub(super) fn whole(sides: &Sides<'_>) -> Whole {
+    let (a, b) = (sides.a, sides.b);
+    let compared = |of: fn(&Breakdown) -> f64| match sides.common {
+        CommonWay::Total => Compared::both(of(a), of(b)),
+        _ => Compared::apart(Some(of(a)), Some(of(b))),
+    };
     Whole {
         mean_ns: compared(|side| mean(side.total.sum_ns, side)),
         p50_ns: compared(|side| side.total.p50_ns as f64),
@@ -38,46 +40,69 @@ pub(super) fn whole(a: &Breakdown, b: &Breakdown) -> Whole {
     }
 }
 
-/// The stages of both, in an order that is that of both.
-pub(super) fn stages(
-    a: &Breakdown,
-    b: &Breakdown,
-    points: &Points,
-    total: &Whole,
-) -> Vec<StageCompared> {
+/// The way that both sides are timed on; `total` is theirs.
+pub(super) fn way(sides: &Sides<'_>, total: &Whole) -> Option<Way> {
+    let (from, to) = sides.ends()?;
+    let is_total = sides.common == CommonWay::Total;
+    let sum = |side: &Breakdown| {
+        let stages = side.stages.iter();
+        let on_it = stages.filter(|stage| sides.is_on_way(&stage.from, &stage.to));
+        on_it.map(|stage| mean(stage.figures.sum_ns, side)).sum()
+    };
+    Some(Way {
+        from,
+        to,
+        is_total,
+        mean_ns: if is_total {
+            total.mean_ns
+        } else {
+            Compared::both(sum(sides.a), sum(sides.b))
+        },
+    })
+}
+
+/// The stages of both, in an order that is that of both; `way` and `total` are theirs.
+pub(super) fn stages(sides: &Sides<'_>, way: Option<&Way>, total: &Whole) -> Vec<StageCompared> {
     let names = |side: &Breakdown| -> Vec<(String, String)> {
         let stages = side.stages.iter();
         stages
             .map(|stage| (stage.from.clone(), stage.to.clone()))
             .collect()
     };
-    let place = |name: &(String, String)| points.place(&name.0);
-    merge(&names(a), &names(b), |a, b| place(a) <= place(b))
-        .into_iter()
-        .filter_map(|(from, to)| {
-            let find = |side: &'_ Breakdown| {
-                let is_it = |stage: &&StageFigures| stage.from == from && stage.to == to;
-                side.stages.iter().find(is_it).cloned()
-            };
-            stage((a, find(a)), (b, find(b)), total)
-        })
-        .collect()
+    let place = |name: &(String, String)| sides.points.place(&name.0);
+    let order = merge(&names(sides.a), &names(sides.b), |a, b| {
+        place(a) <= place(b)
+    });
+    let stages = order.into_iter().filter_map(|(from, to)| {
+        let find = |side: &Breakdown| {
+            let is_it = |stage: &&StageFigures| stage.from == from && stage.to == to;
+            side.stages.iter().find(is_it).cloned()
+        };
+        let whole = way
+            .filter(|_| sides.is_on_way(&from, &to))
+            .map(|way| (way, total));
+        stage((sides.a, find(sides.a)), (sides.b, find(sides.b)), whole)
+    });
+    stages.collect()
 }
 
-/// A stage of one side, or of both.
+/// A stage of one side, or of both; `whole`: what it is a part of on both sides, if it is.
 fn stage(
     (whole_a, a): (&Breakdown, Option<StageFigures>),
     (whole_b, b): (&Breakdown, Option<StageFigures>),
-    total: &Whole,
+    whole: Option<(&Way, &Whole)>,
 ) -> Option<StageCompared> {
     let known = a.as_ref().or(b.as_ref())?.clone();
     let compared =
         |of: fn(&StageFigures) -> f64| Compared::new(a.as_ref().map(of), b.as_ref().map(of));
-    // Where a side has no such stage, none of its requests spent time in it: zero, and no hole.
     let parts = |of: fn(&StageFigures, &Breakdown) -> f64| {
-        let of_a = a.as_ref().map_or(0.0, |stage| of(stage, whole_a));
-        let of_b = b.as_ref().map_or(0.0, |stage| of(stage, whole_b));
-        Compared::both(of_a, of_b)
+        let of_a = a.as_ref().map(|stage| of(stage, whole_a));
+        let of_b = b.as_ref().map(|stage| of(stage, whole_b));
+        // On a way that both pass a side without such a stage spent no time in it: zero, and no hole.
+        match whole {
+            Some(_) => Compared::both(of_a.unwrap_or(0.0), of_b.unwrap_or(0.0)),
+            None => Compared::apart(of_a, of_b),
+        }
     };
     let mean_ns = parts(|stage, whole| mean(stage.figures.sum_ns, whole));
     let variance_ns2 =
@@ -92,8 +117,9 @@ fn stage(
         count_a: count(&a),
         count_b: count(&b),
         part: Part {
-            share_of_difference: share(&mean_ns, &total.mean_ns),
-            share_of_variance_difference: share(&variance_ns2, &total.variance_ns2),
+            share_of_difference: whole.and_then(|(way, _)| share(&mean_ns, &way.mean_ns)),
+            share_of_variance_difference: whole
+                .and_then(|(_, total)| share(&variance_ns2, &total.variance_ns2)),
             mean_ns,
             variance_ns2,
         },
@@ -130,7 +156,9 @@ pub(super) fn components(stages: &[StageCompared]) -> Vec<ComponentCompared> {
         .into_values()
         .filter_map(|members| {
             let has = |side: Side| members.iter().any(|stage| stage.is_in(side));
-            let parts: Vec<&Part> = members.iter().map(|stage| &stage.part).collect();
+            let parts = members.iter().map(|stage| &stage.part);
+            let compared = |part: &&Part| part.mean_ns.difference.is_some();
+            let (on_way, off): (Vec<&Part>, Vec<&Part>) = parts.partition(compared);
             Some(ComponentCompared {
                 component: members.first()?.component,
                 only_in: match (has(Side::A), has(Side::B)) {
@@ -138,7 +166,8 @@ pub(super) fn components(stages: &[StageCompared]) -> Vec<ComponentCompared> {
                     (false, true) => Some(Side::B),
                     _ => None,
                 },
-                part: stretch::sum(&parts),
+                // Of one that is only in part on the common way, that part.
+                part: stretch::sum(if on_way.is_empty() { &off } else { &on_way }),
             })
         })
         .collect();
@@ -148,8 +177,8 @@ pub(super) fn components(stages: &[StageCompared]) -> Vec<ComponentCompared> {
 }
 
 /// What a side of the pair is.
-pub(super) fn group(breakdown: &Breakdown, stages: &[StageCompared], side: Side) -> Group {
-    let (first_point, last_point) = ends(stages, side);
+pub(super) fn group(breakdown: &Breakdown) -> Group {
+    let ends = Ends::new(breakdown);
     Group {
         title: breakdown.title(),
         datapath: breakdown.datapath.clone(),
@@ -159,27 +188,7 @@ pub(super) fn group(breakdown: &Breakdown, stages: &[StageCompared], side: Side)
         count: breakdown.total.count,
         bytes: breakdown.bytes,
         approximate: breakdown.approximate,
-        first_point,
-        last_point,
+        first_point: ends.first(),
+        last_point: ends.last(),
     }
-}
-
-/// Where most of a side's requests begin and end: more leave the first point than reach it, and more
-/// reach the last one than leave it.
-fn ends(stages: &[StageCompared], side: Side) -> (String, String) {
-    let mut leaving: BTreeMap<&str, i128> = BTreeMap::new();
-    let on_the_way = stages.iter().filter(|stage| !is_aside(&stage.from));
-    for stage in on_the_way.filter(|stage| stage.is_in(side)) {
-        let count = match side {
-            Side::A => stage.count_a,
-            Side::B => stage.count_b,
-        };
-        *leaving.entry(&stage.from).or_default() += i128::from(count);
-        *leaving.entry(&stage.to).or_default() -= i128::from(count);
-    }
-    let most = |sign: i128| {
-        let point = leaving.iter().max_by_key(|(_, count)| sign * **count);
-        point.map_or_else(String::new, |(point, _)| (*point).to_owned())
-    };
-    (most(1), most(-1))
 }

@@ -23,6 +23,11 @@ impl Points {
         }
     }
 
+    /// All of them.
+    pub(super) fn in_order(&self) -> &[String] {
+        &self.order
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.order.len()
@@ -48,7 +53,7 @@ impl Points {
 
 /// The points of one breakdown, in the order of its stages: where these begin, then where only ends
 /// are; then those that are aside.
-fn passed(breakdown: &Breakdown) -> Vec<String> {
+pub(super) fn passed(breakdown: &Breakdown) -> Vec<String> {
     let mut points: Vec<String> = Vec::new();
     let (aside, on_the_way): (Vec<_>, Vec<_>) = breakdown
         .stages

@@ -10,9 +10,6 @@ use crate::{
     span::taken::is_aside,
 };
 
-/// A point that more than this share of a side's requests leap over is no place to cut.
-const MOST_LEAPS: f64 = 0.05;
-
 /// A stage, and its ends as places in the order of all points.
 struct Placed<'s> {
     stage: &'s StageCompared,
@@ -26,14 +23,8 @@ impl Placed<'_> {
     }
 }
 
-/// Gathers stages into stretches. Each stage is in one, so that these add up as the stages do.
-/// `count_a` and `count_b` are the sides' requests.
-pub(super) fn stretches(
-    stages: &[StageCompared],
-    points: &Points,
-    count_a: u64,
-    count_b: u64,
-) -> Vec<Stretch> {
+/// Gathers stages into stretches between `cuts`. Each stage is in one, so that these add up as the stages do.
+pub(super) fn stretches(stages: &[StageCompared], points: &Points, cuts: &[usize]) -> Vec<Stretch> {
     let placed: Vec<Placed<'_>> = stages
         .iter()
         .map(|stage| Placed {
@@ -42,16 +33,7 @@ pub(super) fn stretches(
             to: points.place(&stage.to),
         })
         .collect();
-    let cuts: Vec<usize> = points
-        .common()
-        .filter(|place| {
-            let leaps = || placed.iter().filter(|placed| placed.leaps(*place));
-            let few = |leaps: f64, of: u64| leaps <= MOST_LEAPS * of as f64;
-            few(leaps().map(|p| p.stage.count_a as f64).sum(), count_a)
-                && few(leaps().map(|p| p.stage.count_b as f64).sum(), count_b)
-        })
-        .collect();
-    gather(&placed, &cuts, points)
+    gather(&placed, cuts, points)
 }
 
 /// The stretch that contributes most to `step`, the difference of a figure of the totals, and its share.
@@ -113,14 +95,19 @@ fn stretch(members: &[&Placed<'_>], points: &Points) -> Stretch {
     }
 }
 
-/// Parts as one.
+/// Parts as one. What a part cannot be compared in, the whole cannot neither.
 pub(super) fn sum(parts: &[&Part]) -> Part {
     let compared = |of: fn(&Part) -> &Compared| {
         let side = |side: fn(&Compared) -> Option<f64>| {
-            let values = parts.iter().filter_map(|part| side(of(part)));
-            values.sum::<f64>()
+            let values = parts.iter().map(|part| side(of(part)));
+            values.flatten().reduce(|x, y| x + y)
         };
-        Compared::both(side(|figure| figure.a), side(|figure| figure.b))
+        let (a, b) = (side(|figure| figure.a), side(|figure| figure.b));
+        if parts.iter().all(|part| of(part).difference.is_some()) {
+            Compared::new(a, b)
+        } else {
+            Compared::apart(a, b)
+        }
     };
     let share = |of: fn(&Part) -> Option<f64>| {
         let shares: Option<Vec<f64>> = parts.iter().map(|part| of(part)).collect();

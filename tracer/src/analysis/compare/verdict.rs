@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     analysis::{
-        breakdown::{Breakdown, IterationFigures},
+        breakdown::Breakdown,
         compare::{
-            document::{Compared, Pair, Stretch, Whole},
+            document::{Compared, Pair, Stretch, Way, Whole},
             stretch::largest,
+            way::{CommonWay, Sides},
         },
     },
     report::units::time,
@@ -36,6 +37,8 @@ pub enum Outcome {
     Overlap,
     /// They do not overlap, but are so few that chance does that.
     TooFew,
+    /// They are not of the same way: nothing is compared.
+    OtherWay,
 }
 
 impl Outcome {
@@ -65,29 +68,34 @@ pub struct Blamed {
     pub to: String,
     /// B's mean less A's, over all requests, in nanoseconds.
     pub added_ns: f64,
-    /// Its share of the totals' difference; above 1 where other stretches go the other way.
+    /// Its share of the difference of the way's means; above 1 where other stretches go the other way.
     pub share: f64,
 }
 
-/// The verdict on two breakdowns; `total` and `stretches` are theirs.
+/// The verdict on two breakdowns; `total`, `way` and `stretches` are theirs.
 pub(super) fn verdict(
-    a: &Breakdown,
-    b: &Breakdown,
+    sides: &Sides<'_>,
     total: &Whole,
+    way: Option<&Way>,
     stretches: &[Stretch],
 ) -> Verdict {
-    let variances = |side| figures(side, |iteration| iteration.variance_ns2);
-    let mean = if differ(&total.mean_ns, SAME_MEAN) {
-        outcome(&means(a), &means(b))
+    let step = way.map_or(0.0, |way| way.mean_ns.step());
+    let mean = match way {
+        None => Outcome::OtherWay,
+        Some(way) if differ(&way.mean_ns, SAME_MEAN) => outcome(
+            &sides.iteration_means(sides.a),
+            &sides.iteration_means(sides.b),
+        ),
+        Some(_) => Outcome::Same,
+    };
+    let variance = if sides.common != CommonWay::Total {
+        Outcome::OtherWay
+    } else if differ(&total.variance_ns2, SAME_VARIANCE) {
+        outcome(&variances(sides.a), &variances(sides.b))
     } else {
         Outcome::Same
     };
-    let variance = if differ(&total.variance_ns2, SAME_VARIANCE) {
-        outcome(&variances(a), &variances(b))
-    } else {
-        Outcome::Same
-    };
-    let largest = largest(stretches, total.mean_ns.step(), |part| &part.mean_ns);
+    let largest = largest(stretches, step, |part| &part.mean_ns);
     Verdict {
         mean,
         variance,
@@ -108,12 +116,8 @@ pub(super) fn differ(compared: &Compared, share: f64) -> bool {
     compared.step().abs() > share * size(compared.a).max(size(compared.b))
 }
 
-fn figures(side: &Breakdown, of: fn(&IterationFigures) -> f64) -> Vec<f64> {
-    side.iterations.iter().map(of).collect()
-}
-
-fn means(side: &Breakdown) -> Vec<f64> {
-    figures(side, |iteration| iteration.mean_ns)
+fn variances(side: &Breakdown) -> Vec<f64> {
+    side.iterations.iter().map(|own| own.variance_ns2).collect()
 }
 
 /// Lowest and highest.
@@ -150,9 +154,13 @@ fn once_in(n: usize, m: usize) -> f64 {
 }
 
 /// The verdict on the means in words.
-pub(super) fn of_iterations(pair: &Pair, a: &Breakdown, b: &Breakdown) -> Option<String> {
-    let ((low_a, high_a), (low_b, high_b)) = range(&means(a)).zip(range(&means(b)))?;
-    let (n, m) = (a.iterations.len(), b.iterations.len());
+pub(super) fn of_iterations(pair: &Pair, sides: &Sides<'_>) -> Option<String> {
+    let (means_a, means_b) = (
+        sides.iteration_means(sides.a),
+        sides.iteration_means(sides.b),
+    );
+    let ((low_a, high_a), (low_b, high_b)) = range(&means_a).zip(range(&means_b))?;
+    let (n, m) = (means_a.len(), means_b.len());
     let ranges = format!(
         "A {} to {} in {n}, B {} to {} in {m}",
         time(low_a),
@@ -167,7 +175,7 @@ pub(super) fn of_iterations(pair: &Pair, a: &Breakdown, b: &Breakdown) -> Option
         _ => "chance hardly ever does that".into(),
     };
     Some(match pair.verdict.mean {
-        Outcome::Same => return None,
+        Outcome::Same | Outcome::OtherWay => return None,
         Outcome::Overlap => format!(
             "The iterations' means overlap ({ranges}): the difference may be chance, and nothing is blamed."
         ),

@@ -4,10 +4,10 @@ use crate::{
     analysis::{
         breakdown::Breakdown,
         compare::{
-            document::{Compared, Group, Pair, Part, Side, StageCompared, Stretch},
-            points::Points,
+            document::{Compared, Pair, Part, Side, StageCompared, Stretch, Way},
             stretch::largest,
             verdict::{Outcome, differ, of_iterations},
+            way::Sides,
         },
     },
     report::units::{bytes, percent, time},
@@ -26,13 +26,13 @@ impl Pair {
     /// Whether the means differ by more than a percent: else shares of the difference say nothing.
     #[must_use]
     pub fn means_differ(&self) -> bool {
-        self.verdict.mean != Outcome::Same
+        !matches!(self.verdict.mean, Outcome::Same | Outcome::OtherWay)
     }
 
     /// Whether the variances differ by more than a twentieth.
     #[must_use]
     pub fn variances_differ(&self) -> bool {
-        self.verdict.variance != Outcome::Same
+        !matches!(self.verdict.variance, Outcome::Same | Outcome::OtherWay)
     }
 }
 
@@ -48,18 +48,22 @@ fn times(compared: &Compared) -> String {
 }
 
 /// Says who takes longer and where; the same of the variance; and whether it may be chance.
-pub(super) fn findings(pair: &Pair, points: &Points, a: &Breakdown, b: &Breakdown) -> Vec<String> {
-    let mut findings = vec![of_means(pair)];
-    findings.extend(of_common_way(pair, points));
-    findings.push(of_variances(pair));
-    findings.extend(of_iterations(pair, a, b));
+pub(super) fn findings(pair: &Pair, sides: &Sides<'_>) -> Vec<String> {
+    let mut findings = match &pair.way {
+        Some(way) if way.is_total => vec![of_means(pair), of_variances(pair)],
+        Some(way) => vec![of_way(pair, way), of_totals(sides)],
+        None => vec![format!(
+            "Nothing is compared: there is no way on which the requests of both sides are timed. {}",
+            of_totals(sides)
+        )],
+    };
+    findings.extend(of_iterations(pair, sides));
     findings
 }
 
 fn of_means(pair: &Pair) -> String {
     let total = &pair.total.mean_ns;
-    let (a, b) = (total.a.unwrap_or(0.0), total.b.unwrap_or(0.0));
-    let means = format!("A {}, B {}", time(a), time(b));
+    let means = means(total);
     // Where they say otherwise, few slow requests make the difference.
     let median = |value: Option<f64>| time(value.unwrap_or(0.0));
     let p50 = &pair.total.p50_ns;
@@ -67,52 +71,47 @@ fn of_means(pair: &Pair) -> String {
     if !pair.means_differ() {
         return format!("The mean of a request is the same, within 1% ({means}; {medians}).");
     }
-    let step = total.step();
-    let longer = if step > 0.0 { "longer" } else { "less" };
     format!(
-        "B takes {} {longer} a request ({means}: {}; {medians}).{}",
-        time(step.abs()),
+        "B takes {} a request ({means}: {}; {medians}).{}",
+        longer(total.step()),
         times(total),
-        cause(pair, pair.verdict.mean, step, |part| &part.mean_ns)
+        cause(pair, pair.verdict.mean, total.step(), |part| &part.mean_ns)
     )
 }
 
-/// Where the requests of one side are timed further than those of the other: what the difference is
-/// on the way that both are timed on.
-fn of_common_way(pair: &Pair, points: &Points) -> Option<String> {
-    let (a, b) = (&pair.a, &pair.b);
-    if has_same_ends(a, b) {
-        return None;
+/// Of requests that are not timed on the same way, where both are.
+fn of_way(pair: &Pair, way: &Way) -> String {
+    let mean = &way.mean_ns;
+    let both_timed = format!("From {} to {}, where both are timed,", way.from, way.to);
+    let means = means(mean);
+    if !pair.means_differ() {
+        return format!("{both_timed} the mean of a request is the same, within 1% ({means}).");
     }
-    let place = |point: &str| points.place(point);
-    let first = place(&a.first_point).max(place(&b.first_point));
-    let last = place(&a.last_point).min(place(&b.last_point));
-    let is_within = |stretch: &Stretch| first <= place(&stretch.from) && place(&stretch.to) <= last;
-    let is_outside =
-        |stretch: &Stretch| place(&stretch.to) <= first || last <= place(&stretch.from);
-    let (within, outside): (Vec<&Stretch>, Vec<&Stretch>) = pair
-        .stretches
-        .iter()
-        .partition(|stretch| is_within(stretch));
-    if within.is_empty() || !outside.into_iter().all(is_outside) {
-        return None;
-    }
-    let sum = |side: fn(&Compared) -> Option<f64>| -> f64 {
-        let means = within
-            .iter()
-            .filter_map(|stretch| side(&stretch.part.mean_ns));
-        means.sum()
-    };
-    let (a, b) = (sum(|mean| mean.a), sum(|mean| mean.b));
-    Some(format!(
-        "From {} to {}, where both are timed, B takes {} {} a request (A {}, B {}).",
-        points.at(first),
-        points.at(last),
-        time((b - a).abs()),
-        if b > a { "longer" } else { "less" },
-        time(a),
-        time(b)
-    ))
+    format!(
+        "{both_timed} B takes {} a request ({means}: {}).{}",
+        longer(mean.step()),
+        times(mean),
+        cause(pair, pair.verdict.mean, mean.step(), |part| &part.mean_ns)
+    )
+}
+
+/// Why totals are not compared.
+fn of_totals(sides: &Sides<'_>) -> String {
+    format!(
+        "The totals are not of the same way, and not compared: {}.",
+        sides.what_differs(["A's", "B's"])
+    )
+}
+
+fn means(mean: &Compared) -> String {
+    let (a, b) = (mean.a.unwrap_or(0.0), mean.b.unwrap_or(0.0));
+    format!("A {}, B {}", time(a), time(b))
+}
+
+/// By how much B takes longer, or less.
+fn longer(step: f64) -> String {
+    let longer = if step > 0.0 { "longer" } else { "less" };
+    format!("{} {longer}", time(step.abs()))
 }
 
 fn of_variances(pair: &Pair) -> String {
@@ -161,10 +160,7 @@ fn stretch_words(pair: &Pair, stretch: &Stretch) -> String {
     let members: Vec<&StageCompared> = pair
         .stages
         .iter()
-        .filter(|stage| {
-            let name = stage.name();
-            stretch.stages_a.contains(&name) || stretch.stages_b.contains(&name)
-        })
+        .filter(|stage| stretch.has(stage))
         .collect();
     if let [stage] = &members[..] {
         let only = stage
@@ -236,7 +232,15 @@ pub(super) fn warnings(pair: &Pair, a: &Breakdown, b: &Breakdown) -> Vec<String>
             warnings.push(format!("{title}: {name}'s stages add up to {} of its total, not to all of it: the report is damaged, or the request's way was not seen whole", percent(sum / total.max(1.0))));
         }
     }
-    warnings.extend(ends(&title, &pair.a, &pair.b));
+    warnings.extend(ends(&title, pair));
+    for side in [Side::A, Side::B] {
+        let lacking = pair.lacking.iter().filter(|lacking| lacking.side == side);
+        let points: Vec<&str> = lacking.map(|lacking| lacking.point.as_str()).collect();
+        if !points.is_empty() {
+            let (name, points) = (side.name(), points.join(", "));
+            warnings.push(format!("{title}: {name} lacks {points}: only the ways between points that both have are compared"));
+        }
+    }
     let sizes = &pair.total.request_bytes;
     if differ(sizes, SAME_SIZE) {
         warnings.push(format!(
@@ -248,15 +252,21 @@ pub(super) fn warnings(pair: &Pair, a: &Breakdown, b: &Breakdown) -> Vec<String>
     warnings
 }
 
-fn has_same_ends(a: &Group, b: &Group) -> bool {
-    a.first_point == b.first_point && a.last_point == b.last_point
-}
-
 /// Totals of different intervals.
-fn ends(title: &str, a: &Group, b: &Group) -> Option<String> {
-    (!has_same_ends(a, b)).then(|| {
+fn ends(title: &str, pair: &Pair) -> Option<String> {
+    let (a, b) = (&pair.a, &pair.b);
+    let is_total = pair.way.as_ref().is_some_and(|way| way.is_total);
+    let has_same = a.first_point == b.first_point && a.last_point == b.last_point;
+    if is_total {
+        return None;
+    }
+    Some(if has_same {
         format!(
-            "{title}: A's requests are timed from {} to {}, B's from {} to {}: the totals are not of the same way",
+            "{title}: many requests of one side are timed further than the other's: the totals are not of the same way, and not compared"
+        )
+    } else {
+        format!(
+            "{title}: A's requests are timed from {} to {}, B's from {} to {}: the totals are not of the same way, and not compared",
             a.first_point, a.last_point, b.first_point, b.last_point
         )
     })

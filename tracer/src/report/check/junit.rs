@@ -8,7 +8,9 @@ use quick_xml::{
 };
 
 use super::{headline, remark, words};
-use crate::analysis::check::{BreakdownChecked, Check, StageChecked, Status, Test, Verdict};
+use crate::analysis::check::{
+    BreakdownChecked, Check, Metric, StageChecked, Status, Test, Verdict,
+};
 
 type Out = Writer<Vec<u8>>;
 
@@ -33,7 +35,7 @@ pub(super) fn render(check: &Check) -> anyhow::Result<Vec<u8>> {
 
 /// Whether the runs can be compared is a test of its own: without it there is no other.
 fn write_comparable(out: &mut Out, check: &Check) -> std::io::Result<()> {
-    let is_not = check.verdict == Verdict::NotComparable;
+    let is_not = matches!(check.verdict, Verdict::NotComparable | Verdict::CannotTell);
     let counts = [
         ("tests", 1),
         ("failures", 0),
@@ -109,20 +111,35 @@ fn outcome(check: &Check, test: &Test) -> Outcome {
     }
 }
 
-fn write_suite(out: &mut Out, check: &Check, breakdown: &BreakdownChecked) -> std::io::Result<()> {
-    let left_out = |stage: &StageChecked| {
-        let case = |why: &String| {
-            let said = format!("not checked: {why}");
-            let fails = breakdown.is_gone() && check.verdict == Verdict::Undecided;
-            let outcome = if fails {
-                Outcome::Failed(said)
-            } else {
-                Outcome::Skipped(said)
-            };
-            (stage.name.clone(), outcome)
-        };
-        stage.left_out.as_ref().map(case)
+/// What was not tested at all is no success: where that is why the check has not passed, it fails here, too.
+fn untested(check: &Check, said: String) -> Outcome {
+    if matches!(check.verdict, Verdict::Undecided | Verdict::CannotTell) {
+        Outcome::Failed(said)
+    } else {
+        Outcome::Skipped(said)
+    }
+}
+
+/// The case of what cannot be compared, and of what was left out.
+fn not_tested(
+    check: &Check,
+    breakdown: &BreakdownChecked,
+    stage: &StageChecked,
+) -> Option<(String, Outcome)> {
+    if let Some(apart) = &stage.incomparable {
+        let name = format!("{} {}", stage.name, Metric::Mean.name());
+        return Some((name, untested(check, format!("undecided: {}", apart.why))));
+    }
+    let said = format!("not checked: {}", stage.left_out.as_ref()?);
+    let outcome = if breakdown.is_gone() {
+        untested(check, said)
+    } else {
+        Outcome::Skipped(said)
     };
+    Some((stage.name.clone(), outcome))
+}
+
+fn write_suite(out: &mut Out, check: &Check, breakdown: &BreakdownChecked) -> std::io::Result<()> {
     let cases: Vec<(String, Outcome)> = breakdown
         .stages
         .iter()
@@ -131,7 +148,8 @@ fn write_suite(out: &mut Out, check: &Check, breakdown: &BreakdownChecked) -> st
                 let name = format!("{} {}", stage.name, test.metric.name());
                 (name, outcome(check, test))
             });
-            tests.chain(left_out(stage)).collect::<Vec<_>>()
+            let others = not_tested(check, breakdown, stage);
+            tests.chain(others).collect::<Vec<_>>()
         })
         .collect();
     let count = |is: fn(&Outcome) -> bool| cases.iter().filter(|(_, case)| is(case)).count();

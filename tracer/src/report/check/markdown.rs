@@ -2,8 +2,8 @@
 
 use std::fmt::{Result, Write as _};
 
-use super::{COLUMNS, cells, headline, is_news, method, remark, rows, sentences};
-use crate::analysis::check::{BreakdownChecked, Check, StageChecked, Test, Verdict};
+use super::{COLUMNS, Row, headline, method, rows, sentences};
+use crate::analysis::check::{BreakdownChecked, Check, Verdict};
 
 pub(super) fn render(check: &Check) -> String {
     let mut out = String::new();
@@ -16,7 +16,7 @@ fn write(out: &mut String, check: &Check) -> Result {
     let mark = match check.verdict {
         Verdict::Passed => "✅",
         Verdict::Regressed => "❌",
-        Verdict::Undecided | Verdict::NotComparable => "⚠️",
+        Verdict::Undecided | Verdict::CannotTell | Verdict::NotComparable => "⚠️",
     };
     writeln!(out, "### {mark} tracer: {}\n", headline(check))?;
     for line in check.reasons.iter().chain(&sentences(check)) {
@@ -30,7 +30,7 @@ fn write(out: &mut String, check: &Check) -> Result {
         writeln!(out, "- {}: {} → {}", escaped(what), escaped(a), escaped(b))?;
     }
     for breakdown in &check.breakdowns {
-        write_table(out, check, breakdown, |test| is_news(check, test))?;
+        write_table(out, check, breakdown, |row| row.is_news)?;
     }
     if check.breakdowns.is_empty() {
         return Ok(());
@@ -46,10 +46,10 @@ fn write_table(
     out: &mut String,
     check: &Check,
     breakdown: &BreakdownChecked,
-    is_shown: impl Fn(&Test) -> bool,
+    is_shown: impl Fn(&Row<'_>) -> bool,
 ) -> Result {
-    let mut rows: Vec<(&StageChecked, &Test)> = rows(check, breakdown);
-    rows.retain(|(_, test)| is_shown(test));
+    let mut rows = rows(check, breakdown);
+    rows.retain(is_shown);
     if rows.is_empty() {
         return Ok(());
     }
@@ -59,19 +59,18 @@ fn write_table(
         out,
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"
     )?;
-    for (stage, test) in rows {
-        let remark = remark(test);
-        let remark = if remark.is_empty() {
-            remark
+    for row in rows {
+        let remark = if row.remark.is_empty() {
+            row.remark
         } else {
-            format!(": {remark}")
+            format!(": {}", escaped(&row.remark))
         };
         writeln!(
             out,
             "| {} | {} | {}{remark} |",
-            code(&stage.name),
-            cells(test).map(|cell| escaped(&cell)).join(" | "),
-            test.status.name()
+            code(row.stage),
+            row.cells.map(|cell| escaped(&cell)).join(" | "),
+            row.status.name()
         )?;
     }
     Ok(())

@@ -6,8 +6,7 @@ mod text;
 
 use crate::{
     analysis::check::{
-        Blamed, BreakdownChecked, Check, Metric, More, StageChecked, Status, Test, Unit, Verdict,
-        Why,
+        Blamed, BreakdownChecked, Check, Incomparable, Metric, More, Status, Test, Verdict, Why,
     },
     report::units::{percent, ratio, step, time},
 };
@@ -48,6 +47,7 @@ fn headline(check: &Check) -> String {
         Verdict::Passed => "passed",
         Verdict::Regressed => "REGRESSED",
         Verdict::Undecided => "UNDECIDED",
+        Verdict::CannotTell => "CANNOT TELL",
         Verdict::NotComparable => return "NOT COMPARABLE".into(),
     };
     let counts = [Status::Regressed, Status::Improved, Status::Undecided].map(|status| {
@@ -57,12 +57,12 @@ fn headline(check: &Check) -> String {
     let gone = check.gone();
     let plural = if gone == 1 { "" } else { "s" };
     let gone = (gone > 0).then(|| format!("{gone} datapath{plural} gone"));
-    let tests = check.method.tests;
+    let figures = check.figures();
     let counts: Vec<String> = counts.into_iter().flatten().collect();
     let figures = if counts.is_empty() {
-        format!("{tests} figures, none of which is worse")
+        format!("{figures} figures, none of which is worse")
     } else {
-        format!("{} of {tests} figures", counts.join(", "))
+        format!("{} of {figures} figures", counts.join(", "))
     };
     let all: Vec<String> = [Some(figures), gone].into_iter().flatten().collect();
     format!("{word}: {}", all.join("; "))
@@ -89,8 +89,15 @@ fn is_regressed(test: &&Test) -> bool {
 
 /// What regressed of the total, and what the stage that is blamed has to do with it.
 fn of_total(breakdown: &BreakdownChecked, blamed: &Blamed) -> Option<String> {
-    let mut total = breakdown.stages.first()?.tests.iter();
-    let what = words(total.find(|test| test.metric == blamed.metric)?);
+    let whole = breakdown.stages.iter().find(|stage| {
+        let mut tests = stage.tests.iter();
+        tests.any(|test| is_regressed(&test) && test.metric == blamed.metric)
+    })?;
+    let mut of_whole = whole.tests.iter();
+    let mut what = words(of_whole.find(|test| test.metric == blamed.metric)?);
+    if whole.component.is_some() || breakdown.stages.first().is_some_and(|own| own != whole) {
+        what = format!("{}: {what}", whole.name);
+    }
     let added = step(blamed.added_ns);
     let share = blamed
         .share
@@ -157,23 +164,26 @@ fn remark(test: &Test) -> String {
         Some(Why::Few) => "too few to tell",
         Some(Why::Drift) => "the runs drift as much by themselves",
         Some(Why::OneRun) => "it is so in one run, and the total is not slower",
+        Some(Why::PassedBy) => "requests that pass one of its ends by may tell otherwise",
         None => return String::new(),
     };
-    let more = match test.more {
-        Some(More {
-            count,
-            of: Unit::Runs,
-        }) => format!("{count} more runs a side"),
-        Some(More {
-            count,
-            of: Unit::Iterations,
-        }) => format!("{count} more iterations a run"),
-        None => "a firm answer would take more than is sensible".into(),
-    };
+    let more = test
+        .more
+        .map_or_else(|| "needs more runs than practical".into(), More::words);
     format!("{why}: {more}")
 }
 
-/// Whether a test is what a reader looks for: worse, better, or undecided where that fails the check.
+/// A row of a table: a figure of a stage, tested or not to be compared.
+struct Row<'c> {
+    stage: &'c str,
+    /// In the order of [`COLUMNS`].
+    cells: [String; 6],
+    status: Status,
+    remark: String,
+    /// Whether it is what a reader looks for: worse, better, or undecided where that fails the check.
+    is_news: bool,
+}
+
 fn is_news(check: &Check, test: &Test) -> bool {
     match test.status {
         Status::Regressed | Status::Improved => true,
@@ -184,12 +194,48 @@ fn is_news(check: &Check, test: &Test) -> bool {
 
 /// The rows of a table: the total's, every stage's mean, whatever is worse or better, and what is undecided
 /// where that fails the check.
-fn rows<'c>(check: &Check, breakdown: &'c BreakdownChecked) -> Vec<(&'c StageChecked, &'c Test)> {
-    let stages = breakdown.stages.iter().enumerate();
-    let all = stages.flat_map(|(at, stage)| stage.tests.iter().map(move |test| (at, stage, test)));
-    all.filter(|(at, _, test)| *at == 0 || test.metric == Metric::Mean || is_news(check, test))
-        .map(|(_, stage, test)| (stage, test))
-        .collect()
+fn rows<'c>(check: &Check, breakdown: &'c BreakdownChecked) -> Vec<Row<'c>> {
+    let mut rows = Vec::new();
+    for (at, stage) in breakdown.stages.iter().enumerate() {
+        rows.extend(
+            stage
+                .incomparable
+                .as_ref()
+                .map(|apart| apart_row(&stage.name, apart)),
+        );
+        let shown = stage
+            .tests
+            .iter()
+            .filter(|test| at == 0 || test.metric == Metric::Mean || is_news(check, test));
+        rows.extend(shown.map(|test| Row {
+            stage: &stage.name,
+            cells: cells(test),
+            status: test.status,
+            remark: remark(test),
+            is_news: is_news(check, test),
+        }));
+    }
+    rows
+}
+
+/// The row of what cannot be compared. What a side lacks is no time of 0.
+fn apart_row<'c>(stage: &'c str, apart: &Incomparable) -> Row<'c> {
+    let side = |ns: Option<f64>| ns.map_or_else(|| "-".into(), time);
+    let none = || "-".to_owned();
+    Row {
+        stage,
+        cells: [
+            Metric::Mean.name().into(),
+            side(apart.base_ns),
+            side(apart.new_ns),
+            none(),
+            none(),
+            none(),
+        ],
+        status: Status::Undecided,
+        remark: apart.why.clone(),
+        is_news: true,
+    }
 }
 
 /// The columns of a table after the stage's name.

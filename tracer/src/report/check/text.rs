@@ -2,7 +2,7 @@
 
 use std::fmt::{Result, Write as _};
 
-use super::{COLUMNS, cells, headline, method, remark, rows, sentences};
+use super::{COLUMNS, headline, method, rows, sentences};
 use crate::{
     analysis::{
         check::{BreakdownChecked, Check},
@@ -71,10 +71,9 @@ fn write_breakdown(out: &mut String, check: &Check, breakdown: &BreakdownChecked
         format!("  {stage:<width$} {figure:<6} {base:>9} {new:>9} {ratio:>7} {interval:>14} {p:>8}")
     };
     writeln!(out, "{}", columns("stage", COLUMNS))?;
-    for (stage, test) in rows(check, breakdown) {
-        let cells = cells(test);
-        let row = columns(&stage.name, cells.each_ref().map(String::as_str));
-        let line = format!("{row}  {:<9}  {}", test.status.name(), remark(test));
+    for row in rows(check, breakdown) {
+        let cells = columns(row.stage, row.cells.each_ref().map(String::as_str));
+        let line = format!("{cells}  {:<9}  {}", row.status.name(), row.remark);
         writeln!(out, "{}", line.trim_end())?;
     }
     for stage in &breakdown.stages {

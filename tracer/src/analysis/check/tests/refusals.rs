@@ -213,6 +213,17 @@ fn a_run_that_is_named_twice_is_no_second_run() {
 }
 
 #[test]
+fn a_run_that_is_in_the_baseline_is_not_held_against_itself() {
+    let saved = changed(|run| run.source = "b.json".into());
+    let check = checked(&[quiet("a"), quiet("b")], &[quiet("c"), saved]);
+    let said = reason(&check);
+    assert!(
+        said.contains("b.json is itself in the baseline, as b"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_run_without_requests_is_no_baseline() {
     let empty = changed(|run| run.report.breakdowns.clear());
     let reasons = not_of_a_kind(&[empty], &Policy::default());
@@ -235,10 +246,17 @@ fn what_one_side_lacks_is_listed_and_does_not_pass_where_undecided_does_not() {
     let gone = check(&[with_writes("a")], &[quiet("b")], &strict);
     assert_eq!(gone.verdict, Verdict::Undecided);
     assert_eq!(why(&gone), "the new runs do not have it");
-    assert_eq!(
-        checked(&[with_writes("a")], &[quiet("b")]).verdict,
-        Verdict::Passed
+    let by_default = checked(&[with_writes("a")], &[quiet("b")]);
+    assert_eq!(by_default.verdict, Verdict::CannotTell);
+    assert!(
+        by_default.reasons[0].contains("write: the new runs do not have it"),
+        "{:?}",
+        by_default.reasons
     );
+    let lax = Policy::parse("cannot_tell = \"pass\"", "p").unwrap();
+    let passed = check(&[with_writes("a")], &[quiet("b")], &lax);
+    assert_eq!(passed.verdict, Verdict::Passed);
+    assert_eq!(passed.warnings[0], by_default.reasons[0]);
     let fresh = check(&[quiet("a")], &[with_writes("b")], &strict);
     assert_eq!(fresh.verdict, Verdict::Passed);
     assert_eq!(why(&fresh), "the baseline does not have it");
@@ -343,7 +361,14 @@ fn a_way_with_an_ignored_stage_in_it_is_left_out() {
         why.contains("blkfront.push..irq.entry, which is a part"),
         "{why}"
     );
-    assert_eq!(check.warnings, [""; 0]);
+    assert_eq!(check.warnings.len(), 1, "{:?}", check.warnings);
+    assert!(
+        check.warnings[0].ends_with(
+            "the baseline lacks blkfront.push; only ways between points that both sides have were tested"
+        ),
+        "{:?}",
+        check.warnings
+    );
 }
 
 #[test]

@@ -41,20 +41,27 @@ fn whole(steps: &[Vec<u64>], stage: usize, extra: u64) -> Vec<Span> {
     steps.iter().map(request).collect()
 }
 
-/// Whether parts add up to a pair's totals.
+/// Whether parts add up to the way that both sides are timed on, and in variance to the totals.
 fn check_sum<'p>(
     parts: impl Iterator<Item = &'p Part> + Clone,
     pair: &Pair,
 ) -> Result<(), TestCaseError> {
     let mean: f64 = parts.clone().map(|part| part.mean_ns.step()).sum();
-    let total = &pair.total.mean_ns;
     let size = |figure: &Compared| 1.0 + figure.a.unwrap_or(0.0) + figure.b.unwrap_or(0.0);
+    let way = pair
+        .way
+        .as_ref()
+        .map_or_else(Compared::default, |way| way.mean_ns);
     prop_assert!(
-        (mean - total.step()).abs() < 1e-9 * size(total),
+        (mean - way.step()).abs() < 1e-9 * size(&pair.total.mean_ns),
         "{} {:?}",
         mean,
-        total
+        way
     );
+    if !pair.way.as_ref().is_some_and(|way| way.is_total) {
+        prop_assert_eq!(pair.total.mean_ns.difference, None);
+        return Ok(());
+    }
     let variance: f64 = parts.map(|part| part.variance_ns2.step()).sum();
     let total = &pair.total.variance_ns2;
     prop_assert!(
@@ -75,6 +82,12 @@ proptest! {
         check_sum(pair.stages.iter().map(|stage| &stage.part), &pair)?;
         check_sum(pair.components.iter().map(|component| &component.part), &pair)?;
         check_sum(pair.stretches.iter().map(|stretch| &stretch.part), &pair)?;
+        // Each side's stages add up to its total, whatever the other's way is.
+        for side in [|figure: &Compared| figure.a, |figure: &Compared| figure.b] {
+            let means = pair.stages.iter().filter_map(|stage| side(&stage.part.mean_ns));
+            let total = side(&pair.total.mean_ns).unwrap();
+            prop_assert!((means.sum::<f64>() - total).abs() < 1e-9 * (1.0 + total));
+        }
         let in_stretches: usize = pair.stretches.iter().map(|s| s.stages_a.len() + s.stages_b.len()).sum();
         let stages: usize = [Side::A, Side::B].iter().map(|side| pair.stages.iter().filter(|s| s.is_in(*side)).count()).sum();
         prop_assert_eq!(in_stretches, stages);

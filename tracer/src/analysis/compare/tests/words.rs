@@ -1,6 +1,6 @@
 //! What is said of a comparison, and where the ways of both sides differ.
 
-use tracer_common::point::Point;
+use tracer_common::{point::Point, record::flag};
 
 use super::{NATIVE, breakdown, breakdowns, compare, input, native, pair, span, vbd};
 use crate::{
@@ -102,6 +102,7 @@ fn what_speaks_against_believing_it_stands_first() {
         "B is a partial run: interrupted",
         "disk read (sda): A has few requests (99)",
         "disk read (sda): A's requests are timed from blk.queue to irq.entry, B's from blk.queue to blk.complete",
+        "disk read (sda): A lacks blk.complete: only the ways between points that both have are compared",
         "disk read (sda): A's requests are of 512 B on average, B's of 4.0 KiB",
     ];
     assert_eq!(
@@ -200,9 +201,74 @@ fn what_is_timed_further_on_one_side_is_compared_where_both_are() {
     let pair = compare(vec![breakdown(&woken)], breakdowns("B", &vbd()))
         .pairs
         .remove(0);
-    assert!(pair.findings[0].starts_with("B takes 243 us longer a request"));
     assert_eq!(
-        pair.findings[1],
-        "From blk.queue to blk.complete, where both are timed, B takes 313 us longer a request (A 105 us, B 418 us)."
+        pair.findings,
+        [
+            "From blk.queue to blk.complete, where both are timed, B takes 313 us longer a request (A 105 us, B 418 us: 3.98 times A's). 100% of that is between blk.issue and irq.entry, where A has device 100 us and B has backend 400 us, ring 8.00 us, event channel 5.00 us.",
+            "The totals are not of the same way, and not compared: 100.0% of A's requests end at sched.switch, 0.0% of B's.",
+            "The iterations' means do not overlap (A 105 us to 105 us in 1, B 418 us to 418 us in 1): one each says nothing of chance.",
+        ]
     );
+    assert_eq!(pair.total.mean_ns.difference, None);
+    assert!(
+        pair.lacking.is_empty(),
+        "two datapaths have points of their own"
+    );
+}
+
+#[test]
+fn a_lost_probe_makes_no_side_faster() {
+    let woken = [
+        &NATIVE[..],
+        &[(Point::SchedWaking, 5_000), (Point::SchedSwitch, 70_000)],
+    ]
+    .concat();
+    let whole = vec![span("disk/native", 1, &woken); 200];
+    let comparison = compare(vec![breakdown(&whole)], vec![breakdown(&native())]);
+    let pair = &comparison.pairs[0];
+    let lacking: Vec<(Side, &str)> = pair
+        .lacking
+        .iter()
+        .map(|lacking| (lacking.side, &*lacking.point))
+        .collect();
+    assert_eq!(
+        lacking,
+        [(Side::B, "sched.waking"), (Side::B, "sched.switch")]
+    );
+    let way = pair.way.as_ref().unwrap();
+    assert_eq!((&*way.from, &*way.to), ("blk.queue", "blk.complete"));
+    assert_eq!(way.mean_ns.difference, Some(0.0));
+    assert_eq!(
+        pair.findings[0],
+        "From blk.queue to blk.complete, where both are timed, the mean of a request is the same, within 1% (A 105 us, B 105 us)."
+    );
+    for stage in pair.stages.iter().filter(|stage| stage.only_in.is_some()) {
+        let mean = &stage.part.mean_ns;
+        assert_eq!((mean.b, mean.difference, mean.ratio), (None, None, None));
+    }
+    assert!(
+        comparison.warnings.iter().any(|warning| warning.ends_with(
+            "B lacks sched.waking, sched.switch: only the ways between points that both have are compared"
+        )),
+        "{:?}",
+        comparison.warnings
+    );
+}
+
+#[test]
+fn a_reader_that_was_awake_is_told_as_one_that_is_woken() {
+    let woken = [
+        &NATIVE[..],
+        &[(Point::SchedWaking, 5_000), (Point::SchedSwitch, 70_000)],
+    ]
+    .concat();
+    let awake = Span {
+        flags: flag::READER_AWAKE,
+        ..span("disk/native", 1, &woken[..5])
+    };
+    let woken = span("disk/native", 1, &woken);
+    let mixed = [vec![awake; 100], vec![woken.clone(); 100]].concat();
+    let pair = pair(&vec![woken; 200], &mixed);
+    assert!(pair.way.unwrap().is_total && pair.lacking.is_empty());
+    assert_eq!(pair.total.mean_ns.difference, Some(-35_000.0));
 }
