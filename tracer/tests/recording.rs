@@ -335,3 +335,29 @@ fn packets_of_other_hosts_are_not_joined() {
     assert_eq!(guest.join.as_ref().unwrap().joined, 0);
     assert!((guest.lost_share - 1.0).abs() < 1e-9, "{guest:?}");
 }
+
+#[test]
+fn a_probe_that_the_kernel_refused_is_the_first_warning() {
+    let refused = |point: &str, role: &str| {
+        serde_json::json!({
+            "role": role, "point": point, "required": false,
+            "why": ["kernel refused tp_btf sched_waking: EACCES"]
+        })
+    };
+    let report = report(|folder| {
+        let start = folder.join(format!("{GUEST}-start.json"));
+        let mut value: Value = serde_json::from_slice(&fs::read(&start).unwrap()).unwrap();
+        let bindings = value["bindings"]["planned"].as_array_mut().unwrap();
+        bindings.retain(|binding| binding["point"] != "sched.waking");
+        // Of two probes of one point the other one is there.
+        value["bindings"]["unavailable"] = serde_json::json!([
+            refused("evtchn.upcall", "x"),
+            refused("sched.waking", "task woken")
+        ]);
+        fs::write(&start, value.to_string()).unwrap();
+    });
+    assert_eq!(
+        report.warnings,
+        ["B: sched.waking is not traced (task woken): kernel refused tp_btf sched_waking: EACCES"]
+    );
+}

@@ -6,9 +6,10 @@ use anyhow::{Context as _, ensure};
 use crate::{
     analysis::{
         Report,
-        document::{Iteration, IterationSummary, SCHEMA},
+        document::{DomainReport, Iteration, IterationSummary, SCHEMA},
         threshold,
     },
+    probe::Unavailable,
     run::{
         clocks,
         directory::{IterationRecord, RunDirectory, State},
@@ -158,9 +159,30 @@ fn summarise(iterations: &[Iteration]) -> Option<IterationSummary> {
     })
 }
 
+/// Points that a datapath wants and no probe of the domain stamps, each with the reason: what stages are missing, and why.
+fn lost_points(domain: &DomainReport) -> impl Iterator<Item = String> {
+    let is_stamped = |missing: &&Unavailable| {
+        let mut bindings = domain.bindings.iter();
+        missing.point.is_none() || bindings.any(|binding| binding.point == missing.point)
+    };
+    let lost = domain
+        .unavailable
+        .iter()
+        .filter(move |missing| !is_stamped(missing));
+    lost.map(|missing| {
+        format!(
+            "{}: {} is not traced ({}): {}",
+            domain.name,
+            missing.point.as_deref().unwrap_or_default(),
+            missing.role,
+            missing.why.join("; ")
+        )
+    })
+}
+
 /// What a reader must know first.
 fn warnings(report: &Report, scenario: &Scenario) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = report.domains.iter().flat_map(lost_points).collect();
     for domain in &report.domains {
         let limit = scenario.probes.max_lost_percent / 100.0;
         if domain.lost_share > limit {
