@@ -1,13 +1,19 @@
 //! Where things are: the workspace, the target folder and the cache.
 use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result};
 
-/// The folder of the workspace's `Cargo.toml`.
+/// The folder of the workspace's `Cargo.toml`: of the checkout in which cargo runs this. A copied target folder has a
+/// binary that was built in another one.
 pub(crate) fn root() -> &'static Path {
-    let manifest_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest_dir.parent().unwrap_or(manifest_dir)
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let by_cargo = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let own = by_cargo.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        own.parent().map(Path::to_owned).unwrap_or(own)
+    })
 }
 
 /// Cargo's target folder, moved by `CARGO_TARGET_DIR` as cargo has it.
