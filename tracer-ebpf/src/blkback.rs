@@ -17,7 +17,6 @@ use aya_ebpf::{
 };
 use tracer_common::{
     counter::Counter,
-    member::Member,
     point::{Kind, Point},
     record::{Record, ring_id, vbd},
 };
@@ -27,8 +26,8 @@ use crate::{
     block::{op, operation},
     cpu::{self, count},
     emit,
-    kernel::{Object, now, read, read_unknown, size},
-    preempt,
+    kernel::{Object, now},
+    member, preempt,
     slots::{self, Slot, state},
 };
 
@@ -125,7 +124,7 @@ pub fn blkback_interrupt(ctx: ProbeContext) -> u32 {
     let Some(cpu) = cpu::this() else { return 0 };
     // With the last one its thread has looked already, and found the ring empty: the request that it was for had been
     // taken before.
-    let is_spent = read_unknown::<u32>(address, Member::RingWaiting) == Some(0);
+    let is_spent = member::RingWaiting.read_unknown(address) == Some(0);
     if let Some(ring) = ring_or_new(address)
         && (ring.interrupt_at == 0 || is_spent)
     {
@@ -167,15 +166,15 @@ pub fn blkback_consume(ctx: ProbeContext) -> u32 {
 #[btf_tracepoint(function = "block_bio_queue")]
 pub fn blkback_submit(ctx: BtfTracePointContext) -> i32 {
     let bio: Object = ctx.arg(0);
-    let pending: u64 = read(bio, Member::BioPrivate);
-    let Some(address) = read_unknown::<u64>(pending, Member::PendingRing) else {
+    let pending = member::BioPrivate.read(bio) as u64;
+    let Some(address) = member::PendingRing.read_unknown(pending) else {
         return 0;
     };
     let Some(ring) = ring(address) else { return 0 };
-    let Some(id) = read_unknown::<u64>(pending, Member::PendingId) else {
+    let Some(id) = member::PendingId.read_unknown(pending) else {
         return 0;
     };
-    let bytes: u32 = read(bio, Member::BioSize);
+    let bytes = member::BioSize.read(bio);
     if ring.consume_at == 0
         && let Some(slot) = request(address, id)
     {
@@ -189,7 +188,7 @@ pub fn blkback_submit(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
     slot.first_bytes = address as u32;
-    let opf: u32 = read(bio, Member::BioOpf);
+    let opf = member::BioOpf.read(bio);
     let record = &mut slot.record;
     record.op = operation(opf, bytes);
     let (disk, ring_number) = disk(address);
@@ -210,9 +209,9 @@ pub fn blkback_submit(ctx: BtfTracePointContext) -> i32 {
 /// begins on its disk.
 #[inline(always)]
 fn guests_sector(bio: Object) -> u64 {
-    let bdev: Object = read(bio, Member::BioBdev);
-    let sector: u64 = read(bio, Member::BioSector);
-    let start: u64 = read(bdev, Member::BdevStart);
+    let bdev = member::BioBdev.read(bio);
+    let sector = member::BioSector.read(bio);
+    let start = member::BdevStart.read(bdev);
     sector.wrapping_sub(start)
 }
 
@@ -252,13 +251,13 @@ pub fn begin(slot: &mut Slot, ring: &mut Ring) {
 /// The guest and virtual disk of a ring, 0 if the kernel would not say; and which of its rings it is.
 #[inline(always)]
 pub fn disk(ring: u64) -> (u32, u16) {
-    let Some(blkif) = read_unknown::<u64>(ring, Member::RingBlkif) else {
+    let Some(blkif) = member::RingBlkif.read_unknown(ring) else {
         return (0, 0);
     };
-    let first = read_unknown::<u64>(blkif, Member::BlkifRings).unwrap_or(ring);
-    let number = ring.wrapping_sub(first) / u64::from(size(Member::RingBytes));
-    let domid = read_unknown::<u16>(blkif, Member::BlkifDomid);
-    let handle = read_unknown::<u16>(blkif, Member::BlkifHandle);
+    let first = member::BlkifRings.read_unknown(blkif).unwrap_or(ring);
+    let number = ring.wrapping_sub(first) / u64::from(member::RingBytes.bytes());
+    let domid = member::BlkifDomid.read_unknown(blkif);
+    let handle = member::BlkifHandle.read_unknown(blkif);
     match (domid, handle) {
         (Some(domid), Some(handle)) => (vbd::pack(domid, handle), number as u16),
         _ => (0, 0),
@@ -280,7 +279,7 @@ pub fn blkback_unmapped(ctx: FExitContext) -> i32 {
     let data: Object = ctx.arg(0);
     // Somebody below still has one of the pages, as a network card may have: the kernel tries again later, and blkback
     // answers then.
-    if read::<u64>(data, Member::UnmapWork) & WORK_STRUCT_PENDING != 0 {
+    if member::UnmapWork.read(data) & WORK_STRUCT_PENDING != 0 {
         return 0;
     }
     // What the memory was may serve another request by now: that is not complete.
@@ -295,14 +294,14 @@ pub fn blkback_unmapped(ctx: FExitContext) -> i32 {
 /// Whose grants are unmapped: a `pending_req`, or something of others that unmap in this way.
 #[inline(always)]
 fn unmapped(data: Object) -> u64 {
-    read(data, Member::UnmapData)
+    member::UnmapData.read(data) as u64
 }
 
 /// `end_block_io_op(bio)`: Dom0's block layer has done one of a request's bios; the last one counts.
 #[kprobe]
 pub fn blkback_complete(ctx: ProbeContext) -> u32 {
     if let Some(bio) = ctx.arg::<u64>(0)
-        && let Some(pending) = read_unknown::<u64>(bio, Member::BioPrivate)
+        && let Some(pending) = member::BioPrivate.read_unknown(bio)
     {
         complete(pending);
     }
@@ -312,8 +311,8 @@ pub fn blkback_complete(ctx: ProbeContext) -> u32 {
 /// The slot of a `pending_req`.
 #[inline(always)]
 fn of_pending(pending: u64) -> Option<&'static mut Slot> {
-    let address = read_unknown::<u64>(pending, Member::PendingRing)?;
-    let id = read_unknown::<u64>(pending, Member::PendingId)?;
+    let address = member::PendingRing.read_unknown(pending)?;
+    let id = member::PendingId.read_unknown(pending)?;
     request(address, id)
 }
 

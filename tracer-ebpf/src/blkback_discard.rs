@@ -9,7 +9,6 @@ use aya_ebpf::{
     programs::FEntryContext,
 };
 use tracer_common::{
-    member::Member,
     point::Kind,
     record::{Record, ring_id},
 };
@@ -18,7 +17,8 @@ use crate::{
     blkback::{self, Ring},
     block::op,
     cpu,
-    kernel::{now, read_unknown},
+    kernel::now,
+    member,
     slots::{self, Slot},
 };
 
@@ -30,8 +30,8 @@ pub const BLKIF_OP_DISCARD: u16 = 5;
 fn ring_of_thread() -> Option<(u64, &'static mut Ring)> {
     // SAFETY: the helper has no preconditions.
     let task = unsafe { bpf_get_current_task() };
-    let kthread = read_unknown::<u64>(task, Member::TaskKthread)?;
-    let address = read_unknown::<u64>(kthread, Member::KthreadData)?;
+    let kthread = member::TaskKthread.read_unknown(task)?;
+    let address = member::KthreadData.read_unknown(kthread)?;
     Some((address, blkback::ring(address)?))
 }
 

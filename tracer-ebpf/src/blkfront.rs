@@ -8,14 +8,14 @@ use aya_ebpf::{
     programs::{FEntryContext, ProbeContext, RetProbeContext},
 };
 use tracer_common::{
-    member::Member,
     point::{Kind, Point},
     record::{flag, ring_id},
 };
 
 use crate::{
     cpu::{self, Cpu},
-    kernel::{now, read_unknown},
+    kernel::now,
+    member,
     slots::{self, Slot, state},
 };
 
@@ -40,7 +40,7 @@ pub fn blkfront_queue(ctx: ProbeContext) -> u32 {
     let (Some(cpu), Some(hctx)) = (cpu::this(), ctx.arg::<u64>(0)) else {
         return 0;
     };
-    cpu.queue = read_unknown(hctx, Member::HctxQueueNum).unwrap_or(0);
+    cpu.queue = member::HctxQueueNum.read_unknown(hctx).unwrap_or(0);
     cpu.issued = 0;
     0
 }

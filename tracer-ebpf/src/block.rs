@@ -11,7 +11,6 @@ use aya_ebpf::{
 };
 use tracer_common::{
     counter::Counter,
-    member::Member,
     point::{Kind, Point},
     record::{Record, flag},
     settings::MAX_DEVICES,
@@ -21,8 +20,8 @@ use crate::{
     blkback_discard,
     cpu::{self, Cpu, Level, count, softirq},
     emit, flush,
-    kernel::{Object, Setting, key_of, now, read},
-    preempt,
+    kernel::{Object, Setting, key_of, now},
+    member, preempt,
     slots::{self, Handle, Slot, state},
     steal,
 };
@@ -95,23 +94,23 @@ pub fn device_index(dev: u32) -> Option<u32> {
 #[btf_tracepoint(function = "block_bio_queue")]
 pub fn blk_queue(ctx: BtfTracePointContext) -> i32 {
     let bio: Object = ctx.arg(0);
-    let bdev: Object = read(bio, Member::BioBdev);
-    let dev: u32 = read(bdev, Member::BdevDev);
+    let bdev = member::BioBdev.read(bio);
+    let dev = member::BdevDev.read(bdev);
     if device_index(dev).is_none() {
         return 0;
     }
     let Some((slot, _)) = slots::claim(key_of(bio), Kind::Disk) else {
         return 0;
     };
-    let bytes: u32 = read(bio, Member::BioSize);
-    let opf: u32 = read(bio, Member::BioOpf);
+    let bytes = member::BioSize.read(bio);
+    let opf = member::BioOpf.read(bio);
     slot.first_bytes = bytes;
     let record = &mut slot.record;
     record.op = operation(opf, bytes);
     record.dev = dev;
     record.position = match record.op {
         op::FLUSH => 0,
-        _ => read(bio, Member::BioSector),
+        _ => member::BioSector.read(bio),
     };
     record.bytes = bytes;
     record.tid = bpf_get_current_pid_tgid() as u32;
@@ -136,7 +135,7 @@ pub fn blk_getrq(ctx: BtfTracePointContext) -> i32 {
 /// merged in front, it takes over what the bio behind it has passed.
 #[inline(always)]
 fn slot_of(request: Object) -> Option<(&'static mut Slot, Handle)> {
-    let bio: Object = read(request, Member::RequestBio);
+    let bio = member::RequestBio.read(request);
     if bio.is_null() {
         return slots::find(key_of(request));
     }
@@ -151,7 +150,7 @@ fn slot_of(request: Object) -> Option<(&'static mut Slot, Handle)> {
 fn take_over(slot: &mut Slot, first: Object) {
     let mut bio = first;
     for _ in 0..FRONT_MERGES {
-        bio = read(bio, Member::BioNext);
+        bio = member::BioNext.read(bio);
         if bio.is_null() {
             return;
         }
@@ -185,7 +184,7 @@ pub fn blk_insert(ctx: BtfTracePointContext) -> i32 {
 pub fn blk_issue(ctx: BtfTracePointContext) -> i32 {
     let request: Object = ctx.arg(0);
     if let Some((slot, handle)) = slot_of(request).or_else(|| flush::begin(request)) {
-        let bytes: u32 = read(request, Member::RequestDataLen);
+        let bytes = member::RequestDataLen.read(request);
         let record = &mut slot.record;
         if bytes > slot.first_bytes {
             record.flags |= flag::MERGED;
@@ -259,14 +258,14 @@ pub fn blk_complete(ctx: BtfTracePointContext) -> i32 {
     let request: Object = ctx.arg(0);
     let error: u8 = ctx.arg(1);
     let bytes: u32 = ctx.arg(2);
-    let bio: Object = read(request, Member::RequestBio);
+    let bio = member::RequestBio.read(request);
     if bio.is_null() {
         if let Some((slot, handle)) = slots::find(key_of(request)) {
             complete(slot, handle, error);
         }
         return 0;
     }
-    let total: u32 = read(request, Member::RequestDataLen);
+    let total = member::RequestDataLen.read(request);
     let Some((slot, handle)) = slots::find(key_of(bio)) else {
         complete_rest(request, error, bytes >= total);
         return 0;
@@ -359,7 +358,7 @@ pub fn blk_bio_complete(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     if BIO_BASED.get() != 0 {
-        let status: u8 = read(bio, Member::BioStatus);
+        let status = member::BioStatus.read(bio);
         take_from_below(slot);
         complete(slot, handle, status);
     }

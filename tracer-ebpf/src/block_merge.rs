@@ -3,15 +3,14 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tracer_common::{
     counter::Counter,
-    member::Member,
     point::{Kind, Point},
     record::flag,
 };
 
 use crate::{
     cpu::{self, count},
-    kernel::{Object, key_of, key_of_unknown, read, read_unknown},
-    slots,
+    kernel::{Object, key_of, key_of_unknown},
+    member, slots,
 };
 
 const QUEUE: usize = Kind::Disk.index_of(Point::BlkQueue);
@@ -23,7 +22,7 @@ pub fn blk_split(ctx: BtfTracePointContext) -> i32 {
     let front: Object = ctx.arg(0);
     let rest_sector: u64 = ctx.arg(1);
     // By a helper: of what is read directly, newer verifiers know that it is a pointer.
-    let Some(rest) = read_unknown::<u64>(front as u64, Member::BioPrivate) else {
+    let Some(rest) = member::BioPrivate.read_unknown(front as u64) else {
         return 0;
     };
     let Some(cpu) = cpu::this() else { return 0 };
@@ -31,7 +30,7 @@ pub fn blk_split(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
     count(Counter::Split);
-    let bytes: u32 = read(front, Member::BioSize);
+    let bytes = member::BioSize.read(front);
     let (dev, op, tid, from) = (
         rest.record.dev,
         rest.record.op,
@@ -52,7 +51,7 @@ pub fn blk_split(ctx: BtfTracePointContext) -> i32 {
     record.dev = dev;
     record.tid = tid;
     record.cpu = from;
-    record.position = read(front, Member::BioSector);
+    record.position = member::BioSector.read(front);
     record.bytes = bytes;
     record.flags = flag::SPLIT;
     record.at[QUEUE] = queued_at;
@@ -88,7 +87,7 @@ pub fn blk_frontmerge(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "block_rq_merge")]
 pub fn blk_merge(ctx: BtfTracePointContext) -> i32 {
     let request: Object = ctx.arg(0);
-    let bio: Object = read(request, Member::RequestBio);
+    let bio = member::RequestBio.read(request);
     if !bio.is_null() {
         merged(bio, Counter::RequestsMerged);
     }

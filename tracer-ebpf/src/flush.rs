@@ -5,16 +5,14 @@
 //! when it is issued. Of those that wait for it and for nothing else, the first one told makes the record
 //! its own, so that a flush is one record from queue to waking; the others have merged into it.
 
-use tracer_common::{
-    member::Member,
-    point::{Kind, Point},
-};
+use tracer_common::point::{Kind, Point};
 
 use crate::{
     block::{device_index, op},
     cpu::{self, Cpu},
     emit,
-    kernel::{Object, key_of, read},
+    kernel::{Object, key_of},
+    member,
     slots::{self, Handle, Slot, state},
 };
 
@@ -26,23 +24,23 @@ const PUSH: usize = Kind::Disk.index_of(Point::BlkfrontPush);
 /// The queue of a request, as a flush's slot keeps it where others keep their first bio's bytes.
 #[inline(always)]
 fn queue_of(request: Object) -> u32 {
-    let queue: Object = read(request, Member::RequestQueue);
+    let queue = member::RequestQueue.read(request);
     key_of(queue) as u32
 }
 
 /// Begins the record of a flush request of a followed disk.
 #[inline(always)]
 pub fn begin(request: Object) -> Option<(&'static mut Slot, Handle)> {
-    let flags: u32 = read(request, Member::RequestCmdFlags);
-    let bio: Object = read(request, Member::RequestBio);
+    let flags = member::RequestCmdFlags.read(request);
+    let bio = member::RequestBio.read(request);
     // Histograms hold what is queued; nothing can be added to them afterwards.
     if (flags & op::MASK) as u8 != op::FLUSH || !bio.is_null() || emit::aggregates() {
         return None;
     }
-    let queue: Object = read(request, Member::RequestQueue);
-    let disk: Object = read(queue, Member::QueueDisk);
-    let whole: Object = read(disk, Member::DiskWhole);
-    let dev: u32 = read(whole, Member::BdevDev);
+    let queue = member::RequestQueue.read(request);
+    let disk = member::QueueDisk.read(queue);
+    let whole = member::DiskWhole.read(disk);
+    let dev = member::BdevDev.read(whole);
     device_index(dev)?;
     let (slot, handle) = slots::claim(key_of(request), Kind::Disk)?;
     slot.first_bytes = queue_of(request);

@@ -10,13 +10,13 @@ use aya_ebpf::{
 use tracer_common::{
     counter::Counter,
     irq::{IrqKey, IrqStats},
-    member::Member,
 };
 
 use crate::{
     cpu::{self, count, softirq},
     emit,
     kernel::{self, Object, key_of, masked, tally},
+    member,
 };
 
 /// `BPF_F_NO_PREALLOC`: most interrupt lines never fire.
@@ -52,7 +52,7 @@ fn named_stats(irq: u32, action: Object, action_key: u64) -> Option<&'static mut
         None => added(irq, action_key)?,
     };
     if stats.name[0] == 0 {
-        let name: Object = kernel::read(action, Member::IrqactionName);
+        let name = member::IrqactionName.read(action);
         // SAFETY: the helper bounds the copy by the array's size and ends it with a zero.
         unsafe {
             bpf_probe_read_kernel_str(
@@ -79,7 +79,7 @@ pub fn irq_entry(ctx: BtfTracePointContext) -> i32 {
     let irq: i32 = ctx.arg(0);
     let action: Object = ctx.arg(1);
     cpu.irq = irq as u32;
-    cpu.irq_flags = kernel::read(action, Member::IrqactionFlags);
+    cpu.irq_flags = member::IrqactionFlags.read(action);
     cpu.irq_action = key_of(action);
     cpu.irq_at = kernel::now();
     0

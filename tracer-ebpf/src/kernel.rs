@@ -1,14 +1,11 @@
-//! The only reads of kernel structs, by offsets that user space found in BTF.
+//! Objects of the kernel, its clock, and what the loader tells the programs.
 
-use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel};
-use tracer_common::{
-    hist::{SLOTS, slot},
-    member::{MISSING, Member, TABLE_LEN},
-};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use tracer_common::hist::{SLOTS, slot};
 
-/// Byte offsets by [`Member`]; read-only and frozen once loaded, so that the verifier knows them.
+/// Something at a fixed address, which keys are told from; aligned, so that they are even.
 #[unsafe(no_mangle)]
-static OFFSETS: [u32; TABLE_LEN] = [MISSING; TABLE_LEN];
+static BASE: u64 = 0;
 
 /// A kernel object whose type the verifier knows: an argument of a BTF tracepoint or of fentry.
 pub type Object = *const u8;
@@ -28,45 +25,6 @@ impl Setting {
     }
 }
 
-/// Where a member is in its struct, in bytes.
-#[inline(always)]
-pub fn offset(member: Member) -> usize {
-    // SAFETY: `Member::ALL` fits the table (asserted beside it); volatile, because the loader
-    // replaces the table in the object.
-    unsafe {
-        core::ptr::read_volatile((&raw const OFFSETS).cast::<u32>().add(member as usize)) as usize
-    }
-}
-
-/// The size of the struct that a member stands for; never 0.
-#[inline(always)]
-pub fn size(member: Member) -> u32 {
-    (offset(member) as u32).max(1)
-}
-
-/// The address of a member that is itself a struct or an array.
-#[inline(always)]
-pub fn address_of(object: Object, member: Member) -> Object {
-    object.wrapping_add(offset(member))
-}
-
-/// A member's value. `T` must be of the member's size.
-#[inline(always)]
-pub fn read<T: Copy>(object: Object, member: Member) -> T {
-    // SAFETY: the verifier checks the offset against the object's BTF type and makes a fault read
-    // as zero.
-    unsafe { core::ptr::read_volatile(address_of(object, member).cast::<T>()) }
-}
-
-/// A member's value, of an object that the verifier knows nothing of: a function's argument, a pointer
-/// read from one. `T` must be of the member's size.
-#[inline(always)]
-pub fn read_unknown<T: Copy>(object: u64, member: Member) -> Option<T> {
-    let address = object.wrapping_add(offset(member) as u64);
-    // SAFETY: the helper reads from any address, or fails.
-    unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
-}
-
 /// A number that tells live kernel objects apart.
 ///
 /// The verifier forbids arithmetic on the pointers it tracks, all but the difference of two: so the
@@ -77,7 +35,7 @@ pub fn key_of(object: Object) -> u64 {
     // SAFETY: plain subtraction; in assembly, since the compiler would move it to the other side of
     // a later comparison.
     unsafe {
-        core::arch::asm!("{key} -= {base}", key = inout(reg) key, base = in(reg) (&raw const OFFSETS) as u64);
+        core::arch::asm!("{key} -= {base}", key = inout(reg) key, base = in(reg) (&raw const BASE) as u64);
     }
     key
 }
@@ -88,7 +46,7 @@ pub fn key_of(object: Object) -> u64 {
 pub fn key_of_unknown(object: u64, kept: &mut u64) -> u64 {
     // SAFETY: a valid reference; volatile, so that the number is read back.
     unsafe {
-        core::ptr::write_volatile(kept, (&raw const OFFSETS) as u64);
+        core::ptr::write_volatile(kept, (&raw const BASE) as u64);
         object.wrapping_sub(core::ptr::read_volatile(kept))
     }
 }

@@ -18,6 +18,7 @@ mod evtchn;
 mod flush;
 mod irq;
 mod kernel;
+mod member;
 mod napi;
 mod net_forward;
 mod net_packet;

@@ -6,14 +6,14 @@
 //! said that it is done (netback) schedules itself. So each schedule is kept until its poll: there is one for each.
 
 use aya_ebpf::{
-    macros::{fentry, map},
+    macros::{fentry, kprobe, map},
     maps::Array,
-    programs::FEntryContext,
+    programs::{FEntryContext, ProbeContext},
 };
 
 use crate::{
     cpu::{self, Cpu, Raised},
-    kernel::{Object, hash, key_of, now},
+    kernel::{Object, hash, key_of, key_of_unknown, now},
 };
 
 /// What scheduled a poll.
@@ -86,9 +86,28 @@ pub fn napi_schedule_irqoff(ctx: FEntryContext) -> i32 {
 
 #[fentry(function = "__napi_poll")]
 pub fn napi_poll(ctx: FEntryContext) -> i32 {
-    let Some(cpu) = cpu::this() else { return 0 };
+    if let Some(cpu) = cpu::this() {
+        polls(cpu, key_of(ctx.arg(0)));
+    }
+    0
+}
+
+/// The same where the compiler has made a copy of the function, which has another name.
+#[kprobe]
+pub fn napi_poll_kprobe(ctx: ProbeContext) -> u32 {
+    if let Some(cpu) = cpu::this()
+        && let Some(napi) = ctx.arg::<u64>(0)
+    {
+        let key = key_of_unknown(napi, &mut cpu.key_base);
+        polls(cpu, key);
+    }
+    0
+}
+
+/// A driver's poll starts.
+#[inline(always)]
+fn polls(cpu: &mut Cpu, key: u64) {
     cpu.poll_at = now();
-    let key = key_of(ctx.arg(0));
     if let Some(scheduled) = place(key)
         && scheduled.key == key
     {
@@ -101,5 +120,4 @@ pub fn napi_poll(ctx: FEntryContext) -> i32 {
     } else {
         cpu.poll_cause.copy_from(&cpu.cause);
     }
-    0
 }

@@ -3,7 +3,6 @@
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 use tracer_common::{
     counter::Counter,
-    member::Member,
     record::{Record, addresses, flag, flow},
     sample::is_followed,
     settings::MAX_PORTS,
@@ -11,7 +10,8 @@ use tracer_common::{
 
 use crate::{
     cpu::count,
-    kernel::{Object, Setting, read},
+    kernel::{Object, Setting},
+    member,
 };
 
 /// Ports to follow, and how many; none: all.
@@ -73,15 +73,15 @@ pub fn resize_outgoing(record: &mut Record, skb: Object, header: u32) {
 /// Whether the stack has told of what protocol it is, as it has of each packet that is followed.
 #[inline(always)]
 pub fn has_protocol(skb: Object) -> bool {
-    let ethertype: u16 = read(skb, Member::SkbProtocol);
+    let ethertype = member::SkbProtocol.read(skb);
     ethertype != 0
 }
 
 /// A packet on its way in: its data begin with the network header.
 #[inline(always)]
 pub fn incoming(skb: Object) -> Option<Packet> {
-    let data: u64 = read(skb, Member::SkbData);
-    let len: u32 = read(skb, Member::SkbLen);
+    let data = member::SkbData.read(skb) as u64;
+    let len = member::SkbLen.read(skb);
     parse(skb, data, len)
 }
 
@@ -95,10 +95,10 @@ pub fn outgoing(skb: Object) -> Option<Packet> {
 /// Where the network header is, and the bytes from there on.
 #[inline(always)]
 fn network_part(skb: Object) -> (u64, u32) {
-    let head: u64 = read(skb, Member::SkbHead);
-    let data: u64 = read(skb, Member::SkbData);
-    let network: u16 = read(skb, Member::SkbNetworkHeader);
-    let len: u32 = read(skb, Member::SkbLen);
+    let head = member::SkbHead.read(skb) as u64;
+    let data = member::SkbData.read(skb) as u64;
+    let network = member::SkbNetworkHeader.read(skb);
+    let len = member::SkbLen.read(skb);
     let start = head + u64::from(network);
     (start, len.wrapping_sub(start.wrapping_sub(data) as u32))
 }
@@ -117,7 +117,7 @@ fn word<const N: usize>(header: &[u8; N], at: usize) -> u32 {
 
 #[inline(always)]
 fn parse(skb: Object, network: u64, len: u32) -> Option<Packet> {
-    let ethertype: u16 = read(skb, Member::SkbProtocol);
+    let ethertype = member::SkbProtocol.read(skb);
     if ethertype != IPV4 && ethertype != IPV6 {
         return None;
     }
@@ -168,14 +168,14 @@ fn parse(skb: Object, network: u64, len: u32) -> Option<Packet> {
     if !sampled(position) {
         return None;
     }
-    let net_device: Object = read(skb, Member::SkbDev);
+    let net_device = member::SkbDev.read(skb);
     Some(Packet {
         protocol,
         addresses,
         position,
         payload,
         header,
-        device: read(net_device, Member::NetDeviceIfindex),
+        device: member::NetDeviceIfindex.read(net_device),
         segmented: is_segmented(skb),
     })
 }
@@ -192,11 +192,10 @@ fn transport(ip: &[u8; 56], network: u64, header: u32) -> Option<[u8; 16]> {
 
 #[inline(always)]
 fn is_segmented(skb: Object) -> bool {
-    let head: u64 = read(skb, Member::SkbHead);
-    let end: u32 = read(skb, Member::SkbEnd);
-    let shared =
-        crate::kernel::address_of((head + u64::from(end)) as Object, Member::SharedGsoSize);
-    bytes::<2>(shared as u64).is_some_and(|size| size != [0, 0])
+    let head = member::SkbHead.read(skb) as u64;
+    let end = member::SkbEnd.read(skb);
+    let size = member::SharedGsoSize.read_unknown(head + u64::from(end));
+    size.is_some_and(|size| size != 0)
 }
 
 /// Whether a run follows packets between these ports.

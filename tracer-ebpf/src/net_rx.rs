@@ -6,7 +6,6 @@ use aya_ebpf::{
 };
 use tracer_common::{
     counter::Counter,
-    member::Member,
     point::{Kind, Point},
     record::flag,
 };
@@ -14,7 +13,8 @@ use tracer_common::{
 use crate::{
     cpu::{self, Cpu, Level, count, softirq},
     emit,
-    kernel::{self, Object, Setting, key_of, now, read},
+    kernel::{self, Object, Setting, key_of, now},
+    member,
     net_packet::{self, UDP},
     net_tx,
     slots::{self, Handle, Slot, state},
@@ -193,10 +193,10 @@ pub fn tcp_segment(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn ready(socket: Object) {
     let Some(cpu) = cpu::this() else { return };
-    let protocol: u16 = read(socket, Member::SockProtocol);
+    let protocol = member::SockProtocol.read(socket);
     let handle = if protocol == u16::from(UDP) {
         // UDP has just put the packet at its queue's tail.
-        let newest: Object = read(socket, Member::SockReceiveQueueTail);
+        let newest = member::SockReceiveQueueTail.read(socket);
         match slots::find(key(newest)) {
             Some((_, handle)) => handle,
             None => 0,

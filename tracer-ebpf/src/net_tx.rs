@@ -8,7 +8,6 @@ use aya_ebpf::{
 };
 use tracer_common::{
     counter::Counter,
-    member::Member,
     point::{Kind, Point},
     record::flag,
     settings::MAX_SEND_CALLS,
@@ -17,8 +16,8 @@ use tracer_common::{
 use crate::{
     cpu::{self, Cpu, Level, count, softirq},
     emit,
-    kernel::{Object, Setting, key_of, now, read},
-    net_forward, net_packet,
+    kernel::{Object, Setting, key_of, now},
+    member, net_forward, net_packet,
     slots::{self, Slot, state},
 };
 
@@ -368,8 +367,8 @@ pub fn net_dropped(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn sent_again(socket: Object) {
-    let peer_port: u16 = read(socket, Member::SockPeerPort);
-    if net_packet::follows(read(socket, Member::SockPort), u16::from_be(peer_port)) {
+    let peer_port = member::SockPeerPort.read(socket);
+    if net_packet::follows(member::SockPort.read(socket), u16::from_be(peer_port)) {
         count(Counter::Retransmitted);
     }
 }

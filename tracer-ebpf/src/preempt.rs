@@ -10,15 +10,11 @@ use aya_ebpf::{
     maps::LruHashMap,
 };
 use tracer_common::{
-    member::{MISSING, Member},
     point::{Kind, Point},
     record::Record,
 };
 
-use crate::{
-    emit,
-    kernel::{Setting, offset, read_unknown},
-};
+use crate::{emit, kernel::Setting, member};
 
 /// Whether requests of blkback are traced: else there is no such thread to look for.
 #[unsafe(no_mangle)]
@@ -36,11 +32,9 @@ const RESUMED: usize = Kind::Preempt.index_of(Point::BlkbackResumed);
 
 #[inline(always)]
 fn run_delay() -> Option<u64> {
-    if offset(Member::TaskRunDelay) == MISSING as usize {
-        return None;
-    }
+    let run_delay = member::TaskRunDelay.get()?;
     // SAFETY: the helper has no preconditions.
-    read_unknown(unsafe { bpf_get_current_task() }, Member::TaskRunDelay)
+    run_delay.read_unknown(unsafe { bpf_get_current_task() })
 }
 
 /// The current thread, one of blkback's, takes a request.

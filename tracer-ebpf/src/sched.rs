@@ -6,7 +6,6 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use tracer_common::{
-    member::Member,
     point::{Kind, Point},
     record::flag,
 };
@@ -14,6 +13,7 @@ use tracer_common::{
 use crate::{
     cpu, emit,
     kernel::{self, Object},
+    member,
     slots::{self, Handle, state},
     steal,
 };
@@ -52,7 +52,7 @@ pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let task: Object = ctx.arg(0);
-    let tid: u32 = kernel::read(task, Member::TaskPid);
+    let tid = member::TaskPid.read(task);
     let index = if slot.record.kind == Kind::Disk as u8 {
         // A block request's waiting task is the one that made it.
         if slot.record.tid != tid {
@@ -65,8 +65,8 @@ pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     };
     slot.record.at[index] = kernel::now();
     // It set out to sleep, but still has its CPU: it will go on without a switch.
-    let on_cpu: u32 = kernel::read(task, Member::TaskOnCpu);
-    let on_rq: u32 = kernel::read(task, Member::TaskOnRq);
+    let on_cpu = member::TaskOnCpu.read(task);
+    let on_rq = member::TaskOnRq.read(task);
     if on_cpu != 0 && on_rq != 0 {
         slot.record.flags |= flag::READER_AWAKE;
         return 0;
@@ -92,7 +92,7 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         steal::look(cpu, kernel::now);
     }
     let next: Object = ctx.arg(2);
-    let tid: u32 = kernel::read(next, Member::TaskPid);
+    let tid = member::TaskPid.read(next);
     let Some(waiter) = woken(tid) else { return 0 };
     if *waiter == 0 {
         return 0;

@@ -7,7 +7,6 @@
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_probe_read_kernel};
 use tracer_common::{
     counter::Counter,
-    member::Member,
     point::{Kind, Point},
     record::Record,
 };
@@ -15,7 +14,8 @@ use tracer_common::{
 use crate::{
     cpu::{Cpu, count_by},
     emit,
-    kernel::{Setting, offset},
+    kernel::Setting,
+    member,
 };
 
 /// Address of the per-CPU variable `xen_runstate`; 0: not a domain of Xen, or the kernel does not tell.
@@ -40,17 +40,14 @@ fn number(address: u64) -> Option<u64> {
 /// Nanoseconds in each of `enum` `RUNSTATE_running`, `_runnable`, `_blocked`, `_offline`.
 #[inline(always)]
 fn times(cpu: &mut Cpu) -> Option<[u64; 4]> {
+    let time = member::RunstateTime.get()?;
     if cpu.runstate == 0 {
         // SAFETY: the helper has no preconditions.
         let this = u64::from(unsafe { bpf_get_smp_processor_id() });
         let base = number(PER_CPU_OFFSET.get() + 8 * this)?;
         cpu.runstate = base.wrapping_add(RUNSTATE.get());
     }
-    let address = cpu
-        .runstate
-        .wrapping_add(offset(Member::RunstateTime) as u64);
-    // SAFETY: the helper reads from any address, or fails.
-    unsafe { bpf_probe_read_kernel(address as *const [u64; 4]) }.ok()
+    time.read_unknown(cpu.runstate)
 }
 
 /// Looks whether this CPU has just come back; it has run since, up to `now`, which is asked for only then.

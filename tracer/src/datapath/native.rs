@@ -5,7 +5,9 @@ use tracer_common::{
     point::{Kind, Point},
 };
 
-use crate::datapath::table::{Attach, Binding, Datapath, Intent, Probe, bind, tracepoint};
+use crate::datapath::table::{
+    Attach, Binding, Datapath, Function, Intent, Probe, bind, tracepoint,
+};
 
 const IRQ_ENTRY: Probe = tracepoint(
     "interrupt handler starts",
@@ -15,7 +17,7 @@ const IRQ_ENTRY: Probe = tracepoint(
     &[bind!(
         "irq_entry",
         "irq_handler_entry" / 2,
-        [IrqactionName, IrqactionFlags]
+        [IrqactionFlags]
     )],
 );
 const IRQ_EXIT: Probe = tracepoint(
@@ -23,7 +25,7 @@ const IRQ_EXIT: Probe = tracepoint(
     None,
     Intent::Optional,
     true,
-    &[bind!("irq_exit", "irq_handler_exit" / 3, [])],
+    &[bind!("irq_exit", "irq_handler_exit" / 3, [IrqactionName])],
 );
 const SOFTIRQ_RAISE: Probe = tracepoint(
     "soft interrupt raised",
@@ -51,21 +53,25 @@ const NAPI_SCHEDULE: Probe = tracepoint(
     None,
     Intent::Optional,
     false,
-    &[bind!("napi_schedule", fentry "__napi_schedule", [])],
+    &[bind!("napi_schedule", fentry "__napi_schedule" / 1, [])],
 );
 const NAPI_SCHEDULE_IRQOFF: Probe = tracepoint(
     "driver's poll scheduled, interrupts off",
     None,
     Intent::Optional,
     false,
-    &[bind!("napi_schedule_irqoff", fentry "__napi_schedule_irqoff", [])],
+    &[bind!("napi_schedule_irqoff", fentry "__napi_schedule_irqoff" / 1, [])],
 );
 const NAPI_POLL: Probe = tracepoint(
     "poll starts",
     Some(Point::NapiPoll),
     Intent::Optional,
     false,
-    &[bind!("napi_poll", fentry "__napi_poll", [])],
+    &[
+        bind!("napi_poll", fentry "__napi_poll" / 1, []),
+        // Of one caller alone, and compiled for what that passes.
+        bind!("napi_poll_kprobe", kprobe "__napi_poll" / 1, []),
+    ],
 );
 const SCHED_WAKING: Probe = tracepoint(
     "waiting task woken",
@@ -206,8 +212,8 @@ pub(super) const DISK: &[Probe] = &[
         false,
         &[
             bind!("blk_done", "block_io_done" / 1, []),
-            bind!("blk_done_fentry", fentry "__blk_mq_end_request", []),
-            bind!("blk_done_fentry", fentry "blk_mq_free_request", []),
+            bind!("blk_done_fentry", fentry "__blk_mq_end_request" / 0, []),
+            bind!("blk_done_fentry", fentry "blk_mq_free_request" / 0, []),
         ],
     ),
     tracepoint(
@@ -263,7 +269,7 @@ pub(super) const NET_TX: &[Probe] = &[
         Intent::Optional,
         false,
         &[
-            bind!("sock_send_tcp", fentry "tcp_sendmsg", []),
+            bind!("sock_send_tcp", fentry "tcp_sendmsg" / 0, []),
             bind!("sock_send", "sys_enter" / 2, []),
         ],
     ),
@@ -273,7 +279,7 @@ pub(super) const NET_TX: &[Probe] = &[
         Intent::Optional,
         false,
         &[
-            bind!("sock_send_udp", fentry "udp_sendmsg", []),
+            bind!("sock_send_udp", fentry "udp_sendmsg" / 0, []),
             bind!("sock_send", "sys_enter" / 2, []),
         ],
     ),
@@ -345,8 +351,8 @@ pub(super) const NET_TX: &[Probe] = &[
         Intent::Required,
         false,
         &[
-            bind!("net_consumed", "consume_skb" / 2, []),
-            bind!("net_consumed", "consume_skb" / 1, []),
+            bind!("net_consumed", "consume_skb" / 2, [SkbProtocol]),
+            bind!("net_consumed", "consume_skb" / 1, [SkbProtocol]),
         ],
     ),
     tracepoint(
@@ -355,8 +361,8 @@ pub(super) const NET_TX: &[Probe] = &[
         Intent::Optional,
         false,
         &[
-            bind!("net_dropped", "kfree_skb" / 4, []),
-            bind!("net_dropped", "kfree_skb" / 3, []),
+            bind!("net_dropped", "kfree_skb" / 4, [SkbProtocol]),
+            bind!("net_dropped", "kfree_skb" / 3, [SkbProtocol]),
         ],
     ),
     tracepoint(
@@ -485,7 +491,7 @@ pub(super) const NET_RX: &[Probe] = &[
                 "sk_data_ready" / 1,
                 [SockProtocol, SockReceiveQueueTail]
             ),
-            bind!("sock_ready_fentry", fentry "sock_def_readable", [SockProtocol, SockReceiveQueueTail]),
+            bind!("sock_ready_fentry", fentry "sock_def_readable" / 1, [SockProtocol, SockReceiveQueueTail]),
         ],
     ),
     tracepoint(
@@ -494,8 +500,8 @@ pub(super) const NET_RX: &[Probe] = &[
         Intent::Optional,
         false,
         &[
-            bind!("net_dropped", "kfree_skb" / 4, []),
-            bind!("net_dropped", "kfree_skb" / 3, []),
+            bind!("net_dropped", "kfree_skb" / 4, [SkbProtocol]),
+            bind!("net_dropped", "kfree_skb" / 3, [SkbProtocol]),
         ],
     ),
     IRQ_ENTRY,

@@ -14,13 +14,22 @@ pub enum Attach {
     /// A BTF tracepoint and the number of its arguments, which changed over time for some.
     Tracepoint(&'static str, usize),
     /// The entry of a function of the kernel itself: BTF of modules is out of aya's reach.
-    Fentry(&'static str),
+    Fentry(Function),
     /// The return of a function of the kernel itself.
-    Fexit(&'static str),
-    /// The entry of a function, of a module too.
-    Kprobe(&'static str),
-    /// The return of a function, of a module too.
-    Kretprobe(&'static str),
+    Fexit(Function),
+    /// The entry of a function, of a module too; or of a compiler's copy of it.
+    Kprobe(Function),
+    /// The return of a function, of a module too; or of a compiler's copy of it.
+    Kretprobe(Function),
+}
+
+/// A function of the kernel or of a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Its name in the source.
+    pub name: &'static str,
+    /// How many of its arguments must be where the source has them: up to the last one that the program reads.
+    pub arguments: usize,
 }
 
 /// One way to bind a trace point.
@@ -30,7 +39,7 @@ pub struct Binding {
     pub program: &'static str,
     /// What it attaches to.
     pub attach: Attach,
-    /// Members that it reads.
+    /// Members that it reads, all but those that it can do without ([`Member::is_optional`]).
     pub needs: &'static [Member],
 }
 
@@ -125,31 +134,43 @@ macro_rules! bind {
             needs: &[$(Member::$member),*],
         }
     };
-    ($program:literal, fentry $name:literal, [$($member:ident),*]) => {
+    ($program:literal, fentry $name:literal / $arguments:literal, [$($member:ident),*]) => {
         Binding {
             program: $program,
-            attach: Attach::Fentry($name),
+            attach: Attach::Fentry(Function {
+                name: $name,
+                arguments: $arguments,
+            }),
             needs: &[$(Member::$member),*],
         }
     };
-    ($program:literal, fexit $name:literal, [$($member:ident),*]) => {
+    ($program:literal, fexit $name:literal / $arguments:literal, [$($member:ident),*]) => {
         Binding {
             program: $program,
-            attach: Attach::Fexit($name),
+            attach: Attach::Fexit(Function {
+                name: $name,
+                arguments: $arguments,
+            }),
             needs: &[$(Member::$member),*],
         }
     };
-    ($program:literal, kprobe $name:literal, [$($member:ident),*]) => {
+    ($program:literal, kprobe $name:literal / $arguments:literal, [$($member:ident),*]) => {
         Binding {
             program: $program,
-            attach: Attach::Kprobe($name),
+            attach: Attach::Kprobe(Function {
+                name: $name,
+                arguments: $arguments,
+            }),
             needs: &[$(Member::$member),*],
         }
     };
     ($program:literal, kretprobe $name:literal) => {
         Binding {
             program: $program,
-            attach: Attach::Kretprobe($name),
+            attach: Attach::Kretprobe(Function {
+                name: $name,
+                arguments: 0,
+            }),
             needs: &[],
         }
     };

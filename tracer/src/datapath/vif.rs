@@ -5,7 +5,7 @@ use tracer_common::point::{Kind, Point};
 use crate::datapath::{
     Component,
     native::{NET_RX, NET_TX},
-    table::{Attach, Backend, Binding, Datapath, Intent, Probe, bind, tracepoint},
+    table::{Attach, Backend, Binding, Datapath, Function, Intent, Probe, bind, tracepoint},
     xen::UPCALL,
 };
 
@@ -14,7 +14,7 @@ const NETFRONT: &[Probe] = &[tracepoint(
     Some(Point::NetfrontNotify),
     Intent::Optional,
     false,
-    &[bind!("netfront_notify", fentry "notify_remote_via_irq", [])],
+    &[bind!("netfront_notify", fentry "notify_remote_via_irq" / 0, [])],
 )];
 
 const NETBACK: &[Probe] = &[
@@ -23,7 +23,7 @@ const NETBACK: &[Probe] = &[
         Some(Point::NetbackConsume),
         Intent::Optional,
         false,
-        &[bind!("netback_consume", kprobe "xenvif_tx_action", [])],
+        &[bind!("netback_consume", kprobe "xenvif_tx_action" / 0, [])],
     ),
     tracepoint(
         "packet to be copied to a guest",
@@ -37,7 +37,7 @@ const NETBACK: &[Probe] = &[
         Some(Point::NetbackNotify),
         Intent::Optional,
         false,
-        &[bind!("netback_notify", fentry "notify_remote_via_irq", [])],
+        &[bind!("netback_notify", fentry "notify_remote_via_irq" / 0, [])],
     ),
 ];
 

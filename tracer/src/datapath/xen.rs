@@ -8,7 +8,7 @@ use tracer_common::{
 
 use crate::datapath::{
     native::{DISK, NET_RX, NET_TX},
-    table::{Attach, Backend, Binding, Datapath, Intent, Probe, bind, tracepoint},
+    table::{Attach, Backend, Binding, Datapath, Function, Intent, Probe, bind, tracepoint},
 };
 
 pub(super) const UPCALL: &[Probe] = &[
@@ -19,7 +19,7 @@ pub(super) const UPCALL: &[Probe] = &[
         false,
         &[bind!(
             "evtchn_upcall_fifo",
-            fentry "evtchn_fifo_handle_events",
+            fentry "evtchn_fifo_handle_events" / 0,
             []
         )],
     ),
@@ -30,7 +30,7 @@ pub(super) const UPCALL: &[Probe] = &[
         false,
         &[bind!(
             "evtchn_upcall_2l",
-            fentry "evtchn_2l_handle_events",
+            fentry "evtchn_2l_handle_events" / 0,
             []
         )],
     ),
@@ -42,7 +42,7 @@ const BLKFRONT: &[Probe] = &[
         None,
         Intent::Optional,
         false,
-        &[bind!("blkfront_queue", kprobe "blkif_queue_rq", [HctxQueueNum])],
+        &[bind!("blkfront_queue", kprobe "blkif_queue_rq" / 1, [HctxQueueNum])],
     ),
     tracepoint(
         "id on the ring",
@@ -56,7 +56,7 @@ const BLKFRONT: &[Probe] = &[
         Some(Point::BlkfrontPush),
         Intent::Optional,
         false,
-        &[bind!("blkfront_notify", fentry "notify_remote_via_irq", [])],
+        &[bind!("blkfront_notify", fentry "notify_remote_via_irq" / 0, [])],
     ),
     tracepoint(
         "request on the ring",
@@ -93,7 +93,7 @@ const BLKBACK: &[Probe] = &[
         Some(Point::BlkbackInterrupt),
         Intent::Optional,
         false,
-        &[bind!("blkback_interrupt", kprobe "xen_blkif_be_int", [RingWaiting])],
+        &[bind!("blkback_interrupt", kprobe "xen_blkif_be_int" / 2, [RingWaiting])],
     ),
     tracepoint(
         "blkback's thread runs",
@@ -108,8 +108,8 @@ const BLKBACK: &[Probe] = &[
         Intent::Required,
         false,
         &[
-            bind!("blkback_consume", kprobe "dispatch_rw_block_io", []),
-            bind!("blkback_consume", kprobe "xen_blkbk_map", []),
+            bind!("blkback_consume", kprobe "dispatch_rw_block_io" / 1, []),
+            bind!("blkback_consume", kprobe "xen_blkbk_map" / 1, []),
         ],
     ),
     tracepoint(
@@ -144,7 +144,7 @@ const BLKBACK: &[Probe] = &[
         false,
         &[bind!(
             "blkback_discard",
-            fentry "blkdev_issue_discard",
+            fentry "blkdev_issue_discard" / 3,
             [
                 TaskKthread,
                 KthreadData,
@@ -164,12 +164,12 @@ const BLKBACK: &[Probe] = &[
         &[
             bind!(
                 "blkback_unmap",
-                fentry "gnttab_unmap_refs_async",
+                fentry "gnttab_unmap_refs_async" / 1,
                 [UnmapData, PendingRing, PendingId]
             ),
             bind!(
                 "blkback_complete",
-                kprobe "end_block_io_op",
+                kprobe "end_block_io_op" / 1,
                 [BioPrivate, PendingRing, PendingId]
             ),
         ],
@@ -179,7 +179,7 @@ const BLKBACK: &[Probe] = &[
         Some(Point::BlkbackResponse),
         Intent::Required,
         false,
-        &[bind!("blkback_response", kprobe "make_response", [])],
+        &[bind!("blkback_response", kprobe "make_response" / 3, [])],
     ),
     tracepoint(
         "end of a request whose response was passed over",
@@ -188,7 +188,7 @@ const BLKBACK: &[Probe] = &[
         false,
         &[bind!(
             "blkback_unmapped",
-            fexit "gnttab_unmap_refs_async",
+            fexit "gnttab_unmap_refs_async" / 1,
             [UnmapData, UnmapWork, PendingRing, PendingId]
         )],
     ),

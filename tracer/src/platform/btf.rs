@@ -2,7 +2,8 @@
 
 use std::{fs::File, path::Path};
 
-use btf_rs::{Btf, Type};
+use btf_rs::{Btf, BtfType, Type};
+use tracer_common::member::Holds;
 
 /// Why a question to BTF has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +27,68 @@ pub enum BtfError {
     /// The struct has no such member.
     #[error("this kernel's struct {0} has no member {1}")]
     NoMember(String, String),
-    /// The member does not start at a byte.
-    #[error("struct {0}'s member {1} is a bit field")]
+    /// The member has no bytes of its own.
+    #[error("struct {0}'s member {1} is a bit field here")]
     BitField(String, String),
+    /// The member is not of a kind or a width that the programs can hold.
+    #[error("struct {structure}'s member {path} is {found} here, the programs hold {}", wanted(.held))]
+    Misfit {
+        /// The struct.
+        structure: String,
+        /// The member, dotted where it is nested.
+        path: String,
+        /// What this kernel has.
+        found: Found,
+        /// What the programs hold it as.
+        held: Holds,
+    },
+}
+
+/// What the programs hold a member as, in words.
+fn wanted(held: &Holds) -> String {
+    match held {
+        Holds::Pointer => "a pointer of 8 bytes".into(),
+        Holds::Number { bytes } => format!("a number of at most {bytes} bytes"),
+        Holds::Whole { bytes } => format!("all of {bytes} bytes"),
+        Holds::StructSize => "its size".into(),
+    }
+}
+
+/// What a member is in this kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A pointer.
+    Pointer,
+    /// An integer, an enumeration or a truth value.
+    Number {
+        /// Whether it can be negative.
+        is_signed: bool,
+    },
+    /// A struct, a union, an array, or what else is no number.
+    Other,
+}
+
+/// Where a member is in this kernel, and what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its first byte in its struct; in bytes.
+    pub offset: u32,
+    /// Its size; in bytes.
+    pub bytes: u32,
+    /// What it is.
+    pub shape: Shape,
+}
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = match self.shape {
+            Shape::Pointer => "a pointer of",
+            Shape::Number { is_signed: true } => "a signed number of",
+            Shape::Number { is_signed: false } => "an unsigned number of",
+            Shape::Other => "no number, but something of",
+        };
+        write!(f, "{kind} {} bytes", self.bytes)
+    }
 }
 
 fn unreadable(path: &Path, source: impl Into<btf_rs::Error>) -> BtfError {
@@ -42,6 +102,14 @@ fn unreadable(path: &Path, source: impl Into<btf_rs::Error>) -> BtfError {
 /// kernel's largest have some dozens; malformed BTF could nest in itself, and a bound on the depth
 /// alone would leave a number of ways that grows exponentially.
 const MOST_NESTED: u32 = 256;
+
+/// A member within a struct.
+struct Inner {
+    /// Where it begins; in bits.
+    bits: u32,
+    is_bit_field: bool,
+    of: Type,
+}
 
 /// The types of a running kernel.
 pub struct Types {
@@ -95,12 +163,12 @@ impl Types {
             .map_err(|source| unreadable(Path::new("(memory)"), source))
     }
 
-    /// Byte offset of a member; `path` is dotted where the member is nested. Members of anonymous
-    /// structs and unions count as the outer struct's. With an empty `path`: the struct's size.
+    /// A member; `path` is dotted where it is nested. Members of anonymous structs and unions count as the outer
+    /// struct's. With an empty `path`: the struct itself.
     ///
     /// # Errors
     /// If the struct or member does not exist, or is a bit field.
-    pub fn offset_of(&self, structure: &str, path: &str) -> Result<u32, BtfError> {
+    pub fn member(&self, structure: &str, path: &str) -> Result<Found, BtfError> {
         let no_member = || BtfError::NoMember(structure.into(), path.into());
         let mut current = self
             .btf
@@ -109,30 +177,60 @@ impl Types {
             .into_iter()
             .find(|t| matches!(t, Type::Struct(_) | Type::Union(_)))
             .ok_or_else(|| BtfError::NoStruct(structure.into()))?;
-        if path.is_empty() {
-            return match current {
-                Type::Struct(whole) | Type::Union(whole) => {
-                    u32::try_from(whole.size()).map_err(|_| no_member())
-                }
-                _ => Err(no_member()),
-            };
-        }
         let mut bits = 0u32;
-        for name in path.split('.') {
-            let (offset, inner) = self
-                .member(&current, name, &mut { MOST_NESTED })
+        for name in path.split('.').filter(|name| !name.is_empty()) {
+            let inner = self
+                .inner(&current, name, &mut { MOST_NESTED })
                 .ok_or_else(no_member)?;
-            bits = bits.checked_add(offset).ok_or_else(no_member)?;
-            current = inner;
+            bits = bits.checked_add(inner.bits).ok_or_else(no_member)?;
+            if inner.is_bit_field || !bits.is_multiple_of(8) {
+                return Err(BtfError::BitField(structure.into(), path.into()));
+            }
+            current = inner.of;
         }
-        if !bits.is_multiple_of(8) {
-            return Err(BtfError::BitField(structure.into(), path.into()));
-        }
-        Ok(bits / 8)
+        let (bytes, shape) = self
+            .shape(&current, &mut { MOST_NESTED })
+            .ok_or_else(no_member)?;
+        Ok(Found {
+            offset: bits / 8,
+            bytes,
+            shape,
+        })
     }
 
-    /// A member's offset in bits, and its type; `left` structs may still be looked into.
-    fn member(&self, outer: &Type, name: &str, left: &mut u32) -> Option<(u32, Type)> {
+    /// The size of a type in bytes, and what it is; arrays may still have so many dimensions.
+    fn shape(&self, of: &Type, left: &mut u32) -> Option<(u32, Shape)> {
+        *left = left.checked_sub(1)?;
+        let number = |is_signed| Shape::Number { is_signed };
+        let (bytes, shape) = match of {
+            Type::Ptr(_) => return Some((self.pointer_bytes(), Shape::Pointer)),
+            Type::Int(int) => (int.size(), number(int.is_signed())),
+            Type::Enum(values) => (values.size(), number(values.is_signed())),
+            Type::Enum64(values) => (values.size(), number(values.is_signed())),
+            Type::Struct(whole) | Type::Union(whole) => (whole.size(), Shape::Other),
+            Type::Float(float) => (float.size(), Shape::Other),
+            Type::Array(array) => {
+                let element = self.shape(&self.strip(array)?, left)?.0;
+                let bytes = usize::try_from(element).ok()?.checked_mul(array.len())?;
+                (bytes, Shape::Other)
+            }
+            _ => return None,
+        };
+        Some((u32::try_from(bytes).ok()?, shape))
+    }
+
+    /// The size of pointers: BTF says it only of `long`, which is as wide in the kernel.
+    fn pointer_bytes(&self) -> u32 {
+        let longs = self.btf.resolve_types_by_name("long unsigned int");
+        let mut sizes = longs.iter().flatten().filter_map(|t| match t {
+            Type::Int(int) => u32::try_from(int.size()).ok(),
+            _ => None,
+        });
+        sizes.next().unwrap_or(8)
+    }
+
+    /// What is in a struct or union under a name; `left` structs may still be looked into.
+    fn inner(&self, outer: &Type, name: &str, left: &mut u32) -> Option<Inner> {
         *left = left.checked_sub(1)?;
         let (Type::Struct(members) | Type::Union(members)) = outer else {
             return None;
@@ -140,19 +238,24 @@ impl Types {
         for member in &members.members {
             let member_name = self.btf.resolve_name(member).unwrap_or_default();
             if member_name == name {
-                return Some((member.bit_offset(), self.strip(member)?));
+                return Some(Inner {
+                    bits: member.bit_offset(),
+                    is_bit_field: member.bitfield_size().is_some_and(|bits| bits != 0),
+                    of: self.strip(member)?,
+                });
             }
             if member_name.is_empty()
-                && let Some((bits, t)) = self.member(&self.strip(member)?, name, left)
+                && let Some(mut inner) = self.inner(&self.strip(member)?, name, left)
             {
-                return Some((member.bit_offset().checked_add(bits)?, t));
+                inner.bits = inner.bits.checked_add(member.bit_offset())?;
+                return Some(inner);
             }
         }
         None
     }
 
     /// The type behind typedefs and qualifiers.
-    fn strip(&self, holder: &dyn btf_rs::BtfType) -> Option<Type> {
+    fn strip(&self, holder: &dyn BtfType) -> Option<Type> {
         let mut current = self.btf.resolve_chained_type(holder).ok()?;
         for _ in 0..32 {
             match &current {
@@ -189,97 +292,24 @@ impl Types {
     /// Whether there is a function of this name.
     #[must_use]
     pub fn has_function(&self, name: &str) -> bool {
-        self.btf
-            .resolve_types_by_name(name)
-            .is_ok_and(|types| types.iter().any(|t| matches!(t, Type::Func(_))))
+        self.function_arguments(name).is_some()
+    }
+
+    /// Arguments of a function; `None` if BTF does not know it.
+    #[must_use]
+    pub fn function_arguments(&self, name: &str) -> Option<usize> {
+        let types = self.btf.resolve_types_by_name(name).ok()?;
+        let function = types.into_iter().find(|t| matches!(t, Type::Func(_)))?;
+        match self
+            .btf
+            .resolve_chained_type(function.as_btf_type()?)
+            .ok()?
+        {
+            Type::FuncProto(prototype) => Some(prototype.parameters.len()),
+            _ => None,
+        }
     }
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::time::{Duration, Instant};
-
-    use object::{Object as _, ObjectSection as _};
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// The type information of tracer's own programs: real, and small.
-    pub(in crate::platform) fn own() -> Vec<u8> {
-        let file = object::File::parse(crate::probe::OBJECT).unwrap();
-        let section = file.section_by_name(".BTF").unwrap();
-        section.data().unwrap().to_vec()
-    }
-
-    /// Whatever the bytes are, there is an answer or an error.
-    fn ask(bytes: &[u8]) {
-        if let Ok(types) = Types::from_bytes(bytes) {
-            let _ = types.offset_of("Record", "at");
-            let _ = types.offset_of("Slot", "record.at");
-            let _ = types.tracepoint_arguments("block_rq_issue");
-            let _ = types.has_function("blk_issue");
-        }
-    }
-
-    #[test]
-    fn real_types_answer() {
-        let types = Types::from_bytes(&own()).unwrap();
-        assert!(types.has_function("blk_issue"));
-        assert!(!types.has_function("no_such_function"));
-        assert!(matches!(
-            types.offset_of("no_such_struct", "x"),
-            Err(BtfError::NoStruct(_))
-        ));
-    }
-
-    /// BTF of one struct `s`, whose members are all anonymous and of a type given by its number.
-    fn nested(members: u32, member_type: u32) -> Vec<u8> {
-        const STRUCT: u32 = 4 << 24;
-        let mut types = vec![1, STRUCT | members, 8];
-        types.extend((0..members).flat_map(|_| [0, member_type, 0]));
-        let bytes = 4 * u32::try_from(types.len()).unwrap();
-        let magic_version_flags = 0x0001_eb9f;
-        [magic_version_flags, 24, 0, bytes, bytes, 3]
-            .into_iter()
-            .chain(types)
-            .flat_map(u32::to_le_bytes)
-            .chain(*b"\0s\0")
-            .collect()
-    }
-
-    #[test]
-    fn a_struct_within_itself_is_searched_in_bounded_time() {
-        let types = Types::from_bytes(&nested(40, 1)).unwrap();
-        let start = Instant::now();
-        assert!(matches!(
-            types.offset_of("s", "x"),
-            Err(BtfError::NoMember(_, _))
-        ));
-        assert!(start.elapsed() < Duration::from_secs(5));
-    }
-
-    proptest! {
-        #[test]
-        fn mutated_bytes_do_no_harm(
-            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12),
-            keep in any::<prop::sample::Index>(),
-            cut in any::<bool>(),
-        ) {
-            let mut bytes = own();
-            for (at, value) in &changes {
-                // Half of them in the header and the first types, where most depends on it.
-                let length = if value & 1 == 0 { 256 } else { bytes.len() };
-                bytes[at.index(length)] = *value;
-            }
-            if cut {
-                bytes.truncate(keep.index(bytes.len()));
-            }
-            ask(&bytes);
-        }
-
-        #[test]
-        fn random_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            ask(&bytes);
-        }
-    }
-}
+pub(super) mod tests;

@@ -5,11 +5,16 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    str::SplitWhitespace,
 };
 
-use tracer_common::member::Member;
+use tracer_common::member::{Layout, Member};
 
-use crate::platform::btf::{BtfError, Types};
+use crate::platform::{
+    btf::{BtfError, Types},
+    layout::fit,
+    symbols::is_copy,
+};
 
 /// Where a kernel tells its types.
 const TYPES: &str = "sys/kernel/btf/vmlinux";
@@ -92,54 +97,82 @@ impl Kernel {
         &self.types
     }
 
-    /// Byte offset of a member, by the types of the kernel or of its module. A driver that is built in
-    /// has its types in the kernel's.
+    /// Where a member is and how the programs are to read it, by the types of the kernel or of its module. A driver that
+    /// is built in has its types in the kernel's.
     ///
     /// # Errors
-    /// If this kernel has no such member.
-    pub fn offset_of(&self, member: Member) -> Result<u32, BtfError> {
-        let loaded = member
-            .module()
-            .and_then(|module| self.modules.iter().find(|(name, _)| *name == module));
-        let types = loaded.map_or(&self.types, |(_, types)| types);
-        let found = types.offset_of(member.structure(), member.path());
+    /// If this kernel has no such member, or one that the programs cannot hold.
+    pub fn layout(&self, member: Member) -> Result<Layout, BtfError> {
+        let found = self.types_for(member.module());
+        let found = found.member(member.structure(), member.path());
         match (found, member.module()) {
-            (Err(BtfError::NoStruct(_)), Some(module)) if loaded.is_none() => {
+            (Err(BtfError::NoStruct(_)), Some(module)) if self.module(module).is_none() => {
                 Err(BtfError::NoModule(module.into()))
             }
-            (found, _) => found,
+            (found, _) => fit(member, found?),
         }
     }
 
-    /// Whether a function can be attached to: it exists and ftrace may patch it. Without ftrace's
-    /// list (tracefs not mounted) BTF alone answers.
+    /// The types of a module if it has some, else the kernel's.
+    fn types_for(&self, module: Option<&str>) -> &Types {
+        module
+            .and_then(|name| self.module(name))
+            .unwrap_or(&self.types)
+    }
+
+    fn module(&self, name: &str) -> Option<&Types> {
+        let mut modules = self.modules.iter();
+        modules
+            .find(|(module, _)| *module == name)
+            .map(|(_, types)| types)
+    }
+
+    /// Arguments of a function of the kernel, or of a module whose types were read; `None`: no types know it.
+    #[must_use]
+    pub fn function_arguments(&self, name: &str) -> Option<usize> {
+        let modules = self.modules.iter().map(|(_, types)| types);
+        let mut all = modules.chain([&self.types]);
+        all.find_map(|types| types.function_arguments(name))
+    }
+
+    /// Whether fentry can attach to a function: the kernel's types know it and ftrace may patch it. Without ftrace's list
+    /// (tracefs not mounted) the types alone answer.
     #[must_use]
     pub fn has_traceable_function(&self, name: &str) -> bool {
         self.types.has_function(name)
-            && self.available_functions.as_ref().is_none_or(|list| {
-                list.lines()
-                    .any(|line| line.split_whitespace().next() == Some(name))
-            })
+            && (self.available_functions.is_none() || self.listed(name).is_some())
     }
 
-    /// Whether a kprobe can be put on a function, of the kernel or of a loaded module.
+    /// What a kprobe on a function can be put on: its name if the kernel or a loaded module has it, else the names of all
+    /// copies that the compiler made of it.
     #[must_use]
-    pub fn has_probeable_function(&self, name: &str) -> bool {
-        self.listed(name).is_some()
+    pub fn symbols_of<'a>(&'a self, function: &'a str) -> Vec<&'a str> {
+        if self.listed(function).is_some() {
+            return vec![function];
+        }
+        let names = self.functions().filter_map(|mut line| line.next());
+        names.filter(|name| is_copy(name, function)).collect()
     }
 
     /// The module that has a function; `None` for the kernel's own, and for what is no function.
     #[must_use]
     pub fn module_of(&self, name: &str) -> Option<&str> {
-        let module = self.listed(name)?.split_whitespace().nth(1)?;
+        let module = self.listed(name)?;
         module.strip_prefix('[')?.strip_suffix(']')
     }
 
-    /// The function's line in ftrace's list: `NAME` or `NAME [MODULE]`.
+    /// Of a function in ftrace's list its `[MODULE]`, empty for the kernel's own.
     fn listed(&self, name: &str) -> Option<&str> {
-        let list = self.available_functions.as_deref()?;
-        list.lines()
-            .find(|line| line.split_whitespace().next() == Some(name))
+        let mut line = self
+            .functions()
+            .find(|line| line.clone().next() == Some(name))?;
+        Some(line.nth(1).unwrap_or_default())
+    }
+
+    /// The lines of ftrace's list, in words: `NAME` or `NAME [MODULE]`.
+    fn functions(&self) -> impl Iterator<Item = SplitWhitespace<'_>> {
+        let list = self.available_functions.as_deref().unwrap_or_default();
+        list.lines().map(str::split_whitespace)
     }
 
     /// Whether the kernel has kprobes.
@@ -195,6 +228,27 @@ mod tests {
             assert!(!kernel.has_traceable_function("blk_queue"), "a prefix");
             assert!(!kernel.has_traceable_function("no_types_know_it"));
         }
+    }
+
+    #[test]
+    fn a_function_goes_by_the_names_of_its_copies_only_where_it_has_none() {
+        let list = "plain\nplain.constprop.0\ncopied.isra.0.constprop.0 [module]\ncopied.isra.0.cold [module]\n\
+            copied_more.isra.0\ntwice.constprop.0\ntwice.constprop.1\nparted.part.0\n";
+        let kernel = kernel(&[("sys/kernel/tracing/available_filter_functions", list)]);
+        for (function, symbols) in [
+            ("plain", &["plain"][..]),
+            ("copied", &["copied.isra.0.constprop.0"]),
+            ("twice", &["twice.constprop.0", "twice.constprop.1"]),
+            ("parted", &[]),
+            ("missing", &[]),
+        ] {
+            assert_eq!(kernel.symbols_of(function), symbols);
+        }
+        assert_eq!(
+            kernel.module_of("copied.isra.0.constprop.0"),
+            Some("module")
+        );
+        assert_eq!(kernel.module_of("plain"), None);
     }
 
     #[test]

@@ -2,37 +2,25 @@
 
 use std::time::Instant;
 
-use aya::{
-    Btf, Ebpf, EbpfLoader,
-    programs::{BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError},
-};
+use aya::Ebpf;
 use serde::{Deserialize, Serialize};
-use tracer_common::{
-    member::Member,
-    point::{Kind, Point},
-    settings::{MAX_DEVICES, MAX_PORTS, MAX_SEND_CALLS, mode},
-};
+use tracer_common::settings::{MAX_DEVICES, MAX_PORTS};
 
+pub use crate::probe::attacher::detach;
 use crate::{
-    datapath::{DATAPATHS, Datapath, datapath},
-    platform::{Kernel, symbols},
-    probe::{OBJECT, Plan, Planned, Unavailable, plan, plan::Choice},
+    datapath::{DATAPATHS, Datapath, datapath, table::Intent},
+    platform::Kernel,
+    probe::{
+        Plan, Planned, Unavailable,
+        attacher::Attacher,
+        lacks::{Runstate, lacks},
+        load::{load, types},
+        plan,
+    },
 };
 
 /// Smallest and largest ring buffer, in bytes.
 pub const RING_BYTES: std::ops::RangeInclusive<u32> = 4096..=1 << 30;
-
-/// The system calls by which data reach a socket.
-const SEND_CALLS: &[i64] = &[
-    libc::SYS_write,
-    libc::SYS_writev,
-    libc::SYS_sendto,
-    libc::SYS_sendmsg,
-    libc::SYS_sendmmsg,
-    libc::SYS_sendfile,
-    libc::SYS_splice,
-    libc::SYS_io_uring_enter,
-];
 
 /// What the loader asks an agent to attach.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,9 +54,7 @@ pub enum AttachError {
     #[error("there is no datapath {0}; known: {known}", known = names())]
     NoDatapath(String),
     /// A datapath's required probe has no binding.
-    #[error(
-        "kernel {kernel}: {role} cannot be traced: {why}; this costs the datapaths {datapaths}"
-    )]
+    #[error("kernel {kernel} cannot trace {datapaths}: nothing to attach for `{role}`: {why}")]
     Required {
         /// The kernel's release.
         kernel: String,
@@ -76,7 +62,7 @@ pub enum AttachError {
         role: String,
         /// The reasons.
         why: String,
-        /// What was asked for.
+        /// The datapaths that need it.
         datapaths: String,
     },
     /// A size that cannot be.
@@ -86,7 +72,7 @@ pub enum AttachError {
     #[error("{0} block devices are asked for; at most {MAX_DEVICES} can be followed at once")]
     Devices(usize),
     /// The kernel refused the object or one of its maps.
-    #[error("the kernel refused tracer's eBPF object: {0}{hint}", hint = hint(.0))]
+    #[error("the kernel refused tracer's eBPF object: {0}")]
     Load(String),
 }
 
@@ -96,48 +82,6 @@ fn names() -> String {
         .map(|path| path.name)
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-/// What to do about a refusal.
-fn hint(reason: &str) -> &'static str {
-    let reason = reason.to_lowercase();
-    if reason.contains("eperm")
-        || reason.contains("operation not permitted")
-        || reason.contains("eacces")
-    {
-        " (run as root, or with CAP_BPF and CAP_PERFMON; a locked-down kernel refuses all)"
-    } else if reason.contains("enomem") || reason.contains("cannot allocate") {
-        " (not enough memory: ask for a smaller probes.ring_buffer or probes.in_flight)"
-    } else {
-        ""
-    }
-}
-
-/// What the kernel's verifier said last: the line that tells why, without the hundreds before it.
-fn brief(text: &str) -> String {
-    let Some((before, log)) = text.split_once("Verifier output:") else {
-        return text.into();
-    };
-    let noise = ["verification time", "stack depth", "processed ", ":"];
-    let lines: Vec<&str> = log
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !noise.iter().any(|start| line.starts_with(start)))
-        .collect();
-    let last = lines[lines.len().saturating_sub(2)..].join("; ");
-    tracing::debug!("verifier output: {log}");
-    format!("{before}the verifier said: {last}")
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    brief(&text)
 }
 
 /// Programs in the kernel; dropping it detaches them.
@@ -170,31 +114,23 @@ pub fn attach(kernel: &Kernel, request: &Request) -> Result<Attached, AttachErro
                 .all(|c| c.program != "blk_bio_complete")
         });
     }
-    let runstate = runstate(kernel);
     let btf = types()?;
-    let mut ebpf = load(kernel, &btf, request, runstate)?;
-    let mut planned: Vec<Planned> = Vec::new();
-    let mut unavailable = Vec::new();
+    let layouts = plan::layouts(kernel);
+    let mut ebpf = load(&btf, request, &layouts, Runstate::of(kernel))?;
+    let mut attacher = Attacher::new(&mut ebpf, &btf);
+    let (mut planned, mut unavailable) = (Vec::new(), Vec::new());
     // Ends of a request first: one whose start is seen then also ends.
     for choice in plan.choices.into_iter().rev() {
-        match attach_choice(&mut ebpf, choice, &planned, &btf) {
+        let role = choice.otherwise.role.clone();
+        match attacher.attach(choice, &format!("`{role}`")) {
             Ok(probe) => planned.push(probe),
-            Err(missing) if missing.required => {
-                return Err(AttachError::Required {
-                    kernel: kernel.release().into(),
-                    role: missing.role,
-                    why: missing.why.join("; "),
-                    datapaths: request.datapaths.join(", "),
-                });
-            }
+            Err(missing) if missing.required => return Err(required(kernel, &datapaths, missing)),
             Err(missing) => unavailable.push(missing),
         }
     }
     planned.reverse();
     unavailable.reverse();
-    if kernel.is_xen() && runstate.is_none() {
-        unavailable.push(no_runstate());
-    }
+    unavailable.extend(lacks(kernel, &datapaths));
     let attach_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
     Ok(Attached {
         ebpf,
@@ -204,37 +140,23 @@ pub fn attach(kernel: &Kernel, request: &Request) -> Result<Attached, AttachErro
     })
 }
 
-/// Attaches the first binding that the kernel takes; two probes may share one.
-pub(super) fn attach_choice(
-    ebpf: &mut Ebpf,
-    choice: Choice,
-    attached: &[Planned],
-    btf: &Btf,
-) -> Result<Planned, Unavailable> {
-    let mut missing = choice.otherwise;
-    for candidate in choice.candidates {
-        if attached
-            .iter()
-            .any(|other| other.program == candidate.program)
-        {
-            return Ok(candidate);
-        }
-        match attach_one(ebpf, &candidate, btf) {
-            Ok(()) => return Ok(candidate),
-            Err(reason) => {
-                missing.why.push(format!(
-                    "{} {}: {reason}",
-                    candidate.binding, candidate.symbol
-                ));
-            }
-        }
-    }
-    missing.why = missing
-        .why
-        .into_iter()
-        .map(|why| format!("{why}{}", hint(&why)))
+/// The error of a required probe that has no binding.
+fn required(kernel: &Kernel, datapaths: &[&Datapath], missing: Unavailable) -> AttachError {
+    let needs = |path: &Datapath| {
+        path.probes()
+            .any(|probe| probe.role == missing.role && probe.intent == Intent::Required)
+    };
+    let names: Vec<&str> = datapaths
+        .iter()
+        .filter(|path| needs(path))
+        .map(|path| path.name)
         .collect();
-    Err(missing)
+    AttachError::Required {
+        kernel: kernel.release().into(),
+        why: missing.why.join("; "),
+        role: missing.role,
+        datapaths: names.join(", "),
+    }
 }
 
 fn lookup(names: &[String]) -> Result<Vec<&'static Datapath>, AttachError> {
@@ -269,143 +191,4 @@ fn check_sizes(request: &Request) -> Result<(), AttachError> {
         return Err(AttachError::Devices(request.devices.len()));
     }
     Ok(())
-}
-
-/// The kernel's types, as aya reads them.
-pub(super) fn types() -> Result<Btf, AttachError> {
-    Btf::from_sys_fs().map_err(|error| AttachError::Load(chain(&error)))
-}
-
-/// Loads the object; `runstate` as [`runstate`] has found it.
-pub(super) fn load(
-    kernel: &Kernel,
-    btf: &Btf,
-    request: &Request,
-    runstate: Option<(u64, u64)>,
-) -> Result<Ebpf, AttachError> {
-    let offsets = plan::offsets(kernel);
-    let mut devices = [0u32; MAX_DEVICES];
-    devices[..request.devices.len()].copy_from_slice(&request.devices);
-    let device_count = request.devices.len() as u64;
-    let bio_based = u64::from(request.bio_based);
-    let mode = u64::from(if request.aggregate {
-        mode::AGGREGATE
-    } else {
-        mode::SPANS
-    });
-    let outlier_ns = request.outlier_ns.unwrap_or(u64::MAX);
-    let slot_mask = u64::from(request.in_flight - 1);
-    let mut ports = [0u16; MAX_PORTS];
-    ports[..request.ports.len()].copy_from_slice(&request.ports);
-    let port_count = request.ports.len() as u64;
-    let sample = u64::from(request.sample.max(1));
-    let has = |kinds: &[Kind]| {
-        let mut paths = request.datapaths.iter().filter_map(|name| datapath(name));
-        u64::from(paths.any(|path| path.kind.is_some_and(|kind| kinds.contains(&kind))))
-    };
-    let receives = has(&[Kind::NetRx, Kind::NetForward]);
-    let forwards = has(&[Kind::NetForward]);
-    let serves = has(&[Kind::Blkback]);
-    let (runstate, per_cpu_offset) = runstate.unwrap_or((0, 0));
-    let mut send_calls = [u32::MAX; MAX_SEND_CALLS];
-    for (entry, number) in send_calls.iter_mut().zip(SEND_CALLS) {
-        *entry = u32::try_from(*number).unwrap_or(u32::MAX);
-    }
-    let send_call_count = SEND_CALLS.len() as u64;
-    EbpfLoader::new()
-        .btf(Some(btf))
-        .override_global("OFFSETS", &offsets[..], true)
-        .override_global("DEVICES", &devices[..], true)
-        .override_global("DEVICE_COUNT", &device_count, true)
-        .override_global("BIO_BASED", &bio_based, true)
-        .override_global("MODE", &mode, true)
-        .override_global("OUTLIER_NS", &outlier_ns, true)
-        .override_global("SLOT_MASK", &slot_mask, true)
-        .override_global("PORTS", &ports[..], false)
-        .override_global("PORT_COUNT", &port_count, false)
-        .override_global("SAMPLE", &sample, false)
-        .override_global("RECEIVES", &receives, false)
-        .override_global("FORWARDS", &forwards, false)
-        .override_global("SERVES", &serves, false)
-        .override_global("RUNSTATE", &runstate, false)
-        .override_global("PER_CPU_OFFSET", &per_cpu_offset, false)
-        .override_global("SEND_CALLS", &send_calls[..], false)
-        .override_global("SEND_CALL_COUNT", &send_call_count, false)
-        .map_max_entries("RECORDS", request.ring_bytes)
-        .map_max_entries("SLOTS", request.in_flight)
-        .load(OBJECT)
-        .map_err(|error| AttachError::Load(chain(&error)))
-}
-
-/// Where a domain of Xen finds what became of its virtual CPUs' time: the addresses of `xen_runstate`
-/// (drivers/xen/time.c) and of the array by which per-CPU variables are found.
-fn runstate(kernel: &Kernel) -> Option<(u64, u64)> {
-    if !kernel.is_xen() || kernel.offset_of(Member::RunstateTime).is_err() {
-        return None;
-    }
-    match symbols::addresses(kernel.root(), ["xen_runstate", "__per_cpu_offset"]) {
-        [Some(runstate), Some(offsets)] => Some((runstate, offsets)),
-        _ => None,
-    }
-}
-
-/// What a reader misses who cannot be told when virtual CPUs did not run.
-fn no_runstate() -> Unavailable {
-    Unavailable {
-        role: "time that Xen gave to others".into(),
-        point: Some(Point::VcpuOn.name().into()),
-        required: false,
-        why: vec![
-            "/proc/kallsyms does not tell where xen_runstate is (kernel.kptr_restrict is 2, or no CONFIG_KALLSYMS_ALL)"
-                .into(),
-        ],
-    }
-}
-
-fn attach_one(ebpf: &mut Ebpf, probe: &Planned, btf: &Btf) -> Result<(), String> {
-    let program = ebpf
-        .program_mut(&probe.program)
-        .ok_or_else(|| "not in the eBPF object".to_owned())?;
-    let result: Result<(), ProgramError> = match program {
-        Program::BtfTracePoint(program) => tracepoint(program, &probe.symbol, btf),
-        Program::FEntry(program) => fentry(program, &probe.symbol, btf),
-        Program::FExit(program) => fexit(program, &probe.symbol, btf),
-        Program::KProbe(program) => kprobe(program, &probe.symbol),
-        _ => return Err("of a type that the loader does not attach".into()),
-    };
-    result.map_err(|error| chain(&error))
-}
-
-fn tracepoint(program: &mut BtfTracePoint, symbol: &str, btf: &Btf) -> Result<(), ProgramError> {
-    program.load(symbol, btf)?;
-    program.attach().map(drop)
-}
-
-fn fentry(program: &mut FEntry, symbol: &str, btf: &Btf) -> Result<(), ProgramError> {
-    program.load(symbol, btf)?;
-    program.attach().map(drop)
-}
-
-fn fexit(program: &mut FExit, symbol: &str, btf: &Btf) -> Result<(), ProgramError> {
-    program.load(symbol, btf)?;
-    program.attach().map(drop)
-}
-
-fn kprobe(program: &mut KProbe, symbol: &str) -> Result<(), ProgramError> {
-    program.load()?;
-    program.attach(symbol, 0).map(drop)
-}
-
-/// Detaches every program; the maps stay readable.
-pub fn detach(ebpf: &mut Ebpf) {
-    for (_, program) in ebpf.programs_mut() {
-        // One that was never loaded cannot be unloaded; that is no failure.
-        let _ = match program {
-            Program::BtfTracePoint(program) => program.unload(),
-            Program::FEntry(program) => program.unload(),
-            Program::FExit(program) => program.unload(),
-            Program::KProbe(program) => program.unload(),
-            _ => Ok(()),
-        };
-    }
 }

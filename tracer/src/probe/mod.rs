@@ -2,8 +2,12 @@
 //! loss accounted for.
 
 pub mod attach;
+mod attacher;
 pub mod drain;
+mod lacks;
+mod load;
 pub mod plan;
+mod refusal;
 pub mod snapshot;
 pub mod survey;
 

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tracer_common::member::{MISSING, Member, TABLE_LEN};
+use tracer_common::member::{Layout, Member};
 
 use crate::{
     datapath::{
         Datapath,
-        table::{Attach, Binding, Intent, Probe},
+        table::{Attach, Binding, Function, Intent, Probe},
     },
     platform::Kernel,
 };
@@ -25,7 +25,7 @@ pub struct Planned {
     pub program: String,
     /// `tp_btf`, `fentry`, `fexit`, `kprobe` or `kretprobe`.
     pub binding: String,
-    /// The tracepoint or function.
+    /// The tracepoint or function; of a copy that the compiler made of it (`NAME.constprop.0`) that one's name.
     pub symbol: String,
     /// The module that has the function; none: the kernel itself.
     #[serde(default)]
@@ -41,7 +41,7 @@ pub struct Unavailable {
     pub point: Option<String>,
     /// Whether the datapath cannot be traced without it.
     pub required: bool,
-    /// Why, for each binding.
+    /// Why, for each binding. A reason that was told before is referred to (`as for ...`).
     pub why: Vec<String>,
 }
 
@@ -81,9 +81,9 @@ fn choose(kernel: &Kernel, probe: &Probe) -> Choice {
     let mut candidates = Vec::new();
     let mut why = Vec::new();
     for binding in probe.bindings {
-        match obstacle(kernel, binding) {
-            None => candidates.push(planned(kernel, probe, binding)),
-            Some(reason) => why.push(reason),
+        match symbol(kernel, binding) {
+            Ok(symbol) => candidates.push(planned(kernel, probe, binding, symbol)),
+            Err(reason) => why.push(reason),
         }
     }
     let otherwise = Unavailable {
@@ -98,13 +98,13 @@ fn choose(kernel: &Kernel, probe: &Probe) -> Choice {
     }
 }
 
-fn planned(kernel: &Kernel, probe: &Probe, binding: &Binding) -> Planned {
-    let (kind, symbol) = match binding.attach {
-        Attach::Tracepoint(name, _) => ("tp_btf", name),
-        Attach::Fentry(name) => ("fentry", name),
-        Attach::Fexit(name) => ("fexit", name),
-        Attach::Kprobe(name) => ("kprobe", name),
-        Attach::Kretprobe(name) => ("kretprobe", name),
+fn planned(kernel: &Kernel, probe: &Probe, binding: &Binding, symbol: &str) -> Planned {
+    let kind = match binding.attach {
+        Attach::Tracepoint(..) => "tp_btf",
+        Attach::Fentry(_) => "fentry",
+        Attach::Fexit(_) => "fexit",
+        Attach::Kprobe(_) => "kprobe",
+        Attach::Kretprobe(_) => "kretprobe",
     };
     Planned {
         role: probe.role.into(),
@@ -116,48 +116,83 @@ fn planned(kernel: &Kernel, probe: &Probe, binding: &Binding) -> Planned {
     }
 }
 
-/// Why a binding cannot be used on this kernel, if so.
-fn obstacle(kernel: &Kernel, binding: &Binding) -> Option<String> {
-    match binding.attach {
-        Attach::Tracepoint(name, arguments) => match kernel.types().tracepoint_arguments(name) {
-            None => return Some(format!("this kernel has no tracepoint {name}")),
-            Some(found) if found != arguments => {
-                return Some(format!(
-                    "tracepoint {name} has {found} arguments here, not {arguments}"
-                ));
-            }
-            Some(_) => {}
-        },
-        Attach::Fentry(name) | Attach::Fexit(name) if !kernel.has_traceable_function(name) => {
-            return Some(format!(
-                "this kernel has no traceable function {name} (inlined or not there)"
-            ));
+/// What a binding attaches to on this kernel, or why it cannot be used.
+fn symbol<'a>(kernel: &'a Kernel, binding: &Binding) -> Result<&'a str, String> {
+    let symbol = match binding.attach {
+        Attach::Tracepoint(name, arguments) => tracepoint(kernel, name, arguments).map(|()| name),
+        Attach::Fentry(function) | Attach::Fexit(function) => {
+            traceable(kernel, function).map(|()| function.name)
         }
-        Attach::Kprobe(name) | Attach::Kretprobe(name) if !kernel.has_kprobes() => {
-            return Some(format!("this kernel has no kprobes, for {name}"));
-        }
-        Attach::Kprobe(name) | Attach::Kretprobe(name) if !kernel.has_probeable_function(name) => {
-            return Some(format!(
-                "this kernel has no function {name} to probe (inlined, or its module is not loaded)"
-            ));
-        }
-        Attach::Fentry(_) | Attach::Fexit(_) | Attach::Kprobe(_) | Attach::Kretprobe(_) => {}
+        Attach::Kprobe(function) | Attach::Kretprobe(function) => probeable(kernel, function),
+    }?;
+    let mut layouts = binding.needs.iter().map(|member| kernel.layout(*member));
+    match layouts.find_map(Result::err) {
+        Some(error) => Err(error.to_string()),
+        None => Ok(symbol),
     }
-    binding
-        .needs
-        .iter()
-        .find_map(|member| kernel.offset_of(*member).err())
-        .map(|error| error.to_string())
 }
 
-/// The offset table for this kernel.
-#[must_use]
-pub fn offsets(kernel: &Kernel) -> [u32; TABLE_LEN] {
-    let mut table = [MISSING; TABLE_LEN];
-    for member in Member::ALL {
-        if let Ok(offset) = kernel.offset_of(*member) {
-            table[*member as usize] = offset;
-        }
+fn tracepoint(kernel: &Kernel, name: &str, arguments: usize) -> Result<(), String> {
+    match kernel.types().tracepoint_arguments(name) {
+        None => Err(format!("this kernel has no tracepoint {name}")),
+        Some(found) if found != arguments => Err(format!(
+            "tracepoint {name} has {found} arguments here, not {arguments}"
+        )),
+        Some(_) => Ok(()),
     }
-    table
 }
+
+/// fentry finds a function by its name in the kernel's types and by the same one among its symbols, so a copy is out of
+/// its reach.
+fn traceable(kernel: &Kernel, function: Function) -> Result<(), String> {
+    let Function { name, arguments } = function;
+    if !kernel.has_traceable_function(name) {
+        return Err(match kernel.symbols_of(name)[..] {
+            [copy] if copy != name => format!("this kernel has {name} only as {copy}"),
+            _ => format!("this kernel has no traceable function {name} (inlined or not there)"),
+        });
+    }
+    match kernel.types().function_arguments(name) {
+        Some(found) if found < arguments => Err(format!(
+            "function {name} has {found} arguments here, not {arguments}"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A compiler's copy is taken where the kernel has nothing else of the function and only one of it, and where the program
+/// reads none of its arguments, or fewer than the kernel's types say that it has: pahole leaves out of them a function with
+/// an argument in another register than the source has it in, so that of a copy only the last ones can be gone.
+fn probeable(kernel: &Kernel, function: Function) -> Result<&str, String> {
+    let Function { name, arguments } = function;
+    if !kernel.has_kprobes() {
+        return Err(format!("this kernel has no kprobes, for {name}"));
+    }
+    let types_know = || {
+        kernel
+            .function_arguments(name)
+            .is_some_and(|found| found > arguments)
+    };
+    match kernel.symbols_of(name)[..] {
+        [] => Err(format!(
+            "this kernel has no function {name} to probe (inlined, or its module is not loaded)"
+        )),
+        [symbol] if symbol == name || arguments == 0 || types_know() => Ok(symbol),
+        [copy] => Err(format!("{copy} may have other arguments than {name}")),
+        ref copies => Err(format!(
+            "this kernel has {name} only as {}",
+            copies.join(", ")
+        )),
+    }
+}
+
+/// How the programs are to read each member that this kernel has and they can hold.
+#[must_use]
+pub fn layouts(kernel: &Kernel) -> Vec<(Member, Layout)> {
+    let all = Member::ALL.iter();
+    all.filter_map(|member| Some((*member, kernel.layout(*member).ok()?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,10 @@ use crate::{
     platform::Kernel,
     probe::{
         AttachError, Plan, Planned, Request, Unavailable,
-        attach::{attach_choice, detach, load, types},
+        attacher::{Attacher, detach},
+        lacks::lacks,
+        load::{load, types},
+        plan,
     },
 };
 
@@ -47,21 +50,19 @@ pub fn survey(kernel: &Kernel, datapaths: &[&Datapath]) -> Result<Vec<Surveyed>,
     };
     // Its programs only attach, and see nothing.
     let btf = types()?;
-    let mut ebpf = load(kernel, &btf, &request, None)?;
-    let mut all: Vec<Planned> = Vec::new();
+    let mut ebpf = load(&btf, &request, &plan::layouts(kernel), None)?;
+    let mut attacher = Attacher::new(&mut ebpf, &btf);
     let surveyed = datapaths
         .iter()
         .map(|path| {
             let (mut attached, mut unavailable) = (Vec::new(), Vec::new());
             for choice in Plan::new(kernel, &[path], false).choices {
-                match attach_choice(&mut ebpf, choice, &all, &btf) {
-                    Ok(probe) => {
-                        all.push(probe.clone());
-                        attached.push(probe);
-                    }
+                match attacher.attach(choice, path.name) {
+                    Ok(probe) => attached.push(probe),
                     Err(missing) => unavailable.push(missing),
                 }
             }
+            unavailable.extend(lacks(kernel, &[path]));
             Surveyed {
                 name: path.name,
                 summary: path.summary,
