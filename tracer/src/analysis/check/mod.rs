@@ -30,6 +30,8 @@ pub use policy::{CannotTell, OneRun, Policy, Undecided};
 pub use run::CheckedRun;
 pub use sample::{Kind, Metric};
 
+use std::collections::BTreeSet;
+
 use blame::blame;
 use doubts::{Doubt, doubts, lacking};
 use group::{Group, groups};
@@ -37,9 +39,7 @@ use holm::{Weighted, holm};
 use subjects::{Role, Subject, subjects};
 use verdict::Tested;
 
-use tracer_common::point::Point;
-
-use crate::analysis::compare::differences;
+use crate::{analysis::compare::differences, span::taken::is_aside};
 
 /// Why these runs are not of a kind: a baseline of them would be no baseline.
 #[must_use]
@@ -198,7 +198,7 @@ fn check_groups(
     (base, new): (&[&CheckedRun], &[&CheckedRun]),
     policy: &Policy,
 ) -> Vec<Doubt> {
-    let asides_known = knows_asides(base) == knows_asides(new);
+    let asides_known = unknown_asides(base) == unknown_asides(new);
     let mut subjects: Vec<Vec<Subject>> = groups
         .iter()
         .map(|group| subjects(group, policy, asides_known).unwrap_or_default())
@@ -248,16 +248,12 @@ fn check_groups(
     doubts(check, &groups)
 }
 
-/// Which of the times that others took the runs of a side know of.
-fn knows_asides(runs: &[&CheckedRun]) -> Vec<Point> {
-    let known = [Point::VcpuOn, Point::BlkbackResumed]
-        .into_iter()
-        .filter(|point| {
-            let domains = runs.iter().flat_map(|run| &run.report.domains);
-            let mut missing = domains.flat_map(|domain| &domain.unavailable);
-            !missing.any(|missing| missing.point.as_deref() == Some(point.name()))
-        });
-    known.collect()
+/// Which of the times that others took the runs of a side do not know of.
+fn unknown_asides<'r>(runs: &[&'r CheckedRun]) -> BTreeSet<&'r str> {
+    let domains = runs.iter().flat_map(|run| &run.report.domains);
+    let missing = domains.flat_map(|domain| &domain.unavailable);
+    let points = missing.filter_map(|missing| missing.point.as_deref());
+    points.filter(|point| is_aside(point)).collect()
 }
 
 /// Whether there is one run a side.
