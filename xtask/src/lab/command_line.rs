@@ -1,5 +1,4 @@
 //! What the user adds to the command lines of Xen and of the kernels.
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -26,12 +25,6 @@ impl FromStr for Words {
             Some(c) => Err(format!("{c:?} cannot stand in it")),
             None => Ok(Self(text.split_whitespace().map(str::to_owned).collect())),
         }
-    }
-}
-
-impl fmt::Display for Words {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join(" "))
     }
 }
 

@@ -275,3 +275,57 @@ pub(crate) enum Command {
     /// End a lab, and its native companion; nothing of them is left but cached images
     Down(Named),
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        made: InRealTime,
+    }
+
+    fn config(options: &[&str], native: bool) -> Config {
+        let words = ["lab"].iter().chain(options);
+        Line::try_parse_from(words)
+            .unwrap()
+            .made
+            .config(native)
+            .unwrap()
+    }
+
+    #[test]
+    fn kernel_is_that_of_all_domains_unless_one_has_its_own() {
+        let kernels = |options: &[&str]| config(options, false).kernels.to_string();
+        assert_eq!(kernels(&[]), "6.1");
+        assert_eq!(kernels(&["--kernel=7.3"]), "7.3");
+        assert_eq!(
+            kernels(&["--kernel=7.3", "--guest-kernel=6.12-rt"]),
+            "7.3-guests-6.12-rt"
+        );
+        assert_eq!(kernels(&["--dom0-kernel=7.3"]), "7.3-guests-6.1");
+    }
+
+    #[test]
+    fn labs_with_other_words_are_other_labs_but_without_xen_only_the_kernel_s_count() {
+        let options = [
+            "--kernel-args",
+            "-x  y",
+            "--guest-kernel-args=z",
+            "--xen-args=w",
+        ];
+        let (plain, other) = (config(&[], false), config(&options, false));
+        assert_ne!(plain, other);
+        assert_eq!(other.added.dom0.appended(), " -x y");
+        let guests = [
+            "--guest-kernel-args=z",
+            "--xen-args=w",
+            "--guest-kernel=7.3",
+        ];
+        assert_eq!(config(&guests, true), config(&[], true));
+        assert_ne!(config(&options, true), config(&[], true));
+    }
+}
