@@ -10,10 +10,11 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use super::instance::{Config, Lab};
+use super::kernel::Kernel;
 use super::made_of::{self, MadeOf};
 use super::many;
 use super::run::{self, Request, Silent};
-use super::versions::{Kernel, Xen};
+use super::versions::Xen;
 use crate::{shell, signal};
 
 /// The baseline's name in the folder of its scenario.
@@ -31,7 +32,8 @@ pub(crate) struct Options {
     /// The scenario files, such as scenarios/disk-vbd.toml: each boot runs all of them
     #[arg(required = true)]
     pub(super) scenarios: Vec<PathBuf>,
-    /// The kernel that is good: 6.1, 6.12, or a folder with a build of your own
+    /// The kernel that is good: a version that Debian has, such as 6.12, 7.3 or 6.12-rt, or a folder with a build of your
+    /// own
     #[arg(long, value_name = "KERNEL")]
     pub(super) base: Kernel,
     /// The kernel that is checked

@@ -1,5 +1,6 @@
 //! The two guests, as in the paper: A takes the load, B is measured and has what is passed through. And one
 //! that is not up before a run creates it.
+use super::command_line::Words;
 use super::machine::{CLOCK, PASSED_THROUGH, SPARE};
 use super::network;
 
@@ -60,12 +61,13 @@ const CREATED: Guest = Guest {
 const TRACER: &str = "/dev/lab/tracer";
 
 /// The configurations of all guests, with their virtual CPUs on emulated CPUs of their own from `first` of
-/// `cpus` on; that which a run creates may use every one.
-pub(super) fn configs(first: u32, cpus: u32) -> Vec<(&'static str, String)> {
+/// `cpus` on; that which a run creates may use every one. `added` goes to their kernels' command lines.
+pub(super) fn configs(first: u32, cpus: u32, added: &Words) -> Vec<(&'static str, String)> {
     let placed = GUESTS.iter().zip(first..);
-    let placed = placed.map(|(guest, cpu)| (guest.name, guest.config(&(cpu % cpus).to_string())));
+    let placed =
+        placed.map(|(guest, cpu)| (guest.name, guest.config(&(cpu % cpus).to_string(), added)));
     placed
-        .chain([(CREATED.name, CREATED.config("all"))])
+        .chain([(CREATED.name, CREATED.config("all", added))])
         .collect()
 }
 
@@ -83,7 +85,7 @@ impl Guest {
     /// By default a guest's RDTSC traps, which slows every clock read: hence `tsc_mode`. Debian's own
     /// hotplug scripts take ten seconds here: hence `script`. The console takes the first channel's place in
     /// xenstore (seen with libxl 4.17): hence one that nobody uses.
-    fn config(&self, cpus: &str) -> String {
+    fn config(&self, cpus: &str, added: &Words) -> String {
         let Self {
             name,
             memory_mib,
@@ -103,6 +105,7 @@ impl Guest {
         } else if !pci.is_empty() {
             extra += " lab.card=yes iommu=soft";
         }
+        extra += &added.appended();
         let pci = if pci.is_empty() {
             String::new()
         } else {
@@ -141,7 +144,7 @@ mod tests {
 
     #[test]
     fn only_the_measured_guest_has_pci_devices() {
-        let [a, b] = GUESTS.map(|guest| guest.config("2"));
+        let [a, b] = GUESTS.map(|guest| guest.config("2", &Words::default()));
         assert!(!a.contains("pci =") && !a.contains("iommu=soft"), "{a}");
         assert!(b.contains("pci = ['0000:00:05.0', '0000:00:06.0']"), "{b}");
         assert!(b.contains("iommu=soft"), "{b}");
@@ -149,7 +152,8 @@ mod tests {
 
     #[test]
     fn what_a_run_creates_only_reads_and_gets_the_spare_card() {
-        let configs = configs(1, 4);
+        let configs = configs(1, 4, &"nokaslr".parse().unwrap());
+        assert!(configs.iter().all(|(_, text)| text.contains(" nokaslr'")));
         let (name, c) = &configs[2];
         assert_eq!(*name, "C");
         assert!(c.contains("pci = ['0000:00:0c.0']"), "{c}");

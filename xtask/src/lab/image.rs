@@ -1,14 +1,15 @@
-//! What QEMU boots: hypervisor, kernel, initial file system, root image; and the disks' contents.
+//! What QEMU boots: hypervisor, kernel, initial file system, root image.
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{BufWriter, Write as _};
+use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::files::{FILES, INIT};
-use super::versions::{Kernel, Xen};
+use super::kernel::Kernels;
+use super::layout::KernelFiles;
+use super::versions::Xen;
 use super::{packages, place};
 use crate::shell;
 
@@ -45,8 +46,9 @@ const MODULES_LEFT_OUT: [&str; 14] = [
 /// loader cannot.
 const PACKERS: [(&str, &str); 3] = [(".xz", "xz"), (".gz", "gzip"), (".zst", "zstd")];
 
-/// Bytes of each disk that a scenario reads: the paper's 128 KiB x 8000, and a little more.
-pub(super) const DISK_BYTES: u64 = 1 << 30;
+/// A kernel and its initial file system, for Dom0 beside the image and for the guests in it.
+const KERNEL: &str = "vmlinuz";
+const INITRD: &str = "initrd.gz";
 
 /// A booting lab's files.
 #[derive(Clone, Debug)]
@@ -64,31 +66,65 @@ impl Image {
     }
 
     pub(super) fn kernel(&self) -> PathBuf {
-        self.folder.join("vmlinuz")
+        self.folder.join(KERNEL)
     }
 
     pub(super) fn initrd(&self) -> PathBuf {
-        self.folder.join("initrd.gz")
+        self.folder.join(INITRD)
+    }
+}
+
+/// What goes into an image.
+struct Parts {
+    root: PathBuf,
+    xen: Xen,
+    dom0: KernelFiles,
+    /// The guests' kernel, where it is another one.
+    guest: Option<KernelFiles>,
+}
+
+impl Parts {
+    fn of(xen: Xen, kernels: &Kernels) -> Result<Self> {
+        let root = packages::root(xen)?;
+        let dom0 = packages::kernel(&kernels.dom0)?;
+        let guest = packages::kernel(&kernels.guest)?;
+        // One kernel can have several names.
+        let is_other = guest.build()? != dom0.build()?;
+        Ok(Self {
+            root,
+            xen,
+            dom0,
+            guest: is_other.then_some(guest),
+        })
+    }
+
+    /// What tells an image with these contents from others.
+    fn key(&self) -> Result<String> {
+        let mut builds = vec![self.dom0.build()?];
+        builds.extend(self.guest.as_ref().map(KernelFiles::build).transpose()?);
+        let mut parts = vec![self.root.to_str().unwrap_or_default()];
+        parts.extend(builds.iter().map(String::as_str));
+        parts.push(INIT);
+        parts.extend(FILES.iter().flat_map(|file| [file.path, file.text]));
+        parts.extend(MODULES_LEFT_OUT);
+        parts.extend(EARLY_MODULES);
+        Ok(packages::key(&parts))
     }
 }
 
 /// The image of these versions, made if its parts have changed.
-pub(super) fn image(xen: Xen, kernel: &Kernel) -> Result<Image> {
+pub(super) fn image(xen: Xen, kernels: &Kernels) -> Result<Image> {
     let cache = place::cache()?;
     let _lock = place::lock(&cache.join("lock"))?;
-    let root = packages::root(xen)?;
-    let kernel_files = packages::kernel(kernel)?;
-    let state = kernel_files.build()?;
-    let mut parts = vec![root.to_str().unwrap_or_default(), state.as_str(), INIT];
-    parts.extend(FILES.iter().flat_map(|file| [file.path, file.text]));
-    parts.extend(MODULES_LEFT_OUT);
-    parts.extend(EARLY_MODULES);
-    let name = format!("image-{xen}-{kernel}-");
-    let folder = cache.join(format!("{name}{}", packages::key(&parts)));
+    let parts = Parts::of(xen, kernels)?;
+    // Two builds can have the same release, and two versions the same beginning.
+    let versions = packages::key(&[xen.version(), &format!("{kernels:?}")]);
+    let name = format!("image-{xen}-{kernels}-{versions}-");
+    let folder = cache.join(format!("{name}{}", parts.key()?));
     if !folder.is_dir() {
         place::require_space(&cache, 2 << 30)?;
-        eprintln!("lab: making the image of Xen {xen} and Linux {kernel}");
-        packages::build_whole(&folder, |partial| build(partial, &root, &kernel_files, xen))?;
+        eprintln!("lab: making the image of Xen {xen} and Linux {kernels}");
+        packages::build_whole(&folder, |partial| build(partial, &parts))?;
         remove_older(&cache, &name, &folder);
     }
     Ok(Image { folder })
@@ -107,37 +143,46 @@ fn remove_older(cache: &Path, name: &str, newest: &Path) {
     }
 }
 
-fn build(folder: &Path, root: &Path, kernel: &packages::KernelFiles, xen: Xen) -> Result<()> {
+fn build(folder: &Path, parts: &Parts) -> Result<()> {
     place::create(folder)?;
     let stage = folder.join("stage");
     // Hard links: files are replaced in the stage, never changed in place.
-    shell::output(shell::command("cp").arg("-al").arg(root).arg(&stage))?;
-    let modules = add_modules(&stage, kernel)?;
-    fs::copy(kernel.image(), folder.join("vmlinuz"))
-        .context("the kernel's image could not be copied")?;
+    shell::output(shell::command("cp").arg("-al").arg(&parts.root).arg(&stage))?;
+    add_kernel(&stage, &parts.dom0, folder)?;
+    let boot = stage.join("lab/guest");
+    place::create(&boot)?;
+    match &parts.guest {
+        Some(kernel) => add_kernel(&stage, kernel, &boot)?,
+        None => {
+            for name in [KERNEL, INITRD] {
+                fs::copy(folder.join(name), boot.join(name))
+                    .with_context(|| format!("{name} could not be copied for the guests"))?;
+            }
+        }
+    }
     // QEMU's multiboot loader does not unpack.
     let unpack = "gzip -dc \"$1\" > \"$2\"";
     shell::output(
         shell::command("sh")
             .args(["-ec", unpack, "unpack"])
-            .arg(hypervisor(root, xen)?)
+            .arg(hypervisor(&parts.root, parts.xen)?)
             .arg(folder.join("xen")),
     )?;
-    build_initrd(folder, &stage, &modules)?;
     for file in &FILES {
         install(&stage.join(file.path), file.text.as_bytes())?;
-    }
-    let boot = stage.join("lab/guest");
-    place::create(&boot)?;
-    for name in ["vmlinuz", "initrd.gz"] {
-        fs::copy(folder.join(name), boot.join(name))
-            .with_context(|| format!("{name} could not be copied for the guests"))?;
     }
     for mountpoint in ["share", "new"] {
         place::create(&stage.join(mountpoint))?;
     }
     make_ext4(&stage, &folder.join("root.img"))?;
     fs::remove_dir_all(&stage).context("the stage of the image could not be removed")
+}
+
+/// Puts a kernel's modules into the stage, and its image and initial file system into `boot`.
+fn add_kernel(stage: &Path, kernel: &KernelFiles, boot: &Path) -> Result<()> {
+    let modules = add_modules(stage, kernel)?;
+    fs::copy(&kernel.image, boot.join(KERNEL)).context("the kernel's image could not be copied")?;
+    build_initrd(boot, stage, &modules)
 }
 
 /// Writes a program in place of what may be a hard link.
@@ -162,20 +207,13 @@ fn hypervisor(root: &Path, xen: Xen) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// Puts the kernel's modules in the stage; returns their folder.
-fn add_modules(stage: &Path, kernel: &packages::KernelFiles) -> Result<PathBuf> {
-    let source = kernel.modules()?;
+/// Puts the kernel's modules in the stage, without those of no use; returns their folder.
+fn add_modules(stage: &Path, kernel: &KernelFiles) -> Result<PathBuf> {
     // `lib` is a link to `usr/lib` in the root file system.
-    let target = stage.join("usr").join(kernel.below());
-    place::create(&stage.join("usr/lib/modules"))?;
-    // A user's build stays as it is, and may be on another file system: no hard links.
-    shell::output(shell::command("cp").arg("-a").arg(source).arg(&target))?;
+    let target = kernel.install_modules(stage)?;
     for folder in MODULES_LEFT_OUT {
         // A kernel need not have it.
         let _ = fs::remove_dir_all(target.join("kernel").join(folder));
-    }
-    for link in ["build", "source"] {
-        let _ = fs::remove_file(target.join(link));
     }
     depmod(&stage.join("usr"), &kernel.release)?;
     Ok(target)
@@ -210,6 +248,7 @@ fn with_dependencies(modules_dep: &str, names: &[&str]) -> BTreeSet<String> {
     files
 }
 
+/// Makes the initial file system of the kernel with these modules in a folder.
 fn build_initrd(folder: &Path, stage: &Path, modules: &Path) -> Result<()> {
     let initial = folder.join("initial");
     install(&initial.join("init"), INIT.as_bytes())?;
@@ -245,7 +284,7 @@ fn build_initrd(folder: &Path, stage: &Path, modules: &Path) -> Result<()> {
         shell::command("sh")
             .args(["-ec", pack, "pack"])
             .arg(&initial)
-            .arg(folder.join("initrd.gz")),
+            .arg(folder.join(INITRD)),
     )?;
     fs::remove_dir_all(&initial).context("the initial file system's folder stays behind")
 }
@@ -266,47 +305,6 @@ fn make_ext4(folder: &Path, image: &Path) -> Result<()> {
     shell::output(&mut mke2fs)
         .map(drop)
         .with_context(|| format!("{} could not be made", image.display()))
-}
-
-/// The contents of a disk: each block of 512 bytes tells the disk and its own place, so that a block
-/// read from the wrong place shows in any checksum.
-pub(super) fn disk(number: u64) -> Result<PathBuf> {
-    let cache = place::cache()?;
-    let _lock = place::lock(&cache.join("lock"))?;
-    let file = cache.join(format!("disk{number}-{}.img", DISK_BYTES >> 20));
-    if file.is_file() {
-        return Ok(file);
-    }
-    place::require_space(&cache, DISK_BYTES + (256 << 20))?;
-    eprintln!("lab: filling disk {number} ({} MiB)", DISK_BYTES >> 20);
-    let partial = file.with_extension("partial");
-    write_disk(&partial, number).with_context(|| {
-        // Half a disk is of no use.
-        let _ = fs::remove_file(&partial);
-        format!("{} could not be written", partial.display())
-    })?;
-    fs::rename(&partial, &file)
-        .with_context(|| format!("{} could not be created", file.display()))?;
-    Ok(file)
-}
-
-fn write_disk(file: &Path, number: u64) -> std::io::Result<()> {
-    let mut out = BufWriter::with_capacity(1 << 20, File::create(file)?);
-    // Marsaglia's xorshift64 (Journal of Statistical Software, 2003): cheap, and does not compress.
-    let mut state = 0x9E37_79B9_7F4A_7C15 ^ number;
-    for sector in 0..DISK_BYTES / 512 {
-        let mut block = [0u8; 512];
-        block[..8].copy_from_slice(&number.to_le_bytes());
-        block[8..16].copy_from_slice(&sector.to_le_bytes());
-        for word in block[16..].chunks_exact_mut(8) {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            word.copy_from_slice(&state.to_le_bytes());
-        }
-        out.write_all(&block)?;
-    }
-    out.flush()
 }
 
 #[cfg(test)]

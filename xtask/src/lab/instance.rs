@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::command_line::Added;
 use super::guests::{self, GUESTS, Guest};
 use super::job::{self, Domain};
+use super::kernel::Kernels;
 use super::machine::{Disks, Machine};
 use super::network::Namespace;
-use super::versions::{Kernel, Xen};
-use super::{image, place};
+use super::versions::Xen;
+use super::watch::{self, Console, Watch};
+use super::{disks, image, place};
 use crate::signal;
 
 /// Bytes of a disk that carries files to and from a guest.
@@ -22,14 +25,16 @@ const EXCHANGE_BYTES: u64 = 256 << 20;
 /// Each boot takes 15 to 60 s on an idle machine; this is for one that is very busy.
 const BOOT_LIMIT: Duration = Duration::from_secs(900);
 const POLL: Duration = Duration::from_millis(50);
-/// What a failed boot shows of a log.
-const LAST_WORDS: usize = 15;
+/// What follows a crash's first line, such as the stack, takes so long to come.
+const REST: Duration = Duration::from_millis(500);
 
 /// What a lab is made of: the same again is the same lab.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Config {
     pub(super) xen: Xen,
-    pub(super) kernel: Kernel,
+    pub(super) kernels: Kernels,
+    /// To the command lines.
+    pub(super) added: Added,
     /// Emulated CPUs.
     pub(super) cpus: u32,
     pub(super) dom0_vcpus: u32,
@@ -81,7 +86,7 @@ impl Lab {
     ///
     /// # Errors
     /// Also when a lab of this name, but of something else, is up.
-    pub(super) fn up(&self, config: &Config) -> Result<()> {
+    pub(super) fn up(&self, config: &Config, console: Console) -> Result<()> {
         let _lock = place::lock(&self.folder.with_extension("lock"))?;
         if let Some(running) = self.running() {
             if running == *config {
@@ -94,11 +99,11 @@ impl Lab {
             );
         }
         self.remove()?;
-        let image = image::image(config.xen, &config.kernel)?;
+        let image = image::image(config.xen, &config.kernels)?;
         let disks = Disks {
-            measured: image::disk(1)?,
-            load: image::disk(2)?,
-            passed_through: image::disk(3)?,
+            measured: disks::disk(1)?,
+            load: disks::disk(2)?,
+            passed_through: disks::disk(3)?,
         };
         let machine = Machine {
             image: &image,
@@ -106,7 +111,7 @@ impl Lab {
             folder: &self.folder,
             config,
         };
-        self.boot(&machine).map_err(|error| {
+        self.boot(&machine, console).map_err(|error| {
             let kept = self.keep_log();
             // The failure itself is the news; `lab down` tries again.
             let _ = self.remove();
@@ -117,11 +122,12 @@ impl Lab {
         })
     }
 
-    fn boot(&self, machine: &Machine<'_>) -> Result<()> {
+    fn boot(&self, machine: &Machine<'_>, console: Console) -> Result<()> {
         let start = Instant::now();
         let config = machine.config;
         self.prepare()?;
         let mut child = self.spawn(machine)?;
+        let _watch = Watch::start(&self.folder, console);
         let booted = self
             .wait_until("LAB-READY", &mut child)
             .with_context(|| format!("{} did not boot", config.first_domain()))
@@ -164,7 +170,7 @@ impl Lab {
             } else {
                 format!("Xen {} and ", machine.config.xen)
             },
-            machine.config.kernel,
+            machine.config.kernels,
             machine.config.cpus
         );
         self.namespace()
@@ -185,23 +191,24 @@ impl Lab {
         loop {
             let console = fs::read(self.folder.join("console.log")).unwrap_or_default();
             let console = String::from_utf8_lossy(&console);
-            if let Some(word) = ["Kernel panic", "Panic on CPU", "LAB-FAILED"]
-                .into_iter()
-                .find(|word| console.contains(word))
-            {
-                bail!("{word}: {}", last_words(&self.folder));
+            if let Some(crash) = watch::crash(&console) {
+                thread::sleep(REST);
+                bail!("{crash}: {}", watch::last_words(&self.folder));
             }
             if console.contains(line) {
                 return Ok(());
             }
             signal::check()?;
             if let Some(status) = child.try_wait().context("QEMU cannot be waited for")? {
-                bail!("QEMU ended with {status}: {}", last_words(&self.folder));
+                bail!(
+                    "QEMU ended with {status}: {}",
+                    watch::last_words(&self.folder)
+                );
             }
             if start.elapsed() > BOOT_LIMIT {
                 bail!(
                     "not there after {BOOT_LIMIT:?}: {}",
-                    last_words(&self.folder)
+                    watch::last_words(&self.folder)
                 );
             }
             thread::sleep(POLL);
@@ -216,7 +223,8 @@ impl Lab {
             "lab: Dom0 is there after {:.0} s",
             start.elapsed().as_secs_f64()
         );
-        for (name, text) in guests::configs(config.dom0_vcpus, config.cpus) {
+        let placed = guests::configs(config.dom0_vcpus, config.cpus, &config.added.guest);
+        for (name, text) in placed {
             let file = format!("share/guests/{name}.cfg");
             place::write(&self.folder.join(file), text)?;
         }
@@ -251,21 +259,21 @@ impl Lab {
                 .join(format!("share/guests/guest-{}.log", guest.name));
             let console = fs::read(&log).unwrap_or_default();
             let console = String::from_utf8_lossy(&console);
-            if console.contains("Kernel panic") || console.contains("LAB-FAILED") {
+            if let Some(crash) = watch::crash(&console) {
                 bail!(
-                    "guest {} did not boot: {}",
+                    "guest {} did not boot: {crash}: {}",
                     guest.name,
-                    last_lines(&console)
+                    watch::last_lines(&console)
                 );
             }
             if qemu(&self.folder).is_none() {
-                bail!("QEMU has ended: {}", last_words(&self.folder));
+                bail!("QEMU has ended: {}", watch::last_words(&self.folder));
             }
             if start.elapsed() > BOOT_LIMIT {
                 bail!(
                     "guest {} is not there after {BOOT_LIMIT:?}: {}",
                     guest.name,
-                    last_lines(&console)
+                    watch::last_lines(&console)
                 );
             }
             thread::sleep(POLL);
@@ -288,7 +296,7 @@ impl Lab {
                 self.name
             );
         }
-        let done = self.up(config).and_then(|()| work(self));
+        let done = self.up(config, Console::Quiet).and_then(|()| work(self));
         let ended = self.down();
         let done = done?;
         ended.map(|()| done)
@@ -351,23 +359,4 @@ pub(super) fn qemu(folder: &Path) -> Option<u32> {
     let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let arguments = String::from_utf8_lossy(&arguments);
     (arguments.contains(folder.to_str()?) && is_alive(pid)).then_some(pid)
-}
-
-/// The ends of QEMU's own output and of the machine's console.
-pub(super) fn last_words(folder: &Path) -> String {
-    let text: String = ["qemu.log", "console.log"]
-        .iter()
-        .filter_map(|name| fs::read(folder.join(name)).ok())
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .collect();
-    last_lines(&text)
-}
-
-fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
-    let last = &lines[lines.len().saturating_sub(LAST_WORDS)..];
-    format!("its last words:\n{}", last.join("\n"))
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{instance, place};
+use super::{instance, place, watch};
 use crate::signal;
 
 const POLL: Duration = Duration::from_millis(20);
@@ -148,13 +148,19 @@ impl Domain {
 }
 
 /// A file that grows.
-struct Tail {
+#[derive(Debug)]
+pub(super) struct Tail {
     path: PathBuf,
     at: u64,
 }
 
 impl Tail {
-    fn more(&mut self) -> Vec<u8> {
+    pub(super) const fn of(path: PathBuf) -> Self {
+        Self { path, at: 0 }
+    }
+
+    /// What was added since it was last asked.
+    pub(super) fn more(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         // Not there yet: nothing to show.
         if let Ok(mut file) = File::open(&self.path)
@@ -210,10 +216,8 @@ impl Job<'_> {
 
     fn follow(&self, limit: Option<Duration>, outputs: &mut dyn Outputs) -> Result<i32> {
         let start = Instant::now();
-        let [mut stdout, mut stderr] = ["stdout", "stderr"].map(|name| Tail {
-            path: self.folder.join(name),
-            at: 0,
-        });
+        let [mut stdout, mut stderr] =
+            ["stdout", "stderr"].map(|name| Tail::of(self.folder.join(name)));
         loop {
             let status = fs::read_to_string(self.folder.join("status")).ok();
             outputs.stdout(&stdout.more());
@@ -240,7 +244,7 @@ impl Job<'_> {
         if instance::qemu(&self.domain.folder).is_none() {
             bail!(
                 "the lab's QEMU has ended: {}",
-                instance::last_words(&self.domain.folder)
+                watch::last_words(&self.domain.folder)
             );
         }
         Ok(())

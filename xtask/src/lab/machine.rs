@@ -95,7 +95,8 @@ impl Machine<'_> {
                 "-append",
                 format!(
                     "console=ttyS0 lab.role=native lab.name=native lab.address={address} {common} \
-                     {CLOCK} quiet"
+                     {CLOCK} quiet{}",
+                    self.config.added.dom0.appended()
                 ),
             );
             return;
@@ -111,13 +112,15 @@ impl Machine<'_> {
             None => (String::new(), ""),
         };
         let dom0 = format!(
-            "console=hvc0 lab.role=dom0 lab.name=dom0 lab.address={address} lab.hide={hide} {timed}{CLOCK} {common} quiet"
+            "console=hvc0 lab.role=dom0 lab.name=dom0 lab.address={address} lab.hide={hide} {timed}{CLOCK} {common} quiet{}",
+            self.config.added.dom0.appended()
         );
         // Without x2apic=0 the interrupts of passed-through devices stop arriving on this machine.
         let xen = format!(
             "console=com1 com1=115200 loglvl=warning guest_loglvl=warning x2apic=0 \
-             dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M dom0_max_vcpus={} dom0_vcpus_pin{slop}",
-            self.config.dom0_vcpus
+             dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M dom0_max_vcpus={} dom0_vcpus_pin{slop}{}",
+            self.config.dom0_vcpus,
+            self.config.added.xen.appended()
         );
         args.pair("-kernel", self.image.xen());
         args.pair("-append", xen);
@@ -253,7 +256,9 @@ impl Arguments {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::versions::{Debian, Kernel, Xen};
+    use crate::lab::command_line::Added;
+    use crate::lab::kernel::Kernels;
+    use crate::lab::versions::Xen;
 
     fn arguments(native: bool) -> Vec<String> {
         let image = Image {
@@ -266,7 +271,12 @@ mod tests {
         };
         let config = Config {
             xen: Xen::V4_17,
-            kernel: Kernel::Debian(Debian::V6_1),
+            kernels: Kernels::all(&"6.1".parse().unwrap()),
+            added: Added {
+                dom0: "cma=0 isolcpus=1,2".parse().unwrap(),
+                xen: "sched=credit".parse().unwrap(),
+                ..Added::default()
+            },
             cpus: 4,
             dom0_vcpus: 2,
             native,
@@ -294,7 +304,12 @@ mod tests {
         let modules = value(&arguments, "-initrd");
         assert!(modules.starts_with("/cache/image/vmlinuz console=hvc0"));
         assert!(modules.ends_with(",/cache/image/initrd.gz"));
-        assert_eq!(modules.matches(',').count(), 1, "{modules}");
+        assert!(
+            modules.contains(" quiet cma=0 isolcpus=1,,2,/"),
+            "{modules}"
+        );
+        assert_eq!(modules.matches(',').count(), 3, "{modules}");
+        assert!(value(&arguments, "-append").ends_with(" sched=credit"));
     }
 
     #[test]

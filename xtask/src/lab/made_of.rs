@@ -12,7 +12,7 @@ use crate::shell;
 /// The file's name, beside the runs.
 const FILE: &str = "made-of.json";
 
-/// One side's machine, and its kernel's build.
+/// One side's machine, and the builds of its kernels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Side {
     machine: Config,
@@ -23,7 +23,12 @@ impl Side {
     /// The kernel is downloaded, if it is not there.
     pub(super) fn new(machine: &Config) -> Result<Self> {
         let _lock = place::lock(&place::cache()?.join("lock"))?;
-        let build = packages::kernel(&machine.kernel)?.release_and_times()?;
+        let kernels = &machine.kernels;
+        let mut build = packages::kernel(&kernels.dom0)?.release_and_times()?;
+        if kernels.guest != kernels.dom0 {
+            build += ", ";
+            build += &packages::kernel(&kernels.guest)?.release_and_times()?;
+        }
         Ok(Self {
             machine: machine.clone(),
             build,
@@ -143,14 +148,17 @@ impl MadeOf {
 
 #[cfg(test)]
 mod tests {
-    use super::super::versions::{Debian, Kernel, Xen};
+    use super::super::command_line::Added;
+    use super::super::kernel::Kernels;
+    use super::super::versions::Xen;
     use super::*;
 
-    fn side(debian: Debian) -> Side {
+    fn side(kernel: &str) -> Side {
         Side {
             machine: Config {
                 xen: Xen::V4_17,
-                kernel: Kernel::Debian(debian),
+                kernels: Kernels::all(&kernel.parse().unwrap()),
+                added: Added::default(),
                 cpus: 4,
                 dom0_vcpus: 2,
                 native: false,
@@ -167,17 +175,17 @@ mod tests {
     #[test]
     fn a_page_is_of_one_machine() {
         let folder = folder("paper");
-        let of = |debian| {
-            let mut native = side(debian);
+        let of = |kernel| {
+            let mut native = side(kernel);
             native.machine.native = true;
             PaperMadeOf {
-                xen: side(debian),
+                xen: side(kernel),
                 native,
             }
         };
-        of(Debian::V6_1).claim(&folder).unwrap();
-        of(Debian::V6_1).claim(&folder).unwrap();
-        let refused = of(Debian::V6_12).claim(&folder).unwrap_err().to_string();
+        of("6.1").claim(&folder).unwrap();
+        of("6.1").claim(&folder).unwrap();
+        let refused = of("6.12").claim(&folder).unwrap_err().to_string();
         assert!(
             refused.contains("another machine with Xen, machine without Xen: name"),
             "{refused}"
@@ -189,8 +197,8 @@ mod tests {
     fn runs_of_another_build_or_with_other_arguments_are_not_mixed() {
         let folder = folder("check");
         let made_of = MadeOf {
-            base: side(Debian::V6_1),
-            new: side(Debian::V6_12),
+            base: side("6.1"),
+            new: side("6.12"),
             domain: "dom0".into(),
             args: vec!["--profile=check".into()],
             scenario: "schema = 1".into(),

@@ -1,12 +1,17 @@
 //! `cargo xtask lab`: a real Xen, Dom0 and guests under QEMU, on any x86-64 machine.
 mod cases;
 mod check;
+mod command_line;
 mod console;
+mod debian;
+mod disks;
 mod files;
 mod guests;
 mod image;
 mod instance;
 mod job;
+mod kernel;
+mod layout;
 mod machine;
 mod made_of;
 mod many;
@@ -23,6 +28,7 @@ mod session;
 mod status;
 mod transfer;
 mod versions;
+mod watch;
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
@@ -34,14 +40,15 @@ use anyhow::{Context as _, Result};
 use crate::{cargo, setup, shell, signal};
 use instance::{Config, Lab};
 use job::PassOn;
+use kernel::{Kernel, Kernels};
 pub(crate) use many::left;
 use matrix::Matrix;
-use options::{Clock, Emulated, InRealTime, Scenario};
+use options::{Boot, Clock, Emulated, InRealTime, Scenario};
 pub(crate) use options::{Command, Made};
 use paper::Machines;
 use run::Request;
 pub(crate) use session::{Session, prepare as prepare_session};
-use versions::{Kernel, Xen};
+use versions::Xen;
 
 /// The lab that runs the same without Xen.
 fn companion(name: &str) -> Result<Lab> {
@@ -58,8 +65,8 @@ pub(crate) fn command(command: Command) -> Result<ExitCode> {
         signal::catch();
     }
     match command {
-        Command::Up(made) => Lab::named(made.name())?
-            .up(&made.config()?)
+        Command::Up { made, boot } => Lab::named(made.name())?
+            .up(&made.config()?, boot.console())
             .map(|()| ExitCode::SUCCESS),
         Command::Exec {
             named,
@@ -68,17 +75,20 @@ pub(crate) fn command(command: Command) -> Result<ExitCode> {
         } => exec(&Lab::named(&named.name)?, &domain, &command),
         Command::Run {
             made,
+            boot,
             domain,
             scenario,
         } => run_in(
-            &Lab::named(made.name())?,
-            &made.config()?,
+            (&Lab::named(made.name())?, &made.config()?, boot),
             &domain,
             &scenario,
         ),
-        Command::Native { made, scenario } => run_in(
-            &companion(made.name())?,
-            &made.config(true)?,
+        Command::Native {
+            made,
+            boot,
+            scenario,
+        } => run_in(
+            (&companion(made.name())?, &made.config(true)?, boot),
             "native",
             &scenario,
         ),
@@ -112,7 +122,7 @@ pub(crate) fn command(command: Command) -> Result<ExitCode> {
 /// Installs and builds what the command needs, as this user.
 fn prepare(mut command: Command) -> Result<Command> {
     let scenario = match &mut command {
-        Command::Up(_) => {
+        Command::Up { .. } => {
             setup::ensure_lab()?;
             return Ok(command);
         }
@@ -218,13 +228,17 @@ fn exit_code(status: i32) -> ExitCode {
     ExitCode::from(u8::try_from(status).unwrap_or(3))
 }
 
-fn run_in(lab: &Lab, config: &Config, domain: &str, scenario: &Scenario) -> Result<ExitCode> {
+fn run_in(
+    (lab, config, boot): (&Lab, &Config, Boot),
+    domain: &str,
+    scenario: &Scenario,
+) -> Result<ExitCode> {
     run::require_domain(config, domain)?;
     let out = scenario
         .out
         .clone()
         .unwrap_or_else(|| run::new_folder(&scenario.scenario, domain, config));
-    lab.up(config)?;
+    lab.up(config, boot.console())?;
     run::run(lab, &request(scenario, domain, &out), &mut PassOn).map(exit_code)
 }
 
@@ -239,7 +253,7 @@ fn run_matrix(
         xens,
         name: &emulated.name,
         // Each row has its own versions.
-        config: emulated.config(xens[0], &kernels[0], false)?,
+        config: emulated.config(xens[0], Kernels::all(&kernels[0]), false)?,
     };
     run::require_domain(&of.config, domain)?;
     let out = scenario.out.clone().unwrap_or_else(|| {
@@ -258,8 +272,10 @@ fn run_paper(made: &InRealTime, options: &paper::Options) -> Result<ExitCode> {
 }
 
 fn run_check(emulated: &Emulated, clock: Clock, options: &check::Options) -> Result<ExitCode> {
-    let config =
-        |kernel| -> Result<Config> { Ok(clock.of(emulated.config(options.xen, kernel, false)?)) };
+    let config = |kernel| -> Result<Config> {
+        let config = emulated.config(options.xen, Kernels::all(kernel), false)?;
+        Ok(clock.of(config))
+    };
     let check = check::Check {
         options,
         name: &emulated.name,

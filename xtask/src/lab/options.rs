@@ -3,8 +3,11 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
+use super::command_line::{Added, Words};
 use super::instance::Config;
-use super::versions::{Kernel, Xen};
+use super::kernel::{Kernel, Kernels};
+use super::versions::Xen;
+use super::watch::Console;
 use super::{check, paper};
 
 /// The emulated machine.
@@ -19,11 +22,20 @@ pub(crate) struct Emulated {
     /// Dom0's virtual CPUs, pinned to the first emulated ones; the paper has 2 for disks, 1 for networks
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
     dom0_vcpus: u32,
+    /// Words for the command line of Dom0's kernel, and of the native run's, such as `nokaslr loglevel=7`
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    kernel_args: Option<Words>,
+    /// Words for the command line of the guests' kernel
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    guest_kernel_args: Option<Words>,
+    /// Words for the hypervisor's command line
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    xen_args: Option<Words>,
 }
 
 impl Emulated {
-    /// What a lab with these versions is made of, in real time.
-    pub(super) fn config(&self, xen: Xen, kernel: &Kernel, native: bool) -> Result<Config> {
+    /// What a lab with these versions is made of, in real time. One without Xen has no guests.
+    pub(super) fn config(&self, xen: Xen, kernels: Kernels, native: bool) -> Result<Config> {
         if self.dom0_vcpus > self.smp {
             bail!(
                 "--dom0-vcpus {} is more than --smp {}",
@@ -31,9 +43,25 @@ impl Emulated {
                 self.smp
             );
         }
+        let words = |words: &Option<Words>| words.clone().unwrap_or_default();
+        let (kernels, added) = if native {
+            let added = Added {
+                dom0: words(&self.kernel_args),
+                ..Added::default()
+            };
+            (Kernels::all(&kernels.dom0), added)
+        } else {
+            let added = Added {
+                dom0: words(&self.kernel_args),
+                guest: words(&self.guest_kernel_args),
+                xen: words(&self.xen_args),
+            };
+            (kernels, added)
+        };
         Ok(Config {
             xen,
-            kernel: kernel.clone(),
+            kernels,
+            added,
             cpus: self.smp,
             dom0_vcpus: self.dom0_vcpus,
             native,
@@ -65,10 +93,16 @@ impl Clock {
 pub(crate) struct InRealTime {
     #[command(flatten)]
     emulated: Emulated,
-    /// Linux of Dom0, the guests and the native run: Debian's 6.1 or 6.12, or a folder with a build of your
-    /// own (boot/vmlinuz-RELEASE, lib/modules/RELEASE)
+    /// Linux of Dom0, the guests and the native run: a version that Debian has, such as 6.12, 7.3 or 6.12-rt, or a
+    /// folder with a build of your own
     #[arg(long, default_value = "6.1", value_name = "KERNEL")]
     kernel: Kernel,
+    /// Another one for Dom0 and the native run
+    #[arg(long, value_name = "KERNEL")]
+    dom0_kernel: Option<Kernel>,
+    /// Another one for the guests
+    #[arg(long, value_name = "KERNEL")]
+    guest_kernel: Option<Kernel>,
     /// The hypervisor and its tools
     #[arg(long, default_value = "4.17")]
     xen: Xen,
@@ -80,7 +114,12 @@ impl InRealTime {
     }
 
     pub(super) fn config(&self, native: bool) -> Result<Config> {
-        self.emulated.config(self.xen, &self.kernel, native)
+        let or_all = |kernel: &Option<Kernel>| kernel.as_ref().unwrap_or(&self.kernel).clone();
+        let kernels = Kernels {
+            dom0: or_all(&self.dom0_kernel),
+            guest: or_all(&self.guest_kernel),
+        };
+        self.emulated.config(self.xen, kernels, native)
     }
 }
 
@@ -106,6 +145,24 @@ impl Made {
     /// A lab with Xen.
     pub(super) fn config(&self) -> Result<Config> {
         Ok(self.clock.of(self.of.config(false)?))
+    }
+}
+
+/// How a lab comes up.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Boot {
+    /// Show the boot's serial console on stderr
+    #[arg(long = "console")]
+    is_shown: bool,
+}
+
+impl Boot {
+    pub(super) const fn console(self) -> Console {
+        if self.is_shown {
+            Console::Shown
+        } else {
+            Console::Quiet
+        }
     }
 }
 
@@ -137,7 +194,12 @@ pub(crate) struct Scenario {
 #[derive(Clone, Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Bring a lab up: Xen, Dom0 and the guests A and B
-    Up(Made),
+    Up {
+        #[command(flatten)]
+        made: Made,
+        #[command(flatten)]
+        boot: Boot,
+    },
     /// Run a command in dom0, A, B, native, or on the peer host
     Exec {
         #[command(flatten)]
@@ -150,6 +212,8 @@ pub(crate) enum Command {
     Run {
         #[command(flatten)]
         made: Made,
+        #[command(flatten)]
+        boot: Boot,
         /// The domain in which the tracer runs
         #[arg(long = "in", default_value = "dom0", value_name = "DOMAIN")]
         domain: String,
@@ -160,6 +224,8 @@ pub(crate) enum Command {
     Native {
         #[command(flatten)]
         made: InRealTime,
+        #[command(flatten)]
+        boot: Boot,
         #[command(flatten)]
         scenario: Scenario,
     },
@@ -208,4 +274,58 @@ pub(crate) enum Command {
     },
     /// End a lab, and its native companion; nothing of them is left but cached images
     Down(Named),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        made: InRealTime,
+    }
+
+    fn config(options: &[&str], native: bool) -> Config {
+        let words = ["lab"].iter().chain(options);
+        Line::try_parse_from(words)
+            .unwrap()
+            .made
+            .config(native)
+            .unwrap()
+    }
+
+    #[test]
+    fn kernel_is_that_of_all_domains_unless_one_has_its_own() {
+        let kernels = |options: &[&str]| config(options, false).kernels.to_string();
+        assert_eq!(kernels(&[]), "6.1");
+        assert_eq!(kernels(&["--kernel=7.3"]), "7.3");
+        assert_eq!(
+            kernels(&["--kernel=7.3", "--guest-kernel=6.12-rt"]),
+            "7.3-guests-6.12-rt"
+        );
+        assert_eq!(kernels(&["--dom0-kernel=7.3"]), "7.3-guests-6.1");
+    }
+
+    #[test]
+    fn labs_with_other_words_are_other_labs_but_without_xen_only_the_kernel_s_count() {
+        let options = [
+            "--kernel-args",
+            "-x  y",
+            "--guest-kernel-args=z",
+            "--xen-args=w",
+        ];
+        let (plain, other) = (config(&[], false), config(&options, false));
+        assert_ne!(plain, other);
+        assert_eq!(other.added.dom0.appended(), " -x y");
+        let guests = [
+            "--guest-kernel-args=z",
+            "--xen-args=w",
+            "--guest-kernel=7.3",
+        ];
+        assert_eq!(config(&guests, true), config(&[], true));
+        assert_ne!(config(&options, true), config(&[], true));
+    }
 }

@@ -1,16 +1,17 @@
-//! Debian's packages: the root file system of one release, and kernels.
+//! What images are made of: the root file system of one release of Debian, and kernels.
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::place;
-use super::versions::{Debian, Kernel, PACKAGES, Xen};
-use crate::setup::{apt, private_apt::PrivateApt};
+use super::kernel::Kernel;
+use super::layout::KernelFiles;
+use super::versions::{PACKAGES, Xen};
+use super::{debian, place};
+use crate::setup::apt;
 use crate::shell;
 
 /// What mmdebstrap leaves out: nobody reads it in a lab.
@@ -22,7 +23,7 @@ const LEFT_OUT: [&str; 4] = [
 ];
 
 /// Debian's archive, from the machine's own mirror where it has one.
-fn archive() -> Result<apt::Archive> {
+pub(super) fn archive() -> Result<apt::Archive> {
     let machine = apt::Release::of_machine()?;
     if machine.id == "debian" {
         return apt::main_archive(Path::new("/etc/apt"), &machine.codename);
@@ -126,125 +127,21 @@ pub(super) fn root(xen: Xen) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// A kernel's files: a package, unpacked, or the user's build.
-pub(super) struct KernelFiles {
-    /// `boot/`, `lib/modules/`.
-    pub(super) folder: PathBuf,
-    /// What `uname -r` will say.
-    pub(super) release: String,
-}
-
-impl KernelFiles {
-    pub(super) fn image(&self) -> PathBuf {
-        let name = format!("vmlinuz-{}", self.release);
-        self.folder.join("boot").join(name)
-    }
-
-    /// Where its modules are in a root file system: `lib/modules/RELEASE`.
-    pub(super) fn below(&self) -> PathBuf {
-        Path::new("lib/modules").join(&self.release)
-    }
-
-    /// The folder of its modules.
-    pub(super) fn modules(&self) -> Result<PathBuf> {
-        let below = self.below();
-        let candidates = [
-            self.folder.join(&below),
-            self.folder.join("usr").join(&below),
-        ];
-        let found = candidates.into_iter().find(|folder| folder.is_dir());
-        found.with_context(|| format!("{} has no {}", self.folder.display(), below.display()))
-    }
-
-    /// What tells one build of a release from the next: image and modules can be installed one without the other.
-    pub(super) fn build(&self) -> Result<String> {
-        let folder = self.folder.display();
-        Ok(format!("{folder} {}", self.release_and_times()?))
-    }
-
-    /// The same wherever the files are.
-    pub(super) fn release_and_times(&self) -> Result<String> {
-        let made = |file: PathBuf| {
-            let made = file.metadata().and_then(|facts| facts.modified());
-            let made = made.with_context(|| format!("{} could not be read", file.display()))?;
-            let since_1970 = made.duration_since(SystemTime::UNIX_EPOCH)?;
-            anyhow::Ok(since_1970.as_nanos())
-        };
-        let (image, modules) = (self.image(), self.modules()?.join("modules.order"));
-        Ok(format!(
-            "{} {} {}",
-            self.release,
-            made(image)?,
-            made(modules)?
-        ))
-    }
-}
-
 /// The kernel's image and modules; Debian's are downloaded once.
 pub(super) fn kernel(kernel: &Kernel) -> Result<KernelFiles> {
-    let folder = match kernel {
-        Kernel::Debian(debian) => unpacked(*debian)?,
-        Kernel::Own(folder) => folder.clone(),
-    };
-    let release = kernel_release(&folder)?;
-    Ok(KernelFiles { folder, release })
-}
-
-/// The folder with a kernel of Debian's.
-fn unpacked(kernel: Debian) -> Result<PathBuf> {
-    let folder = place::cache()?.join(format!("kernel-{kernel}"));
-    if !folder.is_dir() {
-        place::require_space(&place::cache()?, 1 << 30)?;
-        eprintln!("lab: downloading Debian's Linux {kernel} (about 100 MiB)");
-        let work = place::cache()?.join(format!("apt-{}", std::process::id()));
-        let unpacked = build_whole(&folder, |partial| download_kernel(kernel, &work, partial));
-        // Left-overs of a download are only space in the cache.
-        let _ = fs::remove_dir_all(&work);
-        unpacked?;
-    }
-    Ok(folder)
-}
-
-/// The release of the one kernel in a folder.
-fn kernel_release(folder: &Path) -> Result<String> {
-    let entries = folder
-        .join("boot")
-        .read_dir()
-        .with_context(|| format!("{} has no boot folder", folder.display()))?;
-    let names = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok());
-    let releases: Vec<String> = names
-        // An older build that `make install` keeps.
-        .filter(|name| !name.ends_with(".old"))
-        .filter_map(|name| name.strip_prefix("vmlinuz-").map(str::to_owned))
-        .collect();
-    match &releases[..] {
-        [release] => Ok(release.clone()),
-        [] => bail!("{} has no boot/vmlinuz-RELEASE", folder.display()),
-        several => bail!(
-            "{} has several kernels ({}): leave one",
-            folder.display(),
-            several.join(", ")
-        ),
+    match kernel {
+        Kernel::Debian(wanted) => KernelFiles::of(&debian::unpacked(wanted)?),
+        Kernel::Own(build) => KernelFiles::of(&build.folder),
     }
 }
 
-fn download_kernel(kernel: Debian, work: &Path, folder: &Path) -> Result<()> {
-    let apt = PrivateApt::create(work, &archive()?.for_suite(kernel.suite()))?;
-    apt.update()?;
-    let package = "linux-image-amd64";
-    let text =
-        shell::output(
-            apt.command("apt-cache")
-                .args(["show", "--no-all-versions", package]),
-        )?;
-    // The package only depends on that of the newest kernel.
-    let name = text
-        .lines()
-        .find_map(|line| line.strip_prefix("Depends: "))
-        .and_then(|depends| depends.split([' ', ',']).next())
-        .with_context(|| format!("{package} of {} names no kernel", kernel.suite()))?;
-    let deb = apt.download(name)?;
-    shell::output(shell::command("dpkg-deb").arg("-x").arg(deb).arg(folder)).map(drop)
+/// The release of a kernel that was here when it was asked for.
+pub(super) fn release(kernel: &Kernel) -> Option<String> {
+    match kernel {
+        Kernel::Debian(wanted) => {
+            let files = KernelFiles::of(&debian::kept(wanted).ok()?);
+            files.ok().map(|files| files.release)
+        }
+        Kernel::Own(build) => Some(build.release.clone()),
+    }
 }

@@ -11,6 +11,7 @@ use super::made_of::{PaperMadeOf, Side};
 use super::many;
 use super::run::{self, Request, Silent};
 use super::scenario::Scenario;
+use super::watch::Console;
 use crate::{shell, signal, workspace};
 
 /// Where the runs are, below the folder of all.
@@ -204,7 +205,7 @@ fn run_case(planned: &Planned, machines: &Machines, options: &Options) -> Result
     let Planned { case, run, .. } = planned;
     many::set_aside(run)?;
     let (lab, config) = machines.of(case);
-    lab.up(config)?;
+    lab.up(config, Console::Quiet)?;
     let request = Request {
         tracer: options.tracer.as_deref().unwrap_or(Path::new("tracer")),
         scenario: &case.scenario,
@@ -263,6 +264,8 @@ fn draw(cases: &[Case], options: &Options, out: &Path) -> Result<i32> {
 mod tests {
     use std::fs;
 
+    use super::super::command_line::Added;
+    use super::super::kernel::Kernels;
     use super::*;
 
     fn options() -> Options {
@@ -293,7 +296,8 @@ mod tests {
             };
             let config = Config {
                 xen: super::super::versions::Xen::V4_17,
-                kernel: "6.1".parse().unwrap(),
+                kernels: Kernels::all(&"6.1".parse().unwrap()),
+                added: Added::default(),
                 cpus: 4,
                 dom0_vcpus,
                 native,

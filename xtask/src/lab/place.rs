@@ -10,6 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use crate::signal;
 
 pub(super) const DEFAULT: &str = "/var/cache/tracer-lab";
+/// Characters of a lab's name, at most.
+pub(super) const LONGEST_NAME: usize = 32;
 /// Bytes of the longest path of a socket (unix(7)).
 const LONGEST_SOCKET: usize = 107;
 
@@ -38,10 +40,10 @@ pub(super) fn cache() -> Result<PathBuf> {
 /// The folder of one lab.
 pub(super) fn of_lab(name: &str) -> Result<PathBuf> {
     let good = !name.is_empty()
-        && name.len() <= 32
+        && name.len() <= LONGEST_NAME
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     if !good {
-        bail!("a lab's name is of up to 32 letters, digits and hyphens, not `{name}`");
+        bail!("a lab's name is of up to {LONGEST_NAME} letters, digits and hyphens, not `{name}`");
     }
     Ok(folder()?.join("labs").join(name))
 }

@@ -170,7 +170,7 @@ pub(super) fn new_folder(scenario: &Path, domain: &str, config: &Config) -> Path
     } else {
         format!("-xen{}", config.xen)
     };
-    workspace::new_run(&format!("{stem}-{domain}{xen}-linux{}", config.kernel))
+    workspace::new_run(&format!("{stem}-{domain}{xen}-linux{}", config.kernels))
 }
 
 /// What root made for the user of sudo is the user's.

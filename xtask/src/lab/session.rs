@@ -10,6 +10,7 @@ use super::job::Printed;
 use super::made_of;
 use super::meter::Meter;
 use super::run::{self, Request};
+use super::watch::Console;
 use super::{Made, ensure_tracer};
 use crate::signal;
 
@@ -36,7 +37,7 @@ impl Session {
     /// Also when a lab of this name, but of something else, is up.
     pub(crate) fn up(made: &Made, tracer: &Path) -> Result<Self> {
         let lab = Lab::named(made.name())?;
-        lab.up(&made.config()?)?;
+        lab.up(&made.config()?, Console::Quiet)?;
         Ok(Self {
             lab,
             tracer: tracer.to_owned(),

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::guests::GUESTS;
 use super::instance::{self, Config, Lab};
-use super::place;
+use super::kernel::Kernels;
+use super::{packages, place};
 
 /// One lab, for people and scripts.
 #[derive(Debug, Serialize)]
@@ -13,10 +14,39 @@ struct Status {
     folder: String,
     /// What it is made of; absent while it comes up, or of the left-overs of one that ended badly.
     config: Option<Config>,
+    /// What `uname -r` says in its domains.
+    releases: Option<Releases>,
     /// QEMU's process.
     qemu: Option<u32>,
     /// Domains that answer commands.
     domains: Vec<&'static str>,
+}
+
+/// The kernels' own names of themselves.
+#[derive(Debug, Serialize)]
+struct Releases {
+    /// Dom0's, or that of the lab without Xen.
+    dom0: String,
+    guest: String,
+}
+
+impl Releases {
+    /// As the cache has them now.
+    fn of(kernels: &Kernels) -> Option<Self> {
+        Some(Self {
+            dom0: packages::release(&kernels.dom0)?,
+            guest: packages::release(&kernels.guest)?,
+        })
+    }
+
+    fn text(&self) -> String {
+        let Self { dom0, guest } = self;
+        if guest == dom0 {
+            dom0.clone()
+        } else {
+            format!("{dom0}, {guest} in the guests")
+        }
+    }
 }
 
 impl Status {
@@ -36,6 +66,9 @@ impl Status {
         Self {
             name: lab.name.clone(),
             folder: lab.folder.display().to_string(),
+            releases: config
+                .as_ref()
+                .and_then(|config| Releases::of(&config.kernels)),
             config,
             qemu: instance::qemu(&lab.folder),
             domains,
@@ -46,6 +79,7 @@ impl Status {
         let Self {
             name,
             config,
+            releases,
             qemu,
             domains,
             ..
@@ -57,9 +91,10 @@ impl Status {
                 } else {
                     format!("Xen {}", config.xen)
                 };
+                let linux = releases.as_ref().map(Releases::text);
                 format!(
                     "{name}: {xen}, Linux {}, {} CPUs, QEMU {pid}; {}",
-                    config.kernel,
+                    linux.unwrap_or_else(|| config.kernels.to_string()),
                     config.cpus,
                     domains.join(", ")
                 )

@@ -3,7 +3,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::shell;
 
@@ -53,21 +53,35 @@ impl PrivateApt {
                 .arg(format!("{option}={}", value.display()));
         }
         command.args(["-o", "APT::Sandbox::User=", "-o", "Acquire::Languages=none"]);
+        // Descriptions of programs for people, which a desktop's apt fetches with each list.
+        command.args([
+            "-o",
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
+        ]);
         command.current_dir(&self.work);
         command
     }
 
-    /// Downloads a package, `NAME` or `NAME=VERSION`, into a folder without others.
-    pub(crate) fn download(&self, wanted: &str) -> Result<PathBuf> {
-        shell::output(self.command("apt-get").args(["-qq", "download", wanted]))?;
-        let entries = self
-            .work
+    /// Downloads packages, each `NAME` or `NAME=VERSION`, into a folder that is made anew; returns their files.
+    pub(crate) fn download(&self, wanted: &[String], folder: &Path) -> Result<Vec<PathBuf>> {
+        // What an earlier download left.
+        let _ = fs::remove_dir_all(folder);
+        fs::create_dir_all(folder)
+            .with_context(|| format!("{} could not be created", folder.display()))?;
+        let mut apt = self.command("apt-get");
+        apt.args(["-qq", "download"]).args(wanted);
+        shell::output(apt.current_dir(folder))?;
+        let entries = folder
             .read_dir()
             .context("the download folder is unreadable")?;
-        entries
+        let files: Vec<PathBuf> = entries
             .flatten()
             .map(|entry| entry.path())
-            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-            .with_context(|| format!("apt-get downloaded no package for {wanted}"))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+            .collect();
+        if files.len() != wanted.len() {
+            bail!("apt-get did not download each of {}", wanted.join(", "));
+        }
+        Ok(files)
     }
 }

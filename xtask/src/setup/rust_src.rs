@@ -93,7 +93,10 @@ fn download(work: &Path, release: &str) -> Result<PathBuf> {
                 .unwrap_or_default();
             if let Some(version) = matching_version(&listing, release) {
                 eprintln!("rust-src: downloading {name} {version}");
-                return private.download(&format!("{name}={version}"));
+                let wanted = [format!("{name}={version}")];
+                return private
+                    .download(&wanted, &work.join("package"))
+                    .map(|mut files| files.remove(0));
             }
         }
     }
