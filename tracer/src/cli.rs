@@ -13,8 +13,8 @@ use crate::report::{self, Format};
 /// 2 the run (`compare`, `paper`: any run) is partial, or too much of it was lost; 3 wrong usage, or the
 /// environment does not allow it (`probes`: a datapath cannot be traced). `report` ends with 0 for any run
 /// that it can read. `check`: 0 no regression; 1 a regression, or undecided and the policy does not let that
-/// pass; 2 the runs cannot be compared (`baseline save`: are not of a kind); 3 wrong usage, or a file cannot
-/// be read. TRACER_LOG sets the log's filter, such as `tracer=debug`.
+/// pass; 2 the runs cannot be compared (`baseline save`: are not of a kind), or nothing can be told from them,
+/// as points are gone or no figure is firm; 3 wrong usage, or a file cannot be read. TRACER_LOG sets the log's filter, such as `tracer=debug`.
 #[derive(Debug, Parser)]
 #[command(name = "tracer", version, arg_required_else_help = true)]
 pub struct Cli {
@@ -189,8 +189,8 @@ pub struct CheckArgs {
     /// Write to a file instead of standard output.
     #[arg(long, short)]
     pub output: Option<PathBuf>,
-    /// Exit codes for `git bisect run`: 125 where the runs cannot be compared, or the policy does not let
-    /// undecided figures pass; 128 on errors.
+    /// Exit codes for `git bisect run`: 125 where the runs cannot be compared, nothing can be told from them, or the
+    /// policy does not let undecided figures pass; 128 on errors.
     #[arg(long)]
     pub bisect: bool,
 }

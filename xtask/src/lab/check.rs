@@ -296,7 +296,7 @@ impl Check<'_> {
 }
 
 /// Makes the runs that are not there yet, and gives the verdicts; returns the worst exit code: 0 no
-/// regression, 1 a regression, 2 not comparable, 3 a boot or a run failed.
+/// regression, 1 a regression, 2 not comparable or cannot tell, 3 a boot or a run failed.
 pub(super) fn check(check: &Check<'_>) -> Result<i32> {
     for config in [&check.base, &check.new] {
         run::require_domain(config, &check.options.domain)?;
