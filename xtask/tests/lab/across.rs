@@ -16,11 +16,6 @@ fn report(name: &str, scenario: &str, more: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn domain<'a>(report: &'a Value, name: &str) -> &'a Value {
-    let mut domains = report["domains"].as_array().unwrap().iter();
-    domains.find(|domain| domain["name"] == name).unwrap()
-}
-
 /// Requests that had a stage that ends at this point.
 fn passed(breakdown: &Value, point: &str) -> u64 {
     let stages = breakdown["stages"].as_array().unwrap().iter();

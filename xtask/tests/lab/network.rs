@@ -25,11 +25,6 @@ const QUICK: [&str; 3] = [
     "--set=workload.duration=1s",
 ];
 
-fn domain<'a>(report: &'a Value, name: &str) -> &'a Value {
-    let mut domains = report["domains"].as_array().unwrap().iter();
-    domains.find(|domain| domain["name"] == name).unwrap()
-}
-
 fn breakdown<'a>(report: &'a Value, domain: &str, datapath: &str) -> &'a Value {
     let mut breakdowns = report["breakdowns"].as_array().unwrap().iter();
     let found = breakdowns.find(|b| b["domain"] == domain && b["datapath"] == datapath);

@@ -302,3 +302,9 @@ pub(crate) fn records(run: &Path, domain: &str) -> Vec<Record> {
     }
     records
 }
+
+/// A domain of a report.
+pub(crate) fn domain<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let mut domains = report["domains"].as_array().unwrap().iter();
+    domains.find(|domain| domain["name"] == name).unwrap()
+}
