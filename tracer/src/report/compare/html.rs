@@ -128,11 +128,18 @@ fn write_pair(out: &mut String, pair: &Pair) -> Result {
     write_means(out, &total.mean_ns, longest)?;
     out.push_str("<td><td>");
     write_cells(out, &CELLS.percentiles(&total.p50_ns, &total.p99_ns))?;
-    write!(
-        out,
-        "<td>{}<td>{}<td></tbody></table>",
-        pair.a.count, pair.b.count
-    )?;
+    write!(out, "<td>{}<td>{}<td>", pair.a.count, pair.b.count)?;
+    if let Some(way) = pair.way.as_ref().filter(|way| !way.is_total) {
+        write!(
+            out,
+            "<tr class=\"whole\"><td>{} … {}<td class=\"note\">both timed",
+            escape(&way.from),
+            escape(&way.to)
+        )?;
+        write_means(out, &way.mean_ns, longest)?;
+        out.push_str(&"<td>".repeat(9));
+    }
+    out.push_str("</tbody></table>");
     write_stretches(out, pair, longest)?;
     write_components(out, pair, longest)?;
     out.push_str("</section>");
@@ -169,13 +176,17 @@ fn write_part(out: &mut String, pair: &Pair, part: &Part, longest: f64) -> Resul
 }
 
 fn write_means(out: &mut String, mean: &Compared, longest: f64) -> Result {
-    let width = mean.step().abs() / longest.max(1.0) * 60.0;
-    let colour = if mean.step() > 0.0 { "more" } else { "less" };
     let [a, b, difference, ratio] = CELLS.means(mean);
-    write!(
-        out,
-        "<td>{a}<td>{b}<td><span class=\"step {colour}\" style=\"width:{width:.0}px\"></span>{difference}<td>{ratio}"
-    )
+    write!(out, "<td>{a}<td>{b}<td>")?;
+    if let Some(step) = mean.difference {
+        let width = step.abs() / longest.max(1.0) * 60.0;
+        let colour = if step > 0.0 { "more" } else { "less" };
+        write!(
+            out,
+            "<span class=\"step {colour}\" style=\"width:{width:.0}px\"></span>"
+        )?;
+    }
+    write!(out, "{difference}<td>{ratio}")
 }
 
 fn write_cells(out: &mut String, cells: &[String]) -> Result {

@@ -85,16 +85,21 @@ fn operation(pair: &Pair) -> String {
 
 /// A frame with both sides' means: a frame's own figures are those of its width.
 fn labelled(name: &str, mean: &Compared) -> String {
-    let side = |value: Option<f64>| time(value.unwrap_or(0.0));
+    let side = |value: Option<f64>| value.map_or_else(|| "not timed".into(), time);
     let (a, b) = (side(mean.a), side(mean.b));
-    format!("{name}: A {a}, B {b}, {}", step(mean.step()))
+    let difference = mean.difference.map_or_else(|| "not compared".into(), step);
+    format!("{name}: A {a}, B {b}, {difference}")
 }
 
-/// The two weights of a frame: the second is its width, the second less the first is its colour.
+/// The two weights of a frame: the second is its width, the second less the first is its colour. What cannot be compared
+/// has none.
 fn weights(mean: &Compared) -> (u64, u64) {
     let whole = |value: Option<f64>| value.unwrap_or(0.0).clamp(0.0, MOST_NS).round() as u64;
     let (a, b) = (whole(mean.a), whole(mean.b));
     let width = a.max(b);
+    if mean.difference.is_none() {
+        return (width, width);
+    }
     (width - b + a, width)
 }
 
@@ -110,5 +115,15 @@ mod tests {
             let difference = second.cast_signed() - first.cast_signed();
             assert_eq!(difference, i64::from(b - a));
         }
+    }
+
+    #[test]
+    fn what_only_one_side_is_timed_on_is_neither_longer_nor_shorter() {
+        let apart = Compared::apart(Some(7.0), None);
+        assert_eq!(weights(&apart), (7, 7));
+        assert_eq!(
+            labelled("x", &apart),
+            "x: A 7 ns, B not timed, not compared"
+        );
     }
 }

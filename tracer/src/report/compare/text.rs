@@ -112,6 +112,11 @@ fn write_pair(out: &mut String, pair: &Pair) -> Result {
     write!(out, " {:>7} {:>7}", "", "")?;
     write_percentiles(out, &total.p50_ns, &total.p99_ns)?;
     writeln!(out)?;
+    if let Some(way) = pair.way.as_ref().filter(|way| !way.is_total) {
+        let name = format!("{} … {}", way.from, way.to);
+        write_means(out, &name, width, &way.mean_ns)?;
+        writeln!(out, "  the way that both are timed on")?;
+    }
     write_stretches(out, pair, width)?;
     writeln!(out, "  by component, the largest difference first:")?;
     for component in &pair.components {

@@ -51,7 +51,13 @@ pub(super) fn question(runs: &Runs) -> Question {
 
 /// The component that adds most.
 fn sentence(workload: Workload, setup: Setup, pair: &Pair) -> String {
-    let total = &pair.total.mean_ns;
+    let Some(way) = &pair.way else {
+        return format!(
+            "{}: the two are timed on no way in common.",
+            workload.name()
+        );
+    };
+    let total = &way.mean_ns;
     let head = format!(
         "{}: a request takes {} by {} and {} passed through",
         workload.name(),
