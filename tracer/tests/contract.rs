@@ -133,6 +133,7 @@ fn documents_have_every_value_of_an_enumeration() {
         (&scenario, "scenario.md", "Operation"),
         (&scenario, "scenario.md", "Statistic"),
         (&schema("compare"), "compare.md", "Side"),
+        (&schema("compare"), "compare.md", "NotCompared"),
         (&schema("check"), "check.md", "Metric"),
         (&schema("check"), "check.md", "Status"),
         (&schema("check"), "check.md", "Why"),

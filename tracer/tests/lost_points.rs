@@ -69,21 +69,53 @@ fn each_record(bytes: &mut [u8], mut change: impl FnMut(Kind, &mut [u8])) {
     }
 }
 
-/// The report of a recording in which a domain's records of a kind have no stamp of a point.
-fn report(recording: &Path, without: Option<(&str, Kind, Point)>) -> Option<Report> {
+/// What is changed of a domain's stamps of a point.
+#[derive(Clone, Copy)]
+struct Change<'c> {
+    domain: &'c str,
+    kind: Kind,
+    point: Point,
+    /// Of the records by their number, those that lose the stamp.
+    lost: fn(usize) -> bool,
+    /// What the others' is later by.
+    later_ns: u64,
+}
+
+/// A loss of all stamps of a point.
+fn loss(domain: &str, kind: Kind, point: Point) -> Change<'_> {
+    Change {
+        domain,
+        kind,
+        point,
+        lost: |_| true,
+        later_ns: 0,
+    }
+}
+
+/// The report of a recording with its stamps changed.
+fn report(recording: &Path, change: Option<Change<'_>>) -> Option<Report> {
     let folder = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(recording).unwrap() {
         let path = entry.unwrap().path();
         fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
     }
-    if let Some((domain, of_kind, point)) = without {
-        let path = folder.path().join(format!("{domain}-records.bin"));
+    if let Some(change) = change {
+        let path = folder.path().join(format!("{}-records.bin", change.domain));
         let mut bytes = fs::read(&path).unwrap();
-        let index = of_kind.index_of(point);
+        let index = change.kind.index_of(change.point);
+        let mut number = 0;
         each_record(&mut bytes, |kind, stamps| {
-            if kind == of_kind {
-                stamps[index * 8..(index + 1) * 8].fill(0);
+            let stamp = &mut stamps.chunks_mut(8).nth(index);
+            let Some(stamp) = stamp.as_mut().filter(|_| kind == change.kind) else {
+                return;
+            };
+            let at = u64::from_ne_bytes((&**stamp).try_into().unwrap());
+            if (change.lost)(number) {
+                stamp.fill(0);
+            } else if at != 0 {
+                stamp.copy_from_slice(&(at + change.later_ns).to_ne_bytes());
             }
+            number += 1;
         });
         fs::write(path, bytes).unwrap();
     }
@@ -190,7 +222,7 @@ fn take_each_point(recording: &Path) -> usize {
             .iter()
             .flat_map(|kind| kind.points().iter().map(move |point| (*kind, *point)))
         {
-            let Some(left) = report(recording, Some((&domain, kind, point))) else {
+            let Some(left) = report(recording, Some(loss(&domain, kind, point))) else {
                 continue;
             };
             let lost = lost(&whole, &left);
@@ -217,6 +249,15 @@ fn a_point_of_a_disk_that_is_gone_is_no_faster_kernel() {
 }
 
 #[test]
+fn a_point_of_a_passed_through_disk_that_is_gone_is_no_faster_kernel() {
+    let recording = recordings()
+        .find(|path| path.ends_with("disk-passthrough"))
+        .unwrap();
+    let missed = take_each_point(&recording);
+    assert!(missed > 8, "{missed}");
+}
+
+#[test]
 fn a_point_of_packets_that_is_gone_is_no_faster_kernel() {
     let recording = recordings().find(|path| path.ends_with("nic-vif")).unwrap();
     let missed = take_each_point(&recording);
@@ -229,7 +270,7 @@ fn a_point_that_one_run_of_several_lacks_is_told() {
         .find(|path| path.ends_with("disk-vbd"))
         .unwrap();
     let whole = report(&recording, None).unwrap();
-    let left = report(&recording, Some(("B", Kind::Disk, Point::SchedWaking))).unwrap();
+    let left = report(&recording, Some(loss("B", Kind::Disk, Point::SchedWaking))).unwrap();
     let mut new = side("b", &whole);
     new[0].report = Report {
         started: "b 0".into(),
@@ -245,12 +286,123 @@ fn a_point_that_one_run_of_several_lacks_is_told() {
 }
 
 #[test]
+fn a_point_that_some_requests_lose_is_no_faster_kernel() {
+    let recording = recordings()
+        .find(|path| path.ends_with("disk-vbd"))
+        .unwrap();
+    let whole = report(&recording, None).unwrap();
+    for (kind, domain, point) in [
+        (Kind::Disk, "B", Point::BlkQueue),
+        (Kind::Disk, "B", Point::BlkInsert),
+        (Kind::Disk, "B", Point::EvtchnUpcall),
+        (Kind::Disk, "B", Point::SchedSwitch),
+        (Kind::Blkback, "dom0", Point::Dom0Issue),
+    ] {
+        let some: [fn(usize) -> bool; 3] = [|at| at % 14 == 0, |at| at % 2 == 0, |at| at % 14 != 0];
+        for lost in some {
+            let change = Change {
+                lost,
+                ..loss(domain, kind, point)
+            };
+            let left = report(&recording, Some(change)).unwrap();
+            let policy = Policy::default();
+            let check = check(&side("with", &whole), &side("without", &left), &policy);
+            let what = format!("without some of {domain}'s {}", point.name());
+            let improved = check.tests().find(|test| test.2.status == Status::Improved);
+            assert!(improved.is_none(), "{what}: {improved:?}");
+            assert_eq!(
+                check.verdict,
+                Verdict::CannotTell,
+                "{what}: {:?}",
+                check.warnings
+            );
+            assert!(
+                check.reasons[0].contains(point.name()),
+                "{what}: {:?}",
+                check.reasons
+            );
+        }
+    }
+}
+
+#[test]
+fn a_regression_is_not_hidden_by_a_lost_point() {
+    let recording = recordings()
+        .find(|path| path.ends_with("disk-vbd"))
+        .unwrap();
+    let whole = report(&recording, None).unwrap();
+    let slower = |lost| Change {
+        lost,
+        later_ns: 5_000_000,
+        ..loss("B", Kind::Disk, Point::SchedSwitch)
+    };
+    let verdict = |lost| {
+        let slower = report(&recording, Some(slower(lost))).unwrap();
+        let check = check(&side("a", &whole), &side("b", &slower), &Policy::default());
+        check.verdict
+    };
+    assert_eq!(verdict(|_| false), Verdict::Regressed);
+    let some: [fn(usize) -> bool; 4] = [
+        |_| true,
+        |at| at % 14 != 0,
+        |at| at % 2 == 0,
+        |at| at % 10 == 0,
+    ];
+    for lost in some {
+        assert_ne!(verdict(lost), Verdict::Passed);
+    }
+}
+
+#[test]
+fn what_one_side_does_not_know_of_others_time_makes_no_verdict() {
+    let recording = recordings()
+        .find(|path| path.ends_with("disk-passthrough"))
+        .unwrap();
+    let whole = report(&recording, None).unwrap();
+    let missing: Value = serde_json::json!({
+        "role": "time that Xen gave to others", "point": "vcpu.off", "required": false, "why": ["hidden"]
+    });
+    let unknown = |domain: &str| {
+        let mut report = whole.clone();
+        let mut domains = report.domains.iter_mut();
+        let of = domains.find(|own| own.name == domain).unwrap();
+        of.unavailable = vec![serde_json::from_value(missing.clone()).unwrap()];
+        // Its own times are in the stages.
+        for own in &mut report.breakdowns {
+            own.stages.retain(|stage| stage.from != "vcpu.off");
+        }
+        report
+    };
+    let has_aside = |report: &Report| {
+        let mut stages = report.breakdowns.iter().flat_map(|own| &own.stages);
+        stages.any(|stage| stage.from == "vcpu.off")
+    };
+    assert!(has_aside(&whole), "the recording has such times");
+    for (base, new) in [
+        (whole.clone(), unknown("B")),
+        (unknown("B"), whole.clone()),
+        (unknown("dom0"), unknown("B")),
+    ] {
+        let check = check(&side("a", &base), &side("b", &new), &Policy::default());
+        let stages = check.breakdowns[0].stages.iter();
+        let tested = stages.filter(|stage| stage.name != "total" && !stage.tests.is_empty());
+        let asides = has_aside(&base) || has_aside(&new);
+        assert!(!asides || tested.count() == 0, "{:?}", check.verdict);
+        assert_ne!(check.verdict, Verdict::Regressed);
+    }
+}
+
+#[test]
 fn the_reason_of_a_lost_point_is_told_with_it() {
     let recording = recordings()
         .find(|path| path.ends_with("disk-vbd"))
         .unwrap();
     let whole = report(&recording, None).unwrap();
-    let mut left = report(&recording, Some(("dom0", Kind::Blkback, Point::Dom0Issue))).unwrap();
+    let mut left = report(
+        &recording,
+        Some(loss("dom0", Kind::Blkback, Point::Dom0Issue)),
+    )
+    .unwrap();
     let dom0 = left.domains.iter_mut().find(|domain| domain.name == "dom0");
     let missing: Value = serde_json::json!({
         "role": "request issued", "point": "blk.issue", "required": false, "why": ["refused"]

@@ -164,6 +164,13 @@ pub fn traced_as(point: &str) -> &str {
     own.map_or(point, |(_, own)| own.name())
 }
 
+/// Whether a point of this name is passed in the domain of a backend.
+#[must_use]
+pub fn is_backends_own(point: &str) -> bool {
+    let kinds = [Kind::Blkback, Kind::NetForward].into_iter();
+    kinds.flat_map(Kind::points).any(|own| own.name() == point)
+}
+
 /// Whether a stage begins in one domain and ends in another.
 #[must_use]
 pub fn crosses(from: Point, to: Point) -> bool {

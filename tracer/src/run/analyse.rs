@@ -159,25 +159,31 @@ fn summarise(iterations: &[Iteration]) -> Option<IterationSummary> {
     })
 }
 
-/// Points that a datapath wants and no probe of the domain stamps, each with the reason: what stages are missing, and why.
-fn lost_points(domain: &DomainReport) -> impl Iterator<Item = String> {
-    let is_stamped = |missing: &&Unavailable| {
+/// Points that a datapath wants and no probe of the domain stamps, each once, with the reasons: what stages are missing,
+/// and why.
+fn lost_points(domain: &DomainReport) -> Vec<String> {
+    let mut lost: Vec<(&str, Vec<&Unavailable>)> = Vec::new();
+    for missing in &domain.unavailable {
         let mut bindings = domain.bindings.iter();
-        missing.point.is_none() || bindings.any(|binding| binding.point == missing.point)
-    };
-    let lost = domain
-        .unavailable
-        .iter()
-        .filter(move |missing| !is_stamped(missing));
-    lost.map(|missing| {
-        format!(
-            "{}: {} is not traced ({}): {}",
-            domain.name,
-            missing.point.as_deref().unwrap_or_default(),
-            missing.role,
-            missing.why.join("; ")
-        )
-    })
+        let is_stamped = bindings.any(|binding| binding.point == missing.point);
+        match &missing.point {
+            Some(point) if !is_stamped => match lost.iter_mut().find(|known| known.0 == point) {
+                Some(known) => known.1.push(missing),
+                None => lost.push((point, vec![missing])),
+            },
+            _ => {}
+        }
+    }
+    let words = lost.into_iter().map(|(point, all)| {
+        let roles: Vec<&str> = all.iter().map(|missing| missing.role.as_str()).collect();
+        let why: Vec<&str> = all
+            .iter()
+            .flat_map(|missing| missing.why.iter().map(String::as_str))
+            .collect();
+        let (name, roles, why) = (&domain.name, roles.join(", "), why.join("; "));
+        format!("{name}: {point} is not traced ({roles}): {why}")
+    });
+    words.collect()
 }
 
 /// What a reader must know first.

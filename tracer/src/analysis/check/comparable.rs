@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::run::CheckedRun;
 use crate::{
-    analysis::{breakdown::IterationFigures, document::Report},
+    analysis::{breakdown::Breakdown, document::Report},
     platform::host::HostFacts,
     report::units::percent,
 };
@@ -87,15 +87,15 @@ pub(super) fn in_baseline(base: &[&CheckedRun], new: &[&CheckedRun]) -> Vec<Stri
     reasons
 }
 
-/// Whether two runs are one: begun at once, on one kernel, with the same figures.
+/// Whether two runs are one: begun at the same nanosecond, on one kernel, with the same breakdowns. Figures may differ in
+/// the last digit where another tracer has analysed the same recording.
 fn is_same(a: &CheckedRun, b: &CheckedRun) -> bool {
-    fn figures(run: &CheckedRun) -> impl Iterator<Item = (&str, &str, &[IterationFigures])> {
-        let all = run.report.breakdowns.iter();
-        all.map(|own| (&*own.datapath, &*own.operation, &own.iterations[..]))
+    fn titles(run: &CheckedRun) -> impl Iterator<Item = String> {
+        run.report.breakdowns.iter().map(Breakdown::title)
     }
     a.report.started == b.report.started
         && a.report.host.kernel == b.report.host.kernel
-        && figures(a).eq(figures(b))
+        && titles(a).eq(titles(b))
 }
 
 /// Whether two runs asked the same question.

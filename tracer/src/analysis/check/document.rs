@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sample::Metric;
 use crate::{
-    analysis::compare::{Difference, RunFacts},
+    analysis::compare::{self, Difference, Lack, RunFacts},
     datapath::Component,
 };
 
@@ -166,18 +166,25 @@ pub enum Side {
 }
 
 /// A point that runs of a side lack.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MissingPoint {
     /// The side.
     pub side: Side,
-    /// The point.
-    pub point: String,
-    /// Runs of the side that lack it.
-    pub runs: u64,
-    /// Of so many.
-    pub of: u64,
-    /// Why the kernel of such a run does not have it, if the run says.
-    pub why: Option<String>,
+    /// What it lacks.
+    #[serde(flatten)]
+    pub lack: Lack,
+}
+
+impl From<&compare::Lacking> for MissingPoint {
+    fn from(lacking: &compare::Lacking) -> Self {
+        Self {
+            side: match lacking.side {
+                compare::Side::A => Side::Base,
+                compare::Side::B => Side::New,
+            },
+            lack: lacking.lack.clone(),
+        }
+    }
 }
 
 /// A mean that cannot be held against the base's: undecided.

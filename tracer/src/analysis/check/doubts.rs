@@ -2,122 +2,123 @@
 //! tested. A kernel that refuses a probe takes points, and the time between them, out of the figures.
 
 use super::{
-    document::{Check, MissingPoint, Side, StageChecked, Status, Test, Unit},
+    document::{BreakdownChecked, Check, Side, StageChecked, Status, Test, Unit},
     group::Group,
-    run::CheckedRun,
-};
-use crate::{
-    analysis::compare::{self, lacking as points_lacking},
-    datapath::traced_as,
+    subjects::TOTAL,
 };
 
 /// Something that was not tested.
 #[derive(Clone, Debug)]
 pub(super) struct Doubt {
-    /// What, and what to do.
+    /// What.
     pub(super) words: String,
     /// Whether a check with it is no pass unless the policy says so.
     pub(super) is_grave: bool,
 }
 
-/// The points that runs of either side lack while others have them.
-pub(super) fn lacking(
-    group: &Group<'_>,
-    base: &[&CheckedRun],
-    new: &[&CheckedRun],
-) -> Vec<MissingPoint> {
-    let lacking = points_lacking(&group.base, &group.new).into_iter();
-    lacking
-        .map(|own| {
-            let (side, runs) = match own.side {
-                compare::Side::A => (Side::Base, base),
-                compare::Side::B => (Side::New, new),
-            };
-            MissingPoint {
-                why: why(&own.point, runs),
-                side,
-                point: own.point,
-                runs: own.runs,
-                of: own.of,
+/// Everything that was not tested, the gravest first: `groups` are those of the check's breakdowns, of so many runs of the base and of the new side.
+pub(super) fn doubts(check: &Check, groups: &[&Group<'_>], runs: [usize; 2]) -> Vec<Doubt> {
+    let mut doubts: Vec<Doubt> = check
+        .breakdowns
+        .iter()
+        .zip(groups)
+        .flat_map(|(breakdown, group)| {
+            let mut doubts: Vec<Doubt> = gone(breakdown, group, runs).into_iter().collect();
+            doubts.extend([Side::New, Side::Base].into_iter().filter_map(|side| {
+                let words = lacking(breakdown, side)?;
+                let is_grave = side == Side::New || total_apart(breakdown).is_some();
+                Some(Doubt { words, is_grave })
+            }));
+            if doubts.is_empty() {
+                doubts.extend(total_apart(breakdown).map(|why| Doubt {
+                    words: format!("{}: the total was not tested, as {why}", breakdown.title),
+                    is_grave: true,
+                }));
             }
+            for doubt in &mut doubts {
+                doubt.is_grave &= group.is_material;
+            }
+            doubts
         })
-        .collect()
-}
-
-/// Why a point could not be traced, if one of the runs says so. Dom0's points are its own, there by their own names.
-fn why(point: &str, runs: &[&CheckedRun]) -> Option<String> {
-    let domains = runs.iter().flat_map(|run| &run.report.domains);
-    let mut missing = domains.flat_map(|domain| &domain.unavailable);
-    let own = traced_as(point);
-    let found = missing.find(|missing| missing.point.as_deref() == Some(own))?;
-    Some(found.why.join("; "))
-}
-
-/// Everything that was not tested, the gravest first: `groups` are those of the check's breakdowns.
-pub(super) fn doubts(check: &Check, groups: &[&Group<'_>]) -> Vec<Doubt> {
-    let mut doubts = Vec::new();
-    doubts.extend(nothing_firm(check));
-    for (breakdown, group) in check.breakdowns.iter().zip(groups) {
-        let title = &breakdown.title;
-        if group.lacks() == Some(Side::New) {
-            doubts.push(Doubt {
-                words: format!(
-                    "{title}: {}, so that nothing of it was tested",
-                    Side::New.lacks_it()
-                ),
-                is_grave: group.is_material,
-            });
-        }
-        let other_total = breakdown
-            .stages
-            .first()
-            .is_some_and(|own| own.incomparable.is_some());
-        for side in [Side::New, Side::Base] {
-            let points: Vec<String> = breakdown
-                .lacking
-                .iter()
-                .filter(|own| own.side == side)
-                .map(words)
-                .collect();
-            if !points.is_empty() {
-                doubts.push(Doubt {
-                    words: format!(
-                        "{title}: {} lack{} {}; only ways between points that both sides have were tested{}",
-                        side.name(),
-                        if side == Side::Base { "s" } else { "" },
-                        points.join(", "),
-                        if other_total { ", and the total was not" } else { "" },
-                    ),
-                    is_grave: group.is_material && (side == Side::New || other_total),
-                });
-            }
-        }
-    }
+        .collect();
+    doubts.extend(nothing_firm(check, groups));
     doubts.sort_by_key(|doubt| !doubt.is_grave);
     doubts
 }
 
-/// A point, in how many runs it is missing where that is not all, and why.
-fn words(lacking: &MissingPoint) -> String {
-    let mut words = lacking.point.clone();
-    if lacking.runs < lacking.of {
-        words += &format!(" in {} of {} runs", lacking.runs, lacking.of);
+/// A breakdown that fewer of the new runs have.
+fn gone(breakdown: &BreakdownChecked, group: &Group<'_>, [base, new]: [usize; 2]) -> Option<Doubt> {
+    let (title, with) = (&breakdown.title, group.new.len());
+    if with * base >= group.base.len() * new {
+        return None;
     }
-    if let Some(why) = &lacking.why {
-        words += &format!(" ({why})");
-    }
-    words
+    let words = if with == 0 {
+        format!(
+            "{title}: {}, so that nothing of it was tested",
+            Side::New.lacks_it()
+        )
+    } else {
+        format!("{title}: {} of {new} new runs do not have it", new - with)
+    };
+    Some(Doubt {
+        words,
+        is_grave: true,
+    })
 }
 
-/// That every figure is undecided, and what a firm one would take.
-fn nothing_firm(check: &Check) -> Option<Doubt> {
+/// Why a breakdown's total could not be tested.
+fn total_apart(breakdown: &BreakdownChecked) -> Option<&str> {
+    let apart = breakdown.stages.first()?.incomparable.as_ref()?;
+    Some(&apart.why)
+}
+
+/// The points of a breakdown that a side lacks, in words.
+fn lacking(breakdown: &BreakdownChecked, side: Side) -> Option<String> {
+    let own = breakdown.lacking.iter().filter(|own| own.side == side);
+    let points: Vec<String> = own.map(|own| own.lack.words()).collect();
+    (!points.is_empty()).then(|| {
+        format!(
+            "{}: {} lack{} {}; only ways between points that both sides have were tested{}",
+            breakdown.title,
+            side.name(),
+            if side == Side::Base { "s" } else { "" },
+            points.join(", "),
+            total_apart(breakdown).map_or("", |_| ", and the total was not"),
+        )
+    })
+}
+
+/// That whether a datapath is slower at all is undecided by every figure of it, and what a firm one would take.
+fn nothing_firm(check: &Check, groups: &[&Group<'_>]) -> Option<Doubt> {
+    let of_wholes = |stage: &StageChecked| stage.name == TOTAL || stage.component.is_none();
+    let is_firm = |test: &Test| test.status != Status::Undecided;
+    let breakdowns = check.breakdowns.iter().zip(groups);
+    let undecided = breakdowns
+        .filter(|(breakdown, group)| {
+            let stages = || {
+                breakdown
+                    .stages
+                    .iter()
+                    .filter(|stage| !stage.tests.is_empty())
+            };
+            let has_whole = stages().any(of_wholes);
+            let mut asked = stages().filter(|stage| !has_whole || of_wholes(stage));
+            let is_tested = stages().next().is_some();
+            group.is_material && is_tested && !asked.any(|stage| stage.tests.iter().any(is_firm))
+        })
+        .count();
     let figures = check.figures();
-    let is_firm = figures > check.count(Status::Undecided);
-    (!is_firm).then(|| Doubt {
-        words: format!(
-            "none of {figures} figures could be tested firmly: {}",
-            needed(check)
-        ),
+    let of = check.count(Status::Undecided);
+    let is_all = of == figures;
+    (is_all || undecided > 0).then(|| Doubt {
+        words: if is_all {
+            format!("none of {figures} figures could be tested firmly: {}", needed(check))
+        } else {
+            format!(
+                "no figure of a total could be tested firmly ({of} of {figures} figures are undecided): {}",
+                needed(check)
+            )
+        },
         is_grave: true,
     })
 }

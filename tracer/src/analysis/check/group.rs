@@ -3,10 +3,7 @@
 use std::ptr;
 
 use super::{document::Side, policy::Policy, run::CheckedRun};
-use crate::analysis::{
-    breakdown::{Breakdown, StageFigures},
-    compare::{merge, pair_breakdowns},
-};
+use crate::analysis::{breakdown::Breakdown, compare::pair_breakdowns};
 
 /// The breakdowns of both sides that are of one kind, one a run.
 #[derive(Debug)]
@@ -109,38 +106,4 @@ fn counterpart<'r>(
     let pairs = pair_breakdowns(&run.report.breakdowns, &other.report.breakdowns);
     let found = pairs.into_iter().find(|(first, _)| ptr::eq(*first, own))?.1;
     (found.datapath == own.datapath && found.domain == own.domain).then_some(found)
-}
-
-/// The runs' breakdowns as one: all their stages, and how many requests had each.
-pub(super) fn pooled(members: &[&Breakdown]) -> Option<Breakdown> {
-    let (first, others) = members.split_first()?;
-    let mut pooled = (*first).clone();
-    for other in others {
-        pooled.total.count = pooled.total.count.saturating_add(other.total.count);
-        for (flag, count) in &other.flags {
-            let sum = pooled.flags.entry(flag.clone()).or_default();
-            *sum = sum.saturating_add(*count);
-        }
-        let names = |side: &Breakdown| -> Vec<String> {
-            side.stages.iter().map(StageFigures::name).collect()
-        };
-        let order = merge(&names(&pooled), &names(other), |_, _| true);
-        pooled.stages = order
-            .iter()
-            .filter_map(|name| {
-                let (own, others) = (find(&pooled, name), find(other, name));
-                let mut stage = own.or(others)?.clone();
-                if let (Some(_), Some(more)) = (own, others) {
-                    let figures = &mut stage.figures;
-                    figures.count = figures.count.saturating_add(more.figures.count);
-                }
-                Some(stage)
-            })
-            .collect();
-    }
-    Some(pooled)
-}
-
-pub(super) fn find<'b>(breakdown: &'b Breakdown, name: &str) -> Option<&'b StageFigures> {
-    breakdown.stages.iter().find(|stage| stage.name() == name)
 }

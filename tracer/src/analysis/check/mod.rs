@@ -30,16 +30,14 @@ pub use policy::{CannotTell, OneRun, Policy, Undecided};
 pub use run::CheckedRun;
 pub use sample::{Kind, Metric};
 
-use std::collections::BTreeSet;
-
 use blame::blame;
-use doubts::{Doubt, doubts, lacking};
+use doubts::{Doubt, doubts};
 use group::{Group, groups};
 use holm::{Weighted, holm};
-use subjects::{Role, Subject, subjects};
+use subjects::{BothUntraced, Role, Subject, subjects};
 use verdict::Tested;
 
-use crate::{analysis::compare::differences, span::taken::is_aside};
+use crate::analysis::compare::{Untraced, differences};
 
 /// Why these runs are not of a kind: a baseline of them would be no baseline.
 #[must_use]
@@ -198,11 +196,15 @@ fn check_groups(
     (base, new): (&[&CheckedRun], &[&CheckedRun]),
     policy: &Policy,
 ) -> Vec<Doubt> {
-    let asides_known = unknown_asides(base) == unknown_asides(new);
-    let mut subjects: Vec<Vec<Subject>> = groups
+    let of = |runs: &[&CheckedRun]| Untraced::of(runs.iter().map(|run| &run.report));
+    let untraced = BothUntraced {
+        base: of(base),
+        new: of(new),
+    };
+    let (mut subjects, lacking): (Vec<Vec<Subject>>, Vec<Vec<MissingPoint>>) = groups
         .iter()
-        .map(|group| subjects(group, policy, asides_known).unwrap_or_default())
-        .collect();
+        .map(|group| subjects(group, policy, &untraced).unwrap_or_default())
+        .unzip();
     let planned = plan(groups, &subjects, policy);
     // A group of one run a side has the lower alpha of such a check, and the others have theirs.
     let alpha = |test: &Planned| policy.alpha(groups[test.group].is_of_one_run());
@@ -239,21 +241,13 @@ fn check_groups(
             doubt_stages(subjects);
         }
     }
-    let checked = groups.iter().zip(subjects).filter_map(|(group, subjects)| {
-        let breakdown = breakdown(group, subjects, lacking(group, base, new))?;
-        Some((breakdown, group))
+    let of_groups = groups.iter().zip(subjects).zip(lacking);
+    let checked = of_groups.filter_map(|((group, subjects), lacking)| {
+        Some((breakdown(group, subjects, lacking)?, group))
     });
     let (breakdowns, groups): (Vec<_>, Vec<_>) = checked.unzip();
     check.breakdowns = breakdowns;
-    doubts(check, &groups)
-}
-
-/// Which of the times that others took the runs of a side do not know of.
-fn unknown_asides<'r>(runs: &[&'r CheckedRun]) -> BTreeSet<&'r str> {
-    let domains = runs.iter().flat_map(|run| &run.report.domains);
-    let missing = domains.flat_map(|domain| &domain.unavailable);
-    let points = missing.filter_map(|missing| missing.point.as_deref());
-    points.filter(|point| is_aside(point)).collect()
+    doubts(check, &groups, [base.len(), new.len()])
 }
 
 /// Whether there is one run a side.

@@ -3,17 +3,17 @@
 //! differ. What one side lacks is incomparable.
 
 use super::{
-    document::{Incomparable, Side, StageChecked},
-    group::{Group, find, pooled},
+    document::{Incomparable, MissingPoint, Side, StageChecked},
+    group::Group,
     policy::Policy,
     sample::{Metric, Sample},
 };
-use crate::{
-    analysis::{
-        breakdown::{Breakdown, IterationFigures, StageFigures},
-        compare::{Pair, StageCompared, Stretch, pair, sum_of_means, what_differs},
+use crate::analysis::{
+    breakdown::{Breakdown, IterationFigures, StageFigures},
+    compare::{
+        Elsewhere, NotCompared, Pair, Runs, StageCompared, Stretch, Untraced, find, pair,
+        sum_of_means,
     },
-    span::taken::is_aside,
 };
 
 /// The name of the total among the stages.
@@ -30,25 +30,17 @@ pub(super) enum Role {
     Stage,
 }
 
-/// What of a subject cannot be held against each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Apart {
-    /// Means over all requests: of those that have it the other figures can.
-    Means,
-    /// Nothing of it can.
-    All,
-}
-
 /// The total, a stage, or the stages of both sides between two points.
 #[derive(Debug)]
 pub(super) struct Subject {
     /// What is said of it; without tests yet.
     pub(super) checked: StageChecked,
     pub(super) role: Role,
-    apart: Option<Apart>,
     /// The base's stages; of the total none.
     base: Vec<String>,
     new: Vec<String>,
+    /// Why it is not compared, if it is not.
+    not_compared: Option<NotCompared>,
     /// Stages of the few requests that pass one of its ends by, on a longer way that this is a part of.
     over: Vec<String>,
     /// New mean less base, over all requests, in nanoseconds: these of the stages add up to the whole's.
@@ -70,9 +62,9 @@ impl Subject {
                 tests: Vec::new(),
             },
             role,
-            apart: None,
             base: Vec::new(),
             new: Vec::new(),
+            not_compared: None,
             over: Vec::new(),
             added_ns: 0.0,
             presence: 1.0,
@@ -104,8 +96,7 @@ impl Subject {
     }
 
     /// Sets why its means cannot be held against each other. What they would add to the whole is not known then.
-    fn set_apart(&mut self, levels: Option<(f64, f64)>, apart: Apart, why: String) {
-        self.apart = Some(apart);
+    fn set_apart(&mut self, levels: Option<(f64, f64)>, why: String) {
         let (base, new) = levels.unzip();
         let is_there = |stages: &[String]| self.is_total() || !stages.is_empty();
         self.checked.incomparable = Some(Incomparable {
@@ -118,11 +109,10 @@ impl Subject {
 
     /// Both sides' figures; `None`: this figure is not to be had of both, or not to be compared.
     pub(super) fn samples(&self, group: &Group<'_>, metric: Metric) -> Option<(Sample, Sample)> {
-        match self.apart {
-            Some(Apart::All) => None,
-            Some(Apart::Means) if metric == Metric::Mean => None,
-            _ => self.pair_of_samples(group, metric),
+        if self.checked.incomparable.is_some() {
+            return None;
         }
+        self.pair_of_samples(group, metric)
     }
 
     fn pair_of_samples(&self, group: &Group<'_>, metric: Metric) -> Option<(Sample, Sample)> {
@@ -172,20 +162,33 @@ impl Subject {
     }
 }
 
-/// The total, the way that stands for it, then the stages; the total alone, left out, of what cannot be tested.
-/// `None`: a side has nothing. `asides_known`: whether both sides know alike what was taken from stages.
+/// What the runs of both sides could not trace.
+#[derive(Debug)]
+pub(super) struct BothUntraced {
+    pub(super) base: Untraced,
+    pub(super) new: Untraced,
+}
+
+/// A group's subjects: the total, the way that stands for it, then the stages; the total alone, left out, of what cannot
+/// be tested; and the points that a side lacks. `None`: a side has nothing.
 pub(super) fn subjects(
     group: &Group<'_>,
     policy: &Policy,
-    asides_known: bool,
-) -> Option<Vec<Subject>> {
+    untraced: &BothUntraced,
+) -> Option<(Vec<Subject>, Vec<MissingPoint>)> {
     let mut total = Subject::new(TOTAL.into(), Role::Whole);
     if let Some(side) = group.lacks() {
         total.checked.left_out = Some(side.lacks_it().into());
-        return Some(vec![total]);
+        return Some((vec![total], Vec::new()));
     }
-    let (base, new) = (pooled(&group.base)?, pooled(&group.new)?);
-    let pair = pair(&base, &new);
+    let runs = |breakdowns, untraced| Runs {
+        breakdowns,
+        untraced,
+    };
+    let (pair, elsewhere) = pair(
+        &runs(&group.base, &untraced.base),
+        &runs(&group.new, &untraced.new),
+    )?;
     let totals = total.levels(group)?;
     let mut subjects = wholes(total, &pair);
     for stretch in &pair.stretches {
@@ -193,7 +196,7 @@ pub(super) fn subjects(
         let name = &stage.checked.name;
         // Where the way is one stage, that stage stands for the total.
         if subjects.iter().all(|whole| whole.checked.name != *name) {
-            stage.presence = presence(&base, name).max(presence(&new, name));
+            stage.presence = presence(&group.base, name).max(presence(&group.new, name));
             subjects.push(stage);
         }
     }
@@ -202,12 +205,15 @@ pub(super) fn subjects(
         subject.weigh(levels, totals);
         subject.checked.left_out = left_out(subject, policy);
         if subject.checked.left_out.is_none()
-            && let Some((apart, why)) = apart(subject, &pair, (&base, &new), asides_known)
+            && let Some(why) = apart(subject, elsewhere.as_ref())
         {
-            subject.set_apart(levels, apart, why);
+            subject.set_apart(levels, why);
         }
     }
-    Some(subjects)
+    Some((
+        subjects,
+        pair.lacking.iter().map(MissingPoint::from).collect(),
+    ))
 }
 
 /// The total, and where that is not of the same way the way that both sides are timed on.
@@ -220,7 +226,7 @@ fn wholes(mut total: Subject, pair: &Pair) -> Vec<Subject> {
         }
         Some(way) => {
             total.role = Role::OtherTotal;
-            let on_way = |stretch: &&Stretch| stretch.part.mean_ns.difference.is_some();
+            let on_way = |stretch: &&Stretch| stretch.not_compared.is_none();
             let parts = || pair.stretches.iter().filter(on_way);
             let way = Subject {
                 base: parts().flat_map(|part| part.stages_a.clone()).collect(),
@@ -232,44 +238,29 @@ fn wholes(mut total: Subject, pair: &Pair) -> Vec<Subject> {
     }
 }
 
-/// What of a subject cannot be held against each other, and why.
-fn apart(
-    subject: &Subject,
-    pair: &Pair,
-    (base, new): (&Breakdown, &Breakdown),
-    asides_known: bool,
-) -> Option<(Apart, String)> {
-    match subject.role {
-        Role::Whole => return None,
-        Role::OtherTotal => {
-            let differs = what_differs(base, new, ["the baseline's", "the new runs'"]);
-            return Some((Apart::All, format!("it is not of the same way: {differs}")));
-        }
-        Role::Stage => {}
+/// Why a subject's figures cannot be held against each other, if they cannot.
+fn apart(subject: &Subject, elsewhere: Option<&Elsewhere>) -> Option<String> {
+    if subject.role == Role::OtherTotal {
+        let names = ["the baseline's", "the new runs'"];
+        let differs = elsewhere.map_or_else(String::new, |own| own.words(names));
+        return Some(format!("it is not of the same way: {differs}"));
     }
-    for (side, stages) in [(Side::Base, &subject.base), (Side::New, &subject.new)] {
-        if stages.is_empty() {
-            return Some((Apart::All, side.lacks_it().into()));
-        }
-    }
-    let mut sides = [base, new].into_iter().flat_map(|side| &side.stages);
-    if !asides_known && sides.any(|stage| is_aside(&stage.from)) {
-        let why = "only one side knows what time others took of it, and has it apart";
-        return Some((Apart::All, why.into()));
-    }
-    let is_it =
-        |stretch: &&Stretch| stretch.stages_a == subject.base && stretch.stages_b == subject.new;
-    let stretch = pair.stretches.iter().find(is_it)?;
-    stretch.part.mean_ns.difference.is_none().then(|| {
-        let why = "it is off the way that both sides are timed on";
-        (Apart::Means, why.into())
-    })
+    let why = match subject.not_compared? {
+        NotCompared::OnlyInA => Side::New.lacks_it(),
+        NotCompared::OnlyInB => Side::Base.lacks_it(),
+        NotCompared::OffTheWay => "it is off the way that both sides are timed on",
+        NotCompared::TakenApart => "what others took of it is not known alike of both sides",
+        NotCompared::OverALostPoint => "it leaps over a point that one side lacks",
+    };
+    Some(why.into())
 }
 
 /// The share of requests that have a stage; none has one that is there by another name.
-fn presence(side: &Breakdown, stage: &str) -> f64 {
-    let with = find(side, stage).map_or(0, |stage| stage.figures.count);
-    (with as f64 / side.total.count.max(1) as f64).min(1.0)
+fn presence(side: &[&Breakdown], stage: &str) -> f64 {
+    let sum =
+        |count: &dyn Fn(&Breakdown) -> u64| side.iter().map(|run| count(run) as f64).sum::<f64>();
+    let with = sum(&|run| find(run, stage).map_or(0, |stage| stage.figures.count));
+    (with / sum(&|run| run.total.count).max(1.0)).min(1.0)
 }
 
 fn stage(stretch: &Stretch, pair: &Pair) -> Subject {
@@ -278,6 +269,7 @@ fn stage(stretch: &Stretch, pair: &Pair) -> Subject {
     let mut subject = Subject {
         base: stretch.stages_a.clone(),
         new: stretch.stages_b.clone(),
+        not_compared: stretch.not_compared,
         over: pair.over(stretch).map(StageCompared::name).collect(),
         ..Subject::new(name, Role::Stage)
     };

@@ -11,10 +11,7 @@ pub(super) fn warnings(
 ) -> Vec<String> {
     let mut warnings: Vec<String> = Vec::new();
     for (side, runs) in [("baseline", base), ("new", new)] {
-        for run in runs {
-            let own = run.report.warnings.iter();
-            warnings.extend(own.map(|warning| format!("{side}, {}: {warning}", run.source)));
-        }
+        warnings.extend(of_runs(side, runs));
     }
     for group in groups {
         let Some(first) = group.first() else {
@@ -45,6 +42,26 @@ pub(super) fn warnings(
         }
     }
     warnings
+}
+
+/// The runs' own warnings: of several runs with the same the first is named, and how many others have it.
+fn of_runs(side: &str, runs: &[&CheckedRun]) -> Vec<String> {
+    let mut known: Vec<(&str, &str, usize)> = Vec::new();
+    for run in runs {
+        for warning in &run.report.warnings {
+            match known.iter_mut().find(|known| known.1 == warning) {
+                Some(known) => known.2 += 1,
+                None => known.push((&run.source, warning, 0)),
+            }
+        }
+    }
+    let words = known
+        .into_iter()
+        .map(|(run, warning, others)| match others {
+            0 => format!("{side}, {run}: {warning}"),
+            _ => format!("{side}, {run} and {others} more: {warning}"),
+        });
+    words.collect()
 }
 
 /// Of stages that the policy names in vain: no run has them, and no way between points that both sides have is

@@ -171,16 +171,57 @@ pub struct Pair {
 }
 
 /// A point that a side lacks: the other side's requests pass it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Lacking {
     /// Whose requests do not pass it.
     pub side: Side,
+    /// What it lacks.
+    #[serde(flatten)]
+    pub lack: Lack,
+}
+
+/// What is missing of a point.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Lack {
     /// The point.
     pub point: String,
+    /// The share of the side's requests that pass it all the same, from 0 to 1.
+    pub share: f64,
+    /// The share of the other side's requests that pass it.
+    pub other_share: f64,
     /// Runs of the side that lack it.
     pub runs: u64,
     /// Of so many.
     pub of: u64,
+    /// Why it could not be traced, if a run of the side says.
+    pub why: Option<String>,
+}
+
+/// Why parts of a way are not compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NotCompared {
+    /// B has no such stage.
+    OnlyInA,
+    /// A has no such stage.
+    OnlyInB,
+    /// Not all requests of both sides are timed there.
+    OffTheWay,
+    /// Time that others took is in it on one side, and apart from it on the other.
+    TakenApart,
+    /// It leaps over a point that one side lacks: more requests do there.
+    OverALostPoint,
+}
+
+impl NotCompared {
+    /// Of what only one side has.
+    #[must_use]
+    pub const fn only_in(side: Side) -> Self {
+        match side {
+            Side::A => Self::OnlyInA,
+            Side::B => Self::OnlyInB,
+        }
+    }
 }
 
 /// The way on which both sides are timed. Its parts' differences add up to its own.
@@ -263,6 +304,8 @@ pub struct StageCompared {
     pub component: Component,
     /// The side that alone has it, if one does.
     pub only_in: Option<Side>,
+    /// Why it is not compared, if it is not.
+    pub not_compared: Option<NotCompared>,
     /// A's requests that had it.
     pub count_a: u64,
     /// B's requests that had it.
@@ -314,6 +357,8 @@ pub struct Stretch {
     pub stages_a: Vec<String>,
     /// B's stages.
     pub stages_b: Vec<String>,
+    /// Why it is not compared, if it is not.
+    pub not_compared: Option<NotCompared>,
     /// What it is of the whole.
     #[serde(flatten)]
     pub part: Part,

@@ -14,22 +14,25 @@ mod merge;
 mod pairing;
 mod parts;
 mod points;
+mod pool;
+mod spread;
 mod stretch;
+mod untraced;
 mod verdict;
 mod way;
 mod words;
 
 pub use document::{
     Compared, Comparison, ComponentCompared, Difference, Group, InterruptCompared,
-    IterationsCompared, Lacking, Pair, Part, RunFacts, SCHEMA, Side, StageCompared, Stretch,
-    Unpaired, Way, Whole,
+    IterationsCompared, Lack, Lacking, NotCompared, Pair, Part, RunFacts, SCHEMA, Side,
+    StageCompared, Stretch, Unpaired, Way, Whole,
 };
 pub use verdict::{Blamed, Outcome, Verdict};
 
 pub(in crate::analysis) use differences::{differences, facts};
-pub(in crate::analysis) use lacking::lacking;
-pub(in crate::analysis) use merge::merge;
-pub(in crate::analysis) use way::{sum_of_means, what_differs};
+pub(in crate::analysis) use pool::{find, pooled};
+pub(in crate::analysis) use untraced::Untraced;
+pub(in crate::analysis) use way::{Elsewhere, sum_of_means};
 
 use crate::analysis::{breakdown::Breakdown, compare::way::Sides, document::Report};
 
@@ -103,7 +106,20 @@ pub fn compare(a: &Input, b: &Input, selection: &Selection) -> Result<Comparison
     if pairing.pairs.is_empty() {
         check_unpaired(a, b)?;
     }
-    let pairs: Vec<Pair> = pairing.pairs.iter().map(|(a, b)| pair(a, b)).collect();
+    let untraced = [a, b].map(|input| Untraced::of([&input.report]));
+    let pairs: Vec<Pair> = pairing
+        .pairs
+        .iter()
+        .filter_map(|(a, b)| {
+            let [untraced_a, untraced_b] = &untraced;
+            let (a, b) = ([*a], [*b]);
+            let side = |own, untraced| Runs {
+                breakdowns: own,
+                untraced,
+            };
+            Some(pair(&side(&a, untraced_a), &side(&b, untraced_b))?.0)
+        })
+        .collect();
     let mut warnings = differences::warnings(a, b);
     warnings.extend(pairing.warnings);
     for (pair, (a, b)) in pairs.iter().zip(&pairing.pairs) {
@@ -159,20 +175,28 @@ pub(in crate::analysis) fn pair_breakdowns<'r>(
     pairing.map_or_else(|_| Vec::new(), |pairing| pairing.pairs)
 }
 
-/// Two breakdowns side by side.
-pub(in crate::analysis) fn pair(a: &Breakdown, b: &Breakdown) -> Pair {
-    let sides = Sides::new(a, b);
+/// Breakdowns of one kind, one a run, and what these runs could not trace.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::analysis) struct Runs<'r> {
+    pub(in crate::analysis) breakdowns: &'r [&'r Breakdown],
+    pub(in crate::analysis) untraced: &'r Untraced,
+}
+
+/// Two sides side by side, and where their totals are not of the same way. None: a side has no breakdown.
+pub(in crate::analysis) fn pair(a: &Runs<'_>, b: &Runs<'_>) -> Option<(Pair, Option<Elsewhere>)> {
+    let (pooled_a, pooled_b) = (pooled(a.breakdowns)?, pooled(b.breakdowns)?);
+    let sides = Sides::new(&pooled_a, &pooled_b, a, b);
     let total = parts::whole(&sides);
     let way = parts::way(&sides, &total);
     let stages = parts::stages(&sides, way.as_ref(), &total);
-    let stretches = stretch::stretches(&stages, &sides.points, &sides.cuts);
+    let stretches = stretch::stretches(&stages, &sides, way.as_ref(), &total);
     let mut pair = Pair {
-        a: parts::group(a),
-        b: parts::group(b),
+        a: parts::group(&pooled_a),
+        b: parts::group(&pooled_b),
         findings: Vec::new(),
         verdict: verdict::verdict(&sides, &total, way.as_ref(), &stretches),
         points: sides.points.in_order().to_vec(),
-        lacking: lacking(&[a], &[b]),
+        lacking: sides.lacking.clone(),
         components: parts::components(&stages),
         way,
         total,
@@ -180,7 +204,7 @@ pub(in crate::analysis) fn pair(a: &Breakdown, b: &Breakdown) -> Pair {
         stretches,
     };
     pair.findings = words::findings(&pair, &sides);
-    pair
+    Some((pair, sides.elsewhere))
 }
 
 #[cfg(test)]

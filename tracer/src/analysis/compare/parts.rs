@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use crate::analysis::{
     breakdown::{Breakdown, StageFigures},
     compare::{
-        document::{Compared, ComponentCompared, Group, Part, Side, StageCompared, Way, Whole},
+        document::{
+            Compared, ComponentCompared, Group, NotCompared, Part, Side, StageCompared, Way, Whole,
+        },
         ends::Ends,
         merge::merge,
         stretch,
@@ -46,7 +48,7 @@ pub(super) fn way(sides: &Sides<'_>, total: &Whole) -> Option<Way> {
     let is_total = sides.common == CommonWay::Total;
     let sum = |side: &Breakdown| {
         let stages = side.stages.iter();
-        let on_it = stages.filter(|stage| sides.is_on_way(&stage.from, &stage.to));
+        let on_it = stages.filter(|stage| sides.is_on_way(stage));
         on_it.map(|stage| mean(stage.figures.sum_ns, side)).sum()
     };
     Some(Way {
@@ -78,10 +80,22 @@ pub(super) fn stages(sides: &Sides<'_>, way: Option<&Way>, total: &Whole) -> Vec
             let is_it = |stage: &&StageFigures| stage.from == from && stage.to == to;
             side.stages.iter().find(is_it).cloned()
         };
+        let (a, b) = (find(sides.a), find(sides.b));
+        let only_in = match (&a, &b) {
+            (Some(_), None) => Some(Side::A),
+            (None, Some(_)) => Some(Side::B),
+            _ => None,
+        };
+        let not_compared = sides.not_compared(&from, &to, only_in);
         let whole = way
-            .filter(|_| sides.is_on_way(&from, &to))
+            .filter(|_| not_compared.is_none())
             .map(|way| (way, total));
-        stage((sides.a, find(sides.a)), (sides.b, find(sides.b)), whole)
+        let compared = stage((sides.a, a), (sides.b, b), whole)?;
+        Some(StageCompared {
+            only_in,
+            not_compared,
+            ..compared
+        })
     });
     stages.collect()
 }
@@ -93,8 +107,13 @@ fn stage(
     whole: Option<(&Way, &Whole)>,
 ) -> Option<StageCompared> {
     let known = a.as_ref().or(b.as_ref())?.clone();
-    let compared =
-        |of: fn(&StageFigures) -> f64| Compared::new(a.as_ref().map(of), b.as_ref().map(of));
+    let compared = |of: fn(&StageFigures) -> f64| {
+        let (a, b) = (a.as_ref().map(of), b.as_ref().map(of));
+        match whole {
+            Some(_) => Compared::new(a, b),
+            None => Compared::apart(a, b),
+        }
+    };
     let parts = |of: fn(&StageFigures, &Breakdown) -> f64| {
         let of_a = a.as_ref().map(|stage| of(stage, whole_a));
         let of_b = b.as_ref().map(|stage| of(stage, whole_b));
@@ -105,24 +124,15 @@ fn stage(
         }
     };
     let mean_ns = parts(|stage, whole| mean(stage.figures.sum_ns, whole));
-    let variance_ns2 =
+    let covariance =
         parts(|stage, whole| stage.figures.share_of_variance * whole.total.variance_ns2);
     let count = |side: &Option<StageFigures>| side.as_ref().map_or(0, |stage| stage.figures.count);
     Some(StageCompared {
-        only_in: match (&a, &b) {
-            (Some(_), None) => Some(Side::A),
-            (None, Some(_)) => Some(Side::B),
-            _ => None,
-        },
+        only_in: None,
+        not_compared: None,
         count_a: count(&a),
         count_b: count(&b),
-        part: Part {
-            share_of_difference: whole.and_then(|(way, _)| share(&mean_ns, &way.mean_ns)),
-            share_of_variance_difference: whole
-                .and_then(|(_, total)| share(&variance_ns2, &total.variance_ns2)),
-            mean_ns,
-            variance_ns2,
-        },
+        part: Part::of(mean_ns, (covariance.a, covariance.b), whole),
         p50_ns: compared(|stage| stage.figures.p50_ns as f64),
         p99_ns: compared(|stage| stage.figures.p99_ns as f64),
         from: known.from,
@@ -130,6 +140,27 @@ fn stage(
         letters: known.letters,
         component: known.component,
     })
+}
+
+impl Part {
+    /// What it is of the whole, if it can be compared: only totals of one way have variances that can.
+    pub(super) fn of(
+        mean_ns: Compared,
+        (cov_a, cov_b): (Option<f64>, Option<f64>),
+        whole: Option<(&Way, &Whole)>,
+    ) -> Self {
+        let variance_ns2 = match whole {
+            Some((way, _)) if way.is_total => Compared::new(cov_a, cov_b),
+            _ => Compared::apart(cov_a, cov_b),
+        };
+        Self {
+            share_of_difference: whole.and_then(|(way, _)| share(&mean_ns, &way.mean_ns)),
+            share_of_variance_difference: whole
+                .and_then(|(_, total)| share(&variance_ns2, &total.variance_ns2)),
+            mean_ns,
+            variance_ns2,
+        }
+    }
 }
 
 /// A difference below this share of both figures is what floating point leaves.
@@ -156,9 +187,17 @@ pub(super) fn components(stages: &[StageCompared]) -> Vec<ComponentCompared> {
         .into_values()
         .filter_map(|members| {
             let has = |side: Side| members.iter().any(|stage| stage.is_in(side));
-            let parts = members.iter().map(|stage| &stage.part);
-            let compared = |part: &&Part| part.mean_ns.difference.is_some();
-            let (on_way, off): (Vec<&Part>, Vec<&Part>) = parts.partition(compared);
+            let parts = |is_off: bool| -> Vec<&Part> {
+                let off = |stage: &&&StageCompared| {
+                    (stage.not_compared == Some(NotCompared::OffTheWay)) == is_off
+                };
+                members
+                    .iter()
+                    .filter(off)
+                    .map(|stage| &stage.part)
+                    .collect()
+            };
+            let (on_way, off) = (parts(false), parts(true));
             Some(ComponentCompared {
                 component: members.first()?.component,
                 only_in: match (has(Side::A), has(Side::B)) {

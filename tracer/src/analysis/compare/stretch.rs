@@ -4,8 +4,9 @@
 
 use crate::{
     analysis::compare::{
-        document::{Compared, Part, Side, StageCompared, Stretch},
+        document::{Compared, Part, Side, StageCompared, Stretch, Way, Whole},
         points::Points,
+        way::Sides,
     },
     span::taken::is_aside,
 };
@@ -23,17 +24,25 @@ impl Placed<'_> {
     }
 }
 
-/// Gathers stages into stretches between `cuts`. Each stage is in one, so that these add up as the stages do.
-pub(super) fn stretches(stages: &[StageCompared], points: &Points, cuts: &[usize]) -> Vec<Stretch> {
+/// Gathers stages into stretches between cuts. Each stage is in one, so that these add up as the stages do.
+pub(super) fn stretches(
+    stages: &[StageCompared],
+    sides: &Sides<'_>,
+    way: Option<&Way>,
+    total: &Whole,
+) -> Vec<Stretch> {
     let placed: Vec<Placed<'_>> = stages
         .iter()
         .map(|stage| Placed {
             stage,
-            from: points.place(&stage.from),
-            to: points.place(&stage.to),
+            from: sides.points.place(&stage.from),
+            to: sides.points.place(&stage.to),
         })
         .collect();
-    gather(&placed, cuts, points)
+    let groups = gather(&placed, &sides.cuts, &sides.points).into_iter();
+    groups
+        .map(|(key, members)| stretch(key, &members, sides, way.map(|way| (way, total))))
+        .collect()
 }
 
 /// The stretch that contributes most to `step`, the difference of a figure of the totals, and its share.
@@ -53,8 +62,12 @@ pub(super) fn largest(
 /// alone.
 type Key = (usize, usize, bool);
 
-fn gather(placed: &[Placed<'_>], cuts: &[usize], points: &Points) -> Vec<Stretch> {
-    let mut groups: Vec<(Key, Vec<&Placed<'_>>)> = Vec::new();
+fn gather<'p>(
+    placed: &'p [Placed<'p>],
+    cuts: &[usize],
+    points: &Points,
+) -> Vec<(Key, Vec<&'p Placed<'p>>)> {
+    let mut groups: Vec<(Key, Vec<&Placed<'p>>)> = Vec::new();
     for stage in placed {
         // The few that leap over a cut, and what contradicts the order, stand alone.
         let alone = is_aside(&stage.stage.from)
@@ -74,25 +87,54 @@ fn gather(placed: &[Placed<'_>], cuts: &[usize], points: &Points) -> Vec<Stretch
         }
     }
     groups
-        .into_iter()
-        .map(|(_, members)| stretch(&members, points))
-        .collect()
 }
 
-fn stretch(members: &[&Placed<'_>], points: &Points) -> Stretch {
-    let name = |place: Option<usize>| place.map_or("", |place| points.at(place)).to_owned();
-    let of = |side: Side| {
+/// The stages of a group as one; `whole`: what those on the way that both sides are timed on are a part of.
+fn stretch(
+    (from, to, alone): Key,
+    members: &[&Placed<'_>],
+    sides: &Sides<'_>,
+    whole: Option<(&Way, &Whole)>,
+) -> Stretch {
+    let name = |place: Option<usize>| place.map_or("", |place| sides.points.at(place)).to_owned();
+    let of = |side: Side| -> Vec<String> {
         let own = members.iter().filter(|placed| placed.stage.is_in(side));
         own.map(|placed| placed.stage.name()).collect()
     };
     let parts: Vec<&Part> = members.iter().map(|placed| &placed.stage.part).collect();
+    let (stages_a, stages_b) = (of(Side::A), of(Side::B));
+    let first = members.iter().find_map(|placed| placed.stage.not_compared);
+    let is_all_of_both = !alone && !stages_a.is_empty() && !stages_b.is_empty();
+    // Between two cuts the stages of both sides are the whole way, whichever points these have in between.
+    let (part, not_compared) = match whole {
+        Some(whole) if is_all_of_both && sides.is_way_compared(from, to) => {
+            (compared(&parts, whole), None)
+        }
+        _ => (sum(&parts), first),
+    };
     Stretch {
         from: name(members.iter().map(|placed| placed.from).min()),
         to: name(members.iter().map(|placed| placed.to).max()),
-        stages_a: of(Side::A),
-        stages_b: of(Side::B),
-        part: sum(&parts),
+        stages_a,
+        stages_b,
+        not_compared,
+        part,
     }
+}
+
+/// Parts as one that can be compared, whether or not each of them can.
+fn compared(parts: &[&Part], (way, total): (&Way, &Whole)) -> Part {
+    let sum = |of: fn(&Part) -> &Compared, side: fn(&Compared) -> Option<f64>| -> f64 {
+        parts.iter().filter_map(|part| side(of(part))).sum()
+    };
+    let both = |of: fn(&Part) -> &Compared| (sum(of, |own| own.a), sum(of, |own| own.b));
+    let (a, b) = both(|part| &part.mean_ns);
+    let (cov_a, cov_b) = both(|part| &part.variance_ns2);
+    Part::of(
+        Compared::both(a, b),
+        (Some(cov_a), Some(cov_b)),
+        Some((way, total)),
+    )
 }
 
 /// Parts as one. What a part cannot be compared in, the whole cannot neither.

@@ -1,4 +1,5 @@
-//! The way on which both sides of a pair are timed: one rule for `compare` and `check`.
+//! The way on which both sides of a pair are timed, and which of its stages can be held against each other: one rule for
+//! `compare` and `check`.
 //!
 //! A total goes from a request's first point to its last. Where a kernel has refused a probe, the last point
 //! is an earlier one, and the total a smaller figure of a shorter way: no faster kernel. What can be held
@@ -6,19 +7,20 @@
 
 use std::collections::BTreeMap;
 
+use super::{
+    Runs,
+    document::{Lacking, NotCompared, Side},
+    ends::{Ends, elsewhere},
+    lacking::{Shares, lacking},
+    points::Points,
+    spread::FEW,
+};
 use crate::{
-    analysis::{
-        breakdown::{Breakdown, IterationFigures, StageFigures},
-        compare::{ends::Ends, lacking::shares, points::Points},
-    },
-    report::units::percent,
+    analysis::breakdown::{Breakdown, IterationFigures, StageFigures},
     span::taken::is_aside,
 };
 
-/// A point that more than this share of a side's requests leap over is no place to cut.
-const MOST_LEAPS: f64 = 0.05;
-/// The same of points that the way may begin or end at: so many may not pass them.
-const MOST_ELSEWHERE: f64 = MOST_LEAPS;
+pub(in crate::analysis) use super::ends::Elsewhere;
 
 /// What of two breakdowns is timed on both sides, as places in the order of their points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +33,7 @@ pub(super) enum CommonWay {
     None,
 }
 
-/// Two breakdowns, and what must be known of both before their parts are compared.
+/// Two breakdowns, each of one run or several, and what must be known of both before their parts are compared.
 #[derive(Debug)]
 pub(super) struct Sides<'b> {
     pub(super) a: &'b Breakdown,
@@ -40,34 +42,119 @@ pub(super) struct Sides<'b> {
     /// The places of the points that both sides pass and hardly any request leaps over, in ascending order.
     pub(super) cuts: Vec<usize>,
     pub(super) common: CommonWay,
+    /// Where the totals are not of the same way: what differs most.
+    pub(super) elsewhere: Option<Elsewhere>,
+    pub(super) lacking: Vec<Lacking>,
+    /// Whether time that others took cannot be told apart in the same way on both sides, so that it is in stages here and
+    /// apart from them there.
+    asides_differ: bool,
 }
 
 impl<'b> Sides<'b> {
-    pub(super) fn new(a: &'b Breakdown, b: &'b Breakdown) -> Self {
+    /// `a` and `b` are the runs of each side as one.
+    pub(super) fn new(
+        a: &'b Breakdown,
+        b: &'b Breakdown,
+        runs_a: &Runs<'_>,
+        runs_b: &Runs<'_>,
+    ) -> Self {
         let points = Points::new(a, b);
         let cuts = cuts(a, b, &points);
-        let common = if Ends::told(a).are_those_of(&Ends::told(b)) {
+        let elsewhere = elsewhere(runs_a.breakdowns, runs_b.breakdowns, points.in_order());
+        let lacking = lacking(runs_a, runs_b, points.in_order());
+        let common = if elsewhere.is_none() {
             CommonWay::Total
         } else {
             between(a, b, &points, &cuts)
         };
-        Self {
+        let mut sides = Self {
             a,
             b,
             points,
             cuts,
             common,
+            elsewhere,
+            lacking,
+            asides_differ: false,
+        };
+        let mut stages = a.stages.iter().chain(&b.stages);
+        if stages.any(|stage| is_aside(&stage.from)) {
+            let knows = runs_a.untraced.know_asides_alike(runs_b.untraced);
+            sides.asides_differ = !knows || sides.lacks_amid();
+            if sides.asides_differ && common != CommonWay::Total {
+                sides.common = CommonWay::None;
+            }
+        }
+        sides
+    }
+
+    /// Whether a side lacks a point amid the way: whose time it is that others took there depends on it.
+    fn lacks_amid(&self) -> bool {
+        let (first, last) = match self.common {
+            CommonWay::Between(first, last) => (first, last),
+            _ => (0, self.points.count()),
+        };
+        self.lacks_between(first, last)
+    }
+
+    fn lacks_between(&self, first: usize, last: usize) -> bool {
+        let mut lacking = self
+            .lacking
+            .iter()
+            .map(|own| self.points.place(&own.lack.point));
+        lacking.any(|place| first < place && place < last)
+    }
+
+    /// Whether both sides are of one datapath, and so have the same points if their kernels do.
+    fn is_of_one_datapath(&self) -> bool {
+        self.a.datapath == self.b.datapath
+    }
+
+    /// Why what passes between two points cannot be held against each other, if it cannot. `only_in`: the side that alone
+    /// has such a stage. What is aside is at no place of the way.
+    pub(super) fn not_compared(
+        &self,
+        from: &str,
+        to: &str,
+        only_in: Option<Side>,
+    ) -> Option<NotCompared> {
+        let (first, last) = (self.points.place(from), self.points.place(to));
+        let aside = is_aside(from);
+        let is_off = match self.common {
+            CommonWay::Total => false,
+            CommonWay::Between(begin, end) => aside || first < begin || end < last,
+            CommonWay::None => true,
+        };
+        if let Some(side) = only_in.filter(|_| !aside && self.is_of_one_datapath()) {
+            Some(NotCompared::only_in(side))
+        } else if is_off {
+            Some(NotCompared::OffTheWay)
+        } else if self.asides_differ || (aside && !self.lacking.is_empty()) {
+            Some(NotCompared::TakenApart)
+        } else if !aside && self.lacks_between(first, last) {
+            Some(NotCompared::OverALostPoint)
+        } else {
+            None
         }
     }
 
-    /// Whether what passes between two points is on the way that both sides are timed on. What is aside is at no
-    /// place of the way.
-    pub(super) fn is_on_way(&self, from: &str, to: &str) -> bool {
-        let (from_place, to_place) = (self.points.place(from), self.points.place(to));
+    /// Whether the stages between two neighbouring cuts, all of them, can be held against each other.
+    pub(super) fn is_way_compared(&self, from: usize, to: usize) -> bool {
+        let on_way = match self.common {
+            CommonWay::Total => true,
+            CommonWay::Between(first, last) => first <= from && to <= last,
+            CommonWay::None => false,
+        };
+        on_way && !self.asides_differ
+    }
+
+    /// Whether a stage is a part of the way that both sides are timed on.
+    pub(super) fn is_on_way(&self, stage: &StageFigures) -> bool {
+        let (from, to) = (self.points.place(&stage.from), self.points.place(&stage.to));
         match self.common {
             CommonWay::Total => true,
             CommonWay::Between(first, last) => {
-                !is_aside(from) && first <= from_place && to_place <= last
+                !is_aside(&stage.from) && first <= from && to <= last
             }
             CommonWay::None => false,
         }
@@ -91,35 +178,9 @@ impl<'b> Sides<'b> {
         if self.common == CommonWay::Total {
             return side.iterations.iter().map(|own| own.mean_ns).collect();
         }
-        let parts = side
-            .stages
-            .iter()
-            .filter(|stage| self.is_on_way(&stage.from, &stage.to));
+        let parts = side.stages.iter().filter(|stage| self.is_on_way(stage));
         sum_of_means(&side.iterations, parts)
     }
-
-    /// What tells the sides' ends apart most, of equals the latest; `names`: theirs, as in "of A's requests".
-    pub(super) fn what_differs(&self, names: [&str; 2]) -> String {
-        let ends = [self.a, self.b].map(Ends::told);
-        let mut most = (0.0, String::new());
-        for point in (0..self.points.count()).map(|place| self.points.at(place)) {
-            for (verb, sign) in [("begin", 1.0), ("end", -1.0)] {
-                let [a, b] = [0, 1].map(|side| ends[side].share(point, sign));
-                if (a - b).abs() >= most.0 {
-                    let (of_a, of_b, [own, other]) = (percent(a), percent(b), names);
-                    let words =
-                        format!("{of_a} of {own} requests {verb} at {point}, {of_b} of {other}");
-                    most = ((a - b).abs(), words);
-                }
-            }
-        }
-        most.1
-    }
-}
-
-/// What tells the ends of two breakdowns' requests apart most; `names` are theirs.
-pub(in crate::analysis) fn what_differs(a: &Breakdown, b: &Breakdown, names: [&str; 2]) -> String {
-    Sides::new(a, b).what_differs(names)
 }
 
 /// The places of the points that both sides pass and hardly any request leaps over, in ascending order.
@@ -131,8 +192,7 @@ fn cuts(a: &Breakdown, b: &Breakdown, points: &Points) -> Vec<usize> {
             .filter(|stage| points.place(&stage.from) < place && place < points.place(&stage.to));
         leaping.map(|stage| stage.figures.count as f64).sum()
     };
-    let few =
-        |side: &Breakdown, place: usize| leaps(side, place) <= MOST_LEAPS * side.total.count as f64;
+    let few = |side: &Breakdown, place: usize| leaps(side, place) <= FEW * side.total.count as f64;
     let common = points.common();
     common
         .filter(|place| few(a, *place) && few(b, *place))
@@ -141,15 +201,12 @@ fn cuts(a: &Breakdown, b: &Breakdown, points: &Points) -> Vec<usize> {
 
 /// From the first point to the last that (nearly) all requests of both sides pass.
 fn between(a: &Breakdown, b: &Breakdown, points: &Points, cuts: &[usize]) -> CommonWay {
-    let (shares_a, shares_b) = (shares(a), shares(b));
-    let pass = |shares: &BTreeMap<String, f64>, place: usize| {
-        let share = shares.get(points.at(place)).copied();
-        share.unwrap_or(0.0) >= 1.0 - MOST_ELSEWHERE
+    let shares = [a, b].map(Shares::new);
+    let pass = |place: usize| {
+        let mut shares = shares.iter();
+        shares.all(|shares| shares.share(points.at(place)) >= 1.0 - FEW)
     };
-    let mut sure = cuts
-        .iter()
-        .copied()
-        .filter(|place| pass(&shares_a, *place) && pass(&shares_b, *place));
+    let mut sure = cuts.iter().copied().filter(|place| pass(*place));
     match (sure.next(), sure.next_back()) {
         (Some(first), Some(last)) => CommonWay::Between(first, last),
         _ => CommonWay::None,

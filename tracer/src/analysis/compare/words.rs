@@ -4,7 +4,9 @@ use crate::{
     analysis::{
         breakdown::Breakdown,
         compare::{
-            document::{Compared, Pair, Part, Side, StageCompared, Stretch, Way},
+            document::{
+                Compared, Lack, NotCompared, Pair, Part, Side, StageCompared, Stretch, Way,
+            },
             stretch::largest,
             verdict::{Outcome, differ, of_iterations},
             way::Sides,
@@ -97,10 +99,9 @@ fn of_way(pair: &Pair, way: &Way) -> String {
 
 /// Why totals are not compared.
 fn of_totals(sides: &Sides<'_>) -> String {
-    format!(
-        "The totals are not of the same way, and not compared: {}.",
-        sides.what_differs(["A's", "B's"])
-    )
+    let differs = sides.elsewhere.as_ref();
+    let differs = differs.map_or_else(String::new, |own| own.words(["A's", "B's"]));
+    format!("The totals are not of the same way, and not compared: {differs}.")
 }
 
 fn means(mean: &Compared) -> String {
@@ -235,11 +236,18 @@ pub(super) fn warnings(pair: &Pair, a: &Breakdown, b: &Breakdown) -> Vec<String>
     warnings.extend(ends(&title, pair));
     for side in [Side::A, Side::B] {
         let lacking = pair.lacking.iter().filter(|lacking| lacking.side == side);
-        let points: Vec<&str> = lacking.map(|lacking| lacking.point.as_str()).collect();
+        let points: Vec<String> = lacking.map(|lacking| lacking.lack.words()).collect();
         if !points.is_empty() {
             let (name, points) = (side.name(), points.join(", "));
             warnings.push(format!("{title}: {name} lacks {points}: only the ways between points that both have are compared"));
         }
+    }
+    if pair
+        .stages
+        .iter()
+        .any(|stage| stage.not_compared == Some(NotCompared::TakenApart))
+    {
+        warnings.push(format!("{title}: what others took of stages is not known alike of A and B: the stages are not compared"));
     }
     let sizes = &pair.total.request_bytes;
     if differ(sizes, SAME_SIZE) {
@@ -270,4 +278,22 @@ fn ends(title: &str, pair: &Pair) -> Option<String> {
             a.first_point, a.last_point, b.first_point, b.last_point
         )
     })
+}
+
+impl Lack {
+    /// The point, how many of the requests pass it all the same, and why.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let mut words = self.point.clone();
+        if self.runs > 0 && self.runs < self.of {
+            words += &format!(" in {} of {} runs", self.runs, self.of);
+        } else if self.share > 0.0 {
+            let (own, other) = (percent(self.share), percent(self.other_share));
+            words += &format!(" of many requests ({own} pass it, {other} of the other side's)");
+        }
+        if let Some(why) = &self.why {
+            words += &format!(" ({why})");
+        }
+        words
+    }
 }

@@ -59,7 +59,9 @@ fn headline(check: &Check) -> String {
     let gone = (gone > 0).then(|| format!("{gone} datapath{plural} gone"));
     let figures = check.figures();
     let counts: Vec<String> = counts.into_iter().flatten().collect();
-    let figures = if counts.is_empty() {
+    let figures = if counts.is_empty() && check.verdict == Verdict::CannotTell {
+        format!("{figures} figures are not worse, and others could not be tested")
+    } else if counts.is_empty() {
         format!("{figures} figures, none of which is worse")
     } else {
         format!("{} of {figures} figures", counts.join(", "))

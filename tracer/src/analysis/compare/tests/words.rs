@@ -229,7 +229,7 @@ fn a_lost_probe_makes_no_side_faster() {
     let lacking: Vec<(Side, &str)> = pair
         .lacking
         .iter()
-        .map(|lacking| (lacking.side, &*lacking.point))
+        .map(|lacking| (lacking.side, &*lacking.lack.point))
         .collect();
     assert_eq!(
         lacking,
