@@ -4,7 +4,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{analysis::compare::verdict::Verdict, datapath::Component, platform::host::HostFacts};
+use super::{
+    compared::Compared,
+    load::{InterruptCompared, IterationsCompared},
+    verdict::Verdict,
+};
+use crate::{datapath::Component, platform::host::HostFacts};
 
 /// The schema's name and version.
 pub const SCHEMA: &str = "tracer.compare/1";
@@ -27,58 +32,6 @@ impl Side {
             Self::A => "A",
             Self::B => "B",
         }
-    }
-}
-
-/// A figure of both runs. Its unit is in the name of the field that holds it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Compared {
-    /// A's; none: A has no such thing.
-    pub a: Option<f64>,
-    /// B's; none: B has no such thing.
-    pub b: Option<f64>,
-    /// B's less A's, where both have it.
-    pub difference: Option<f64>,
-    /// B's over A's, where both have it and A's is not zero.
-    pub ratio: Option<f64>,
-}
-
-impl Compared {
-    /// Holds two figures against each other. What is not finite counts as not there: only a damaged
-    /// recording has it, and JSON cannot say it.
-    #[must_use]
-    pub fn new(a: Option<f64>, b: Option<f64>) -> Self {
-        let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
-        let (a, b) = (finite(a), finite(b));
-        let both = a.zip(b);
-        Self {
-            a,
-            b,
-            difference: finite(both.map(|(a, b)| b - a)),
-            ratio: finite(both.filter(|(a, _)| *a != 0.0).map(|(a, b)| b / a)),
-        }
-    }
-
-    /// Two figures of different things: they have no difference and no ratio.
-    #[must_use]
-    pub fn apart(a: Option<f64>, b: Option<f64>) -> Self {
-        Self {
-            difference: None,
-            ratio: None,
-            ..Self::new(a, b)
-        }
-    }
-
-    /// Two figures that are there.
-    #[must_use]
-    pub fn both(a: f64, b: f64) -> Self {
-        Self::new(Some(a), Some(b))
-    }
-
-    /// The difference, zero where there is none to be had.
-    #[must_use]
-    pub fn step(&self) -> f64 {
-        self.difference.unwrap_or(0.0)
     }
 }
 
@@ -394,46 +347,6 @@ pub struct Unpaired {
     pub count: u64,
     /// Why it has none.
     pub why: String,
-}
-
-/// The measured workload. Durations are over the iterations.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct IterationsCompared {
-    /// Iterations.
-    pub count: Compared,
-    /// Mean duration, in nanoseconds.
-    pub mean_ns: Compared,
-    /// Variance of the durations, in ns^2 (over n - 1).
-    pub variance_ns2: Compared,
-    /// Shortest, in nanoseconds.
-    pub min_ns: Compared,
-    /// Longest, in nanoseconds.
-    pub max_ns: Compared,
-    /// Longest less shortest, in nanoseconds.
-    pub range_ns: Compared,
-    /// Bytes of all iterations over their durations' sum.
-    pub bytes_per_second: Compared,
-    /// Operations of all iterations over their durations' sum.
-    pub operations_per_second: Compared,
-}
-
-/// Interrupts whose handlers have one name.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct InterruptCompared {
-    /// The handler's name.
-    pub name: String,
-    /// The side that alone has it, if one does.
-    pub only_in: Option<Side>,
-    /// A's interrupt numbers.
-    pub irqs_a: Vec<u32>,
-    /// B's interrupt numbers.
-    pub irqs_b: Vec<u32>,
-    /// Calls an iteration.
-    pub per_iteration: Compared,
-    /// Mean handler time, in nanoseconds: the paper's "time per interrupt".
-    pub handler_mean_ns: Compared,
-    /// Mean delay from entry to the soft interrupt that it raised, in nanoseconds.
-    pub softirq_delay_mean_ns: Compared,
 }
 
 impl Comparison {

@@ -2,13 +2,53 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::analysis::{
-    compare::{
-        document::{Compared, InterruptCompared, IterationsCompared, Side},
-        merge::merge,
-    },
+    compare::{compared::Compared, document::Side, merge::merge},
     document::{InterruptFigures, Iteration, IterationSummary, Report},
 };
+
+/// The measured workload. Durations are over the iterations.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IterationsCompared {
+    /// Iterations.
+    pub count: Compared,
+    /// Mean duration, in nanoseconds.
+    pub mean_ns: Compared,
+    /// Variance of the durations, in ns^2 (over n - 1).
+    pub variance_ns2: Compared,
+    /// Shortest, in nanoseconds.
+    pub min_ns: Compared,
+    /// Longest, in nanoseconds.
+    pub max_ns: Compared,
+    /// Longest less shortest, in nanoseconds.
+    pub range_ns: Compared,
+    /// Bytes of all iterations over their durations' sum.
+    pub bytes_per_second: Compared,
+    /// Operations of all iterations over their durations' sum.
+    pub operations_per_second: Compared,
+}
+
+/// Interrupts whose handlers have one name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InterruptCompared {
+    /// The handler's name.
+    pub name: String,
+    /// The side that alone has it, if one does.
+    pub only_in: Option<Side>,
+    /// A's interrupt numbers.
+    pub irqs_a: Vec<u32>,
+    /// B's interrupt numbers.
+    pub irqs_b: Vec<u32>,
+    /// Calls an iteration.
+    pub per_iteration: Compared,
+    /// Mean handler time, in nanoseconds: the paper's "time per interrupt".
+    pub handler_mean_ns: Compared,
+    /// Mean delay from entry to the soft interrupt that it raised, in nanoseconds.
+    pub softirq_delay_mean_ns: Compared,
+}
 
 /// Durations and throughput; `None` if neither run has an iteration.
 pub(super) fn iterations(a: &Report, b: &Report) -> Option<IterationsCompared> {

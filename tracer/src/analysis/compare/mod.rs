@@ -5,6 +5,7 @@
 //! *all* requests of a side, the differences of the stages add up to the difference of the totals. The
 //! same holds for Cov(stage, total), which add up to Var(total).
 
+mod compared;
 mod differences;
 mod document;
 mod ends;
@@ -22,11 +23,12 @@ mod verdict;
 mod way;
 mod words;
 
+pub use compared::Compared;
 pub use document::{
-    Compared, Comparison, ComponentCompared, Difference, Group, InterruptCompared,
-    IterationsCompared, Lack, Lacking, NotCompared, Pair, Part, RunFacts, SCHEMA, Side,
-    StageCompared, Stretch, Unpaired, Way, Whole,
+    Comparison, ComponentCompared, Difference, Group, Lack, Lacking, NotCompared, Pair, Part,
+    RunFacts, SCHEMA, Side, StageCompared, Stretch, Unpaired, Way, Whole,
 };
+pub use load::{InterruptCompared, IterationsCompared};
 pub use verdict::{Blamed, Outcome, Verdict};
 
 pub(in crate::analysis) use differences::{differences, facts};

@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 use crate::analysis::{
     breakdown::{Breakdown, StageFigures},
     compare::{
-        document::{
-            Compared, ComponentCompared, Group, NotCompared, Part, Side, StageCompared, Way, Whole,
-        },
+        compared::Compared,
+        document::{ComponentCompared, Group, NotCompared, Part, Side, StageCompared, Way, Whole},
         ends::Ends,
         merge::merge,
         stretch,

@@ -4,7 +4,8 @@
 
 use crate::{
     analysis::compare::{
-        document::{Compared, Part, Side, StageCompared, Stretch, Way, Whole},
+        compared::Compared,
+        document::{Part, Side, StageCompared, Stretch, Way, Whole},
         points::Points,
         way::Sides,
     },

@@ -8,7 +8,8 @@ use crate::{
     analysis::{
         breakdown::Breakdown,
         compare::{
-            document::{Compared, Pair, Stretch, Way, Whole},
+            compared::Compared,
+            document::{Pair, Stretch, Way, Whole},
             stretch::largest,
             way::{CommonWay, Sides},
         },

@@ -4,9 +4,8 @@ use crate::{
     analysis::{
         breakdown::Breakdown,
         compare::{
-            document::{
-                Compared, Lack, NotCompared, Pair, Part, Side, StageCompared, Stretch, Way,
-            },
+            compared::Compared,
+            document::{Lack, NotCompared, Pair, Part, Side, StageCompared, Stretch, Way},
             stretch::largest,
             verdict::{Outcome, differ, of_iterations},
             way::Sides,
