@@ -90,21 +90,15 @@ fn lacking(breakdown: &BreakdownChecked, side: Side) -> Option<String> {
 
 /// That whether a datapath is slower at all is undecided by every figure of it, and what a firm one would take.
 fn nothing_firm(check: &Check, groups: &[&Group<'_>]) -> Option<Doubt> {
-    let of_wholes = |stage: &StageChecked| stage.name == TOTAL || stage.component.is_none();
-    let is_firm = |test: &Test| test.status != Status::Undecided;
+    let is_firm = |stage: &&StageChecked| {
+        let mut tests = stage.tests.iter();
+        tests.any(|test| test.status != Status::Undecided)
+    };
     let breakdowns = check.breakdowns.iter().zip(groups);
     let undecided = breakdowns
         .filter(|(breakdown, group)| {
-            let stages = || {
-                breakdown
-                    .stages
-                    .iter()
-                    .filter(|stage| !stage.tests.is_empty())
-            };
-            let has_whole = stages().any(of_wholes);
-            let mut asked = stages().filter(|stage| !has_whole || of_wholes(stage));
-            let is_tested = stages().next().is_some();
-            group.is_material && is_tested && !asked.any(|stage| stage.tests.iter().any(is_firm))
+            let asked = asked(breakdown);
+            group.is_material && !asked.is_empty() && !asked.iter().any(is_firm)
         })
         .count();
     let figures = check.figures();
@@ -121,6 +115,23 @@ fn nothing_firm(check: &Check, groups: &[&Group<'_>]) -> Option<Doubt> {
         },
         is_grave: true,
     })
+}
+
+/// By what a breakdown tells whether it is slower at all: its total; where that was not tested, the ways of several stages,
+/// else any stage.
+fn asked(breakdown: &BreakdownChecked) -> Vec<&StageChecked> {
+    let tested = || {
+        breakdown
+            .stages
+            .iter()
+            .filter(|stage| !stage.tests.is_empty())
+    };
+    let total: Vec<&StageChecked> = tested().filter(|stage| stage.name == TOTAL).collect();
+    let ways: Vec<&StageChecked> = tested().filter(|stage| stage.component.is_none()).collect();
+    [total, ways, tested().collect()]
+        .into_iter()
+        .find(|asked| !asked.is_empty())
+        .unwrap_or_default()
 }
 
 /// What it takes until something is firm: of the wholes' figures if they say, else of any.
