@@ -263,6 +263,18 @@ pub struct ThresholdResult {
     pub kept: bool,
 }
 
+impl DomainReport {
+    /// What a datapath wants and no probe of the domain stamps, by point: two probes may stamp one.
+    pub fn untraced(&self) -> impl Iterator<Item = (&str, &Unavailable)> {
+        let wanted = self.unavailable.iter();
+        let points = wanted.filter_map(|missing| Some((missing.point.as_deref()?, missing)));
+        points.filter(|(point, _)| {
+            let mut stamped = self.bindings.iter();
+            !stamped.any(|binding| binding.point.as_deref() == Some(*point))
+        })
+    }
+}
+
 impl Report {
     /// Requests lost, as a share of all: of the domain that lost most.
     #[must_use]

@@ -47,6 +47,25 @@ pub struct Request {
     pub measure_cost: bool,
 }
 
+impl Request {
+    /// To attach every program of these datapaths, which are to see nothing.
+    pub(super) fn to_attach<'p>(datapaths: impl IntoIterator<Item = &'p Datapath>) -> Self {
+        let names = datapaths.into_iter().map(|path| path.name.into());
+        Self {
+            datapaths: names.collect(),
+            aggregate: false,
+            outlier_ns: None,
+            ring_bytes: 4096,
+            in_flight: 4,
+            devices: Vec::new(),
+            bio_based: true,
+            ports: Vec::new(),
+            sample: 1,
+            measure_cost: false,
+        }
+    }
+}
+
 /// Why nothing was attached.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {

@@ -36,18 +36,7 @@ pub struct Surveyed {
 /// # Errors
 /// If it refuses the eBPF object or its maps.
 pub fn survey(kernel: &Kernel, datapaths: &[&Datapath]) -> Result<Vec<Surveyed>, AttachError> {
-    let request = Request {
-        datapaths: datapaths.iter().map(|path| path.name.into()).collect(),
-        aggregate: false,
-        outlier_ns: None,
-        ring_bytes: 4096,
-        in_flight: 4,
-        devices: Vec::new(),
-        bio_based: true,
-        ports: Vec::new(),
-        sample: 1,
-        measure_cost: false,
-    };
+    let request = Request::to_attach(datapaths.iter().copied());
     // Its programs only attach, and see nothing.
     let btf = types()?;
     let mut ebpf = load(&btf, &request, &plan::layouts(kernel), None)?;

@@ -163,15 +163,10 @@ fn summarise(iterations: &[Iteration]) -> Option<IterationSummary> {
 /// and why.
 fn lost_points(domain: &DomainReport) -> Vec<String> {
     let mut lost: Vec<(&str, Vec<&Unavailable>)> = Vec::new();
-    for missing in &domain.unavailable {
-        let mut bindings = domain.bindings.iter();
-        let is_stamped = bindings.any(|binding| binding.point == missing.point);
-        match &missing.point {
-            Some(point) if !is_stamped => match lost.iter_mut().find(|known| known.0 == point) {
-                Some(known) => known.1.push(missing),
-                None => lost.push((point, vec![missing])),
-            },
-            _ => {}
+    for (point, missing) in domain.untraced() {
+        match lost.iter_mut().find(|known| known.0 == point) {
+            Some(known) => known.1.push(missing),
+            None => lost.push((point, vec![missing])),
         }
     }
     let words = lost.into_iter().map(|(point, all)| {

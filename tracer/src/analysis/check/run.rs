@@ -33,6 +33,8 @@ impl CheckedRun {
         report.domains = std::mem::take(&mut report.domains)
             .into_iter()
             .map(|domain| DomainReport {
+                // Without the attached programs nothing would tell that another one stamps the point.
+                unavailable: domain.untraced().map(|(_, own)| own.clone()).collect(),
                 name: domain.name,
                 host: domain.host,
                 sample: domain.sample,
@@ -40,7 +42,6 @@ impl CheckedRun {
                 lost: domain.lost,
                 lost_share: domain.lost_share,
                 clock: domain.clock,
-                unavailable: domain.unavailable,
                 ..DomainReport::default()
             })
             .collect();

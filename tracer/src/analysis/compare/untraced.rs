@@ -27,18 +27,8 @@ impl Untraced {
         for (at, report) in reports.into_iter().enumerate() {
             let mut own = BTreeSet::new();
             for domain in &report.domains {
-                for missing in &domain.unavailable {
-                    let Some(point) = &missing.point else {
-                        continue;
-                    };
-                    let stamped = domain.bindings.iter();
-                    if stamped
-                        .filter_map(|binding| binding.point.as_ref())
-                        .any(|own| own == point)
-                    {
-                        continue;
-                    }
-                    let place = (domain.name.clone(), point.clone());
+                for (point, missing) in domain.untraced() {
+                    let place = (domain.name.clone(), point.to_owned());
                     let why = || missing.why.join("; ");
                     untraced.some.entry(place.clone()).or_insert_with(why);
                     own.insert(place);

@@ -15,18 +15,7 @@ use crate::{
 };
 
 fn request() -> Request {
-    Request {
-        datapaths: DATAPATHS.iter().map(|path| path.name.into()).collect(),
-        aggregate: false,
-        outlier_ns: None,
-        ring_bytes: 4096,
-        in_flight: 4,
-        devices: Vec::new(),
-        bio_based: true,
-        ports: Vec::new(),
-        sample: 1,
-        measure_cost: false,
-    }
+    Request::to_attach(DATAPATHS)
 }
 
 /// This kernel, if a test may load programs into it; says so if not.
