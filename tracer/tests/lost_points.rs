@@ -407,7 +407,11 @@ fn the_reason_of_a_lost_point_is_told_with_it() {
     let missing: Value = serde_json::json!({
         "role": "request issued", "point": "blk.issue", "required": false, "why": ["refused"]
     });
-    dom0.unwrap().unavailable = vec![serde_json::from_value(missing).unwrap()];
+    let dom0 = dom0.unwrap();
+    dom0.unavailable = vec![serde_json::from_value(missing).unwrap()];
+    // A probe that was refused is not attached.
+    dom0.bindings
+        .retain(|binding| binding.point.as_deref() != Some("blk.issue"));
     let new: Vec<CheckedRun> = side("b", &left)
         .into_iter()
         .map(CheckedRun::trimmed)
