@@ -181,8 +181,11 @@ fn a_cut_run_is_no_run_to_check() {
         copy_run(&folder.path().join("run"), &copy);
         copy
     };
+    // A whole one is read, and is the same run.
     copy();
-    assert_eq!(check().0, 0);
+    let (code, _, said) = check();
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("is itself in the baseline"), "{said}");
     let records = "native-records.bin";
     let whole = fs::read(folder.path().join("run").join(records)).unwrap();
     // In the middle, by a byte, and of all.
@@ -208,7 +211,9 @@ fn a_cut_run_is_no_run_to_check() {
     assert_ne!(manifest, killed);
     fs::write(cut.join("manifest.json"), killed).unwrap();
     fs::write(cut.join(records), &whole[..whole.len() / 2]).unwrap();
-    assert_eq!(check().0, 2);
+    let (code, _, said) = check();
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("is a partial run"), "{said}");
     let (_, report, said) = outcome(folder.path(), &["report", "copy"]);
     assert!(report.contains("blk.queue"), "{report}{said}");
 }
