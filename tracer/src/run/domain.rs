@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tracer_common::{
-    point::{Kind, Point},
+    point::Kind,
     record::{MAX_POINTS, Record},
 };
 
@@ -18,6 +18,7 @@ use crate::{
     span::{
         Span,
         steal::{Thefts, Worker},
+        worker,
     },
 };
 
@@ -107,8 +108,8 @@ impl<'a> Domain<'a> {
             };
             Worker {
                 thefts: &domain.thefts,
-                cpu: cpu_at(record, point),
-                thread: thread_at(record, point),
+                cpu: worker::cpu_at(record, point),
+                thread: worker::thread_at(record, point),
             }
         })
     }
@@ -145,24 +146,6 @@ impl<'a> Domain<'a> {
         let native: BTreeSet<u32> = native.copied().collect();
         file.map(|file| Records::new(file, native)).transpose()
     }
-}
-
-/// The CPU on which a request passed a point: of the two that its record names, that of its beginning up to
-/// where it left for the device or the other domain.
-pub(super) fn cpu_at(record: &Record, point: Point) -> u16 {
-    let points = Kind::from_u8(record.kind).map_or(&[][..], Kind::points);
-    let left = points.iter().position(|other| other.leaves());
-    let place = points.iter().position(|other| *other == point);
-    match (place, left) {
-        (Some(place), Some(left)) if place <= left => record.cpu,
-        _ => record.cpu_end,
-    }
-}
-
-/// Blkback's thread, if it is the one that has to come to this point.
-fn thread_at(record: &Record, point: Point) -> Option<u32> {
-    let is_its_work = matches!(point, Point::BlkbackSubmit | Point::Dom0Issue);
-    (is_its_work && record.kind == Kind::Blkback as u8).then_some(record.tid)
 }
 
 /// The first stamp of a record.

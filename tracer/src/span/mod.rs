@@ -6,6 +6,7 @@ mod kept;
 pub mod packets;
 pub mod steal;
 pub mod taken;
+pub(crate) mod worker;
 
 use tracer_common::point::Point;
 

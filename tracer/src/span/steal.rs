@@ -12,7 +12,7 @@ use tracer_common::{
 use crate::{
     clock::Mapping,
     datapath::crosses,
-    span::{Span, taken::Taken},
+    span::{Span, taken::Taken, worker},
 };
 
 /// A domain's times that are kept at most; what comes later stays in the stages.
@@ -115,6 +115,18 @@ fn waits(from: Point, to: Point) -> bool {
         IrqEntry | Dom0Irq | BlkbackInterrupt => !matches!(from, EvtchnUpcall | Dom0Upcall),
         _ => false,
     }
+}
+
+/// Whether as much is taken of a stage when a point amid it is not stamped: the same worker comes to that point and to the
+/// stage's end, and none of the stages is waiting, of which only what was taken at its end counts. By the points' names.
+#[must_use]
+pub fn is_taken_alike(from: &str, amid: &str, to: &str) -> bool {
+    let named = |name: &str| Point::ALL.into_iter().find(|point| point.name() == name);
+    let (Some(from), Some(amid), Some(to)) = (named(from), named(amid), named(to)) else {
+        return false;
+    };
+    let stages = [(from, to), (from, amid), (amid, to)];
+    worker::is_same(amid, to) && !stages.into_iter().any(|(from, to)| waits(from, to))
 }
 
 impl Span {
@@ -276,6 +288,43 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_point_that_is_not_stamped_moves_no_taken_time_where_it_is_taken_alike(
+            kind in prop::sample::select(&[Kind::Disk, Kind::NetTx, Kind::NetRx, Kind::Blkback, Kind::NetForward][..]),
+            times in prop::collection::vec((1..90_000_000u64, 1..90_000_000u64, 0..2u16), 0..20),
+            at in prop::collection::vec(1..90_000_000u64, 20),
+            lost in any::<prop::sample::Index>(),
+        ) {
+            let record = Record { kind: kind as u8, cpu: 0, cpu_end: 1, tid: 77, ..Record::EMPTY };
+            let mut at = at;
+            at.sort_unstable();
+            let points: Vec<(Point, u64)> = kind.points().iter().copied().zip(at).collect();
+            let lost = 1 + lost.index(points.len() - 2);
+            let [(from, _), (amid, _), (to, _)] = points[lost - 1..=lost + 1] else {
+                unreachable!("three")
+            };
+            let thefts = times.iter().map(|(begin, end, cpu)| {
+                let mut record = Record { kind: Kind::Steal as u8, cpu: *cpu, ..Record::EMPTY };
+                (record.at[0], record.at[1]) = (*begin, *end);
+                record
+            });
+            let thefts = Thefts::new(thefts, &Mapping::default());
+            let taken = |points: &[(Point, u64)]| -> u64 {
+                let of = |point| Worker {
+                    thefts: &thefts,
+                    cpu: worker::cpu_at(&record, point),
+                    thread: worker::thread_at(&record, point),
+                };
+                let span = span(points.to_vec()).taken_by(of);
+                span.taken.stolen.iter().map(|taken| taken.1).sum()
+            };
+            let mut without = points.clone();
+            without.remove(lost);
+            if is_taken_alike(from.name(), amid.name(), to.name()) {
+                prop_assert_eq!(taken(&points), taken(&without));
+            }
+        }
+
         #[test]
         fn stages_add_up_with_any_thefts(
             threads in prop::collection::vec((any::<u64>(), any::<u64>()), 0..20),

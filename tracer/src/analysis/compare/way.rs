@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     analysis::breakdown::{Breakdown, IterationFigures, StageFigures},
-    span::taken::is_aside,
+    span::{steal::is_taken_alike, taken::is_aside},
 };
 
 pub(in crate::analysis) use super::ends::Elsewhere;
@@ -80,7 +80,7 @@ impl<'b> Sides<'b> {
         let mut stages = a.stages.iter().chain(&b.stages);
         if stages.any(|stage| is_aside(&stage.from)) {
             let knows = runs_a.untraced.know_asides_alike(runs_b.untraced);
-            sides.asides_differ = !knows || sides.lacks_amid();
+            sides.asides_differ = !knows || sides.moves_taken_time();
             if sides.asides_differ && common != CommonWay::Total {
                 sides.common = CommonWay::None;
             }
@@ -88,21 +88,37 @@ impl<'b> Sides<'b> {
         sides
     }
 
-    /// Whether a side lacks a point amid the way: whose time it is that others took there depends on it.
-    fn lacks_amid(&self) -> bool {
+    /// Whether a side lacks a point amid the way on which it depends whose time it is that others took there.
+    fn moves_taken_time(&self) -> bool {
         let (first, last) = match self.common {
             CommonWay::Between(first, last) => (first, last),
             _ => (0, self.points.count()),
         };
-        self.lacks_between(first, last)
+        let mut lacking = self.lacking_between(first, last);
+        lacking.any(|point| !self.is_taken_alike(point))
+    }
+
+    /// Whether the stages up to a point, and on from it, are taken from as those over it are.
+    fn is_taken_alike(&self, point: &str) -> bool {
+        let stages = || self.a.stages.iter().chain(&self.b.stages);
+        let mut before = stages().filter(|stage| stage.to == point);
+        before.all(|before| {
+            let mut on = stages().filter(|stage| stage.from == point);
+            on.all(|on| is_taken_alike(&before.from, point, &on.to))
+        })
     }
 
     fn lacks_between(&self, first: usize, last: usize) -> bool {
-        let mut lacking = self
-            .lacking
-            .iter()
-            .map(|own| self.points.place(&own.lack.point));
-        lacking.any(|place| first < place && place < last)
+        self.lacking_between(first, last).next().is_some()
+    }
+
+    /// The points between two places that a side lacks.
+    fn lacking_between(&self, first: usize, last: usize) -> impl Iterator<Item = &str> {
+        let points = self.lacking.iter().map(|own| own.lack.point.as_str());
+        points.filter(move |point| {
+            let place = self.points.place(point);
+            first < place && place < last
+        })
     }
 
     /// Whether both sides are of one datapath, and so have the same points if their kernels do.
@@ -129,7 +145,7 @@ impl<'b> Sides<'b> {
             Some(NotCompared::only_in(side))
         } else if is_off {
             Some(NotCompared::OffTheWay)
-        } else if self.asides_differ || (aside && !self.lacking.is_empty()) {
+        } else if self.asides_differ {
             Some(NotCompared::TakenApart)
         } else if !aside && self.lacks_between(first, last) {
             Some(NotCompared::OverALostPoint)

@@ -8,7 +8,7 @@ use crate::{
         compare::{Pair, Selection, Side, StageCompared, compare as compare_inputs},
         document::DomainReport,
     },
-    span::Span,
+    span::{Span, taken::Taken},
 };
 
 #[test]
@@ -271,4 +271,56 @@ fn a_reader_that_was_awake_is_told_as_one_that_is_woken() {
     let pair = pair(&vec![woken; 200], &mixed);
     assert!(pair.way.unwrap().is_total && pair.lacking.is_empty());
     assert_eq!(pair.total.mean_ns.difference, Some(-35_000.0));
+}
+
+/// Received packets: `dequeued`, whether they pass a queueing discipline; `notified`, whether that is traced; `unread`, how
+/// many of 200 nobody reads. Of each some time was stolen.
+fn received(queue_ns: u64, dequeued: bool, notified: bool, unread: usize) -> Vec<Span> {
+    let mut steps = vec![(Point::Dom0Queue, 0)];
+    if dequeued {
+        steps.push((Point::Dom0Dequeue, queue_ns));
+    }
+    steps.push((Point::Dom0Xmit, if dequeued { 1_000 } else { queue_ns }));
+    steps.push((Point::NetbackDequeue, 40_000));
+    if notified {
+        steps.push((Point::NetbackNotify, 5_000));
+    }
+    steps.extend([
+        (Point::EvtchnUpcall, 80_000),
+        (Point::IrqEntry, 20_000),
+        (Point::SockReady, 70_000),
+        (Point::SchedWaking, 5_000),
+        (Point::SchedSwitch, 50_000),
+    ]);
+    let packet = |steps: &[(Point, u64)]| Span {
+        taken: Taken {
+            stolen: vec![(1, 500)],
+            ..Taken::default()
+        },
+        ..span("net-rx/vif", 1, steps)
+    };
+    let read = packet(&steps);
+    let not_read = packet(&steps[..steps.len() - 2]);
+    [vec![read; 200 - unread], vec![not_read; unread]].concat()
+}
+
+#[test]
+fn a_point_that_moves_no_stolen_time_leaves_the_way_comparable() {
+    let slow = received(50_000_000, true, true, 80);
+    let slowed = pair(&received(9_000, false, true, 0), &slow);
+    assert!(
+        slowed.findings[0].contains("100% of that is between dom0.queue and dom0.xmit"),
+        "{:?}",
+        slowed.findings
+    );
+    let way = slowed.way.unwrap();
+    assert_eq!((&*way.from, &*way.to), ("dom0.queue", "sock.ready"));
+    // Up to the notification it is Dom0's CPU that can be stolen, from there on the guest's.
+    let blind = pair(&received(9_000, false, false, 0), &slow);
+    assert_eq!(blind.way, None);
+    assert!(
+        blind.findings[0].starts_with("Nothing is compared"),
+        "{:?}",
+        blind.findings
+    );
 }
