@@ -11,7 +11,7 @@ pub(super) struct Embedded {
 pub(super) const INIT: &str = include_str!("../../lab/initramfs");
 
 /// The programs and scripts of the domains.
-pub(super) const FILES: [Embedded; 14] = [
+pub(super) const FILES: [Embedded; 15] = [
     Embedded {
         path: "lab/boot",
         text: include_str!("../../lab/boot"),
@@ -47,6 +47,10 @@ pub(super) const FILES: [Embedded; 14] = [
     Embedded {
         path: "lab/guest-agent",
         text: include_str!("../../lab/guest-agent"),
+    },
+    Embedded {
+        path: "lab/create-guest",
+        text: include_str!("../../lab/create-guest"),
     },
     Embedded {
         path: "lab/offer-tracer",

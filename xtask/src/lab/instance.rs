@@ -54,7 +54,7 @@ impl Config {
 
 /// The command by which Dom0 creates a guest.
 fn create(guest: &Guest) -> String {
-    format!("xl create -q /share/guests/{}.cfg", guest.name)
+    format!("/lab/create-guest {}", guest.name)
 }
 
 /// One lab, up or not.
@@ -236,28 +236,9 @@ impl Lab {
         for guest in &GUESTS {
             self.domain("dom0").output(&create(guest), BOOT_LIMIT)?;
         }
-        GUESTS.iter().try_for_each(|guest| {
-            self.wait_for_guest(guest)
-                .or_else(|error| self.again(guest, error))
-        })
-    }
-
-    /// Creates a guest once more that has crashed before it was there. With Linux 7.2 and 7.3 blkback now and then finds a
-    /// new guest's ring in disorder ("vbd-..: 5 mapping ring-ref port"), and the guest no root disk; by instructions counted
-    /// it does so each time. It has no busy disk, so that it can be destroyed.
-    fn again(&self, guest: &Guest, error: anyhow::Error) -> Result<()> {
-        if watch::guest_crash(&self.guest_console(guest)).is_none() {
-            return Err(error);
-        }
-        let name = guest.name;
-        eprintln!("lab: {error:#}\nlab: creating guest {name} once more");
-        let log = format!("/share/guests/guest-{name}");
-        let script = format!(
-            "xl destroy {name}; mv {log}.log {log}-failed.log; {}",
-            create(guest)
-        );
-        self.domain("dom0").output(&script, BOOT_LIMIT)?;
-        self.wait_for_guest(guest)
+        GUESTS
+            .iter()
+            .try_for_each(|guest| self.wait_for_guest(guest))
     }
 
     fn guest_console(&self, guest: &Guest) -> String {
@@ -284,7 +265,7 @@ impl Lab {
         while !self.has_guest(guest) {
             signal::check()?;
             let console = self.guest_console(guest);
-            if let Some(crash) = watch::guest_crash(&console) {
+            if let Some(crash) = watch::crash(&console) {
                 bail!(
                     "guest {} did not boot: {crash}: {}",
                     guest.name,

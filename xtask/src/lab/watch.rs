@@ -37,12 +37,6 @@ pub(super) fn crash(console: &str) -> Option<&str> {
     console.lines().find(is_crash).map(str::trim)
 }
 
-/// The same of a guest that boots: also one whose first programs hang. (A busy machine's Dom0 may be as slow as that.)
-pub(super) fn guest_crash(console: &str) -> Option<&str> {
-    let is_hung = |line: &&str| line.contains("blocked for more than");
-    crash(console).or_else(|| console.lines().find(is_hung).map(str::trim))
-}
-
 /// The ends of QEMU's own output and of the machine's console.
 pub(super) fn last_words(folder: &Path) -> String {
     let text: String = ["qemu.log", "console.log"]
@@ -300,7 +294,5 @@ mod tests {
             Some("(XEN) Panic on CPU 0:")
         );
         assert_eq!(crash("printk: panic=5 on the command line\n"), None);
-        let hung = "[  486.8] INFO: task busybox:105 blocked for more than 120 seconds.\n";
-        assert_eq!((crash(hung), guest_crash(hung)), (None, Some(hung.trim())));
     }
 }
