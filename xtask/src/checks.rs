@@ -19,6 +19,9 @@ pub(crate) struct TestOptions {
     /// Run those that take long, too: hours in the lab
     #[arg(long)]
     long: bool,
+    /// How many of the slowest tests are listed at the end
+    #[arg(long, default_value_t = 20)]
+    slowest: usize,
     /// Run only tests whose name contains this
     filter: Option<String>,
 }
@@ -49,22 +52,14 @@ pub(crate) fn test(options: &TestOptions) -> Result<ExitCode> {
     lint_with(&choice)?;
     let mut build = cargo::command(&choice)?;
     shell::run(build.arg("test").args(WORKSPACE).arg("--no-run"))?;
-    let mut run = cargo::command(&choice)?;
-    run.arg("test").args(WORKSPACE).arg("--no-fail-fast");
-    run.args(&options.filter);
-    if std::io::stdout().is_terminal() {
-        run.args(["--color", "always"]);
-    }
-    // Behind these dashes all is for the tests, not for cargo.
-    if options.long {
-        run.args(["--", "--include-ignored"]);
-    }
-    if !shell::is_root() {
-        eprintln!("sudo: tests that attach eBPF programs need root; they were built as this user");
-        run.env(runner_variable(&choice)?, "sudo -E");
-    }
-    let (success, summary) = run_and_count(&mut run)?;
-    println!("\ntests: {summary}");
+    let mut summary = Summary::default();
+    let mut success = run_and_count(&mut tests(&choice, options)?, &mut summary)?;
+    // Those in the documentation know no times.
+    let mut docs = cargo::command(&choice)?;
+    docs.arg("test").args(WORKSPACE).arg("--doc");
+    docs.args(&options.filter);
+    success &= run_and_count(&mut docs, &mut summary)?;
+    println!("\n{}\ntests: {summary}", summary.slowest(options.slowest));
     Ok(if success {
         ExitCode::SUCCESS
     } else {
@@ -72,21 +67,40 @@ pub(crate) fn test(options: &TestOptions) -> Result<ExitCode> {
     })
 }
 
-/// Cargo's variable for the program that starts tests on this machine's target.
-fn runner_variable(choice: &Choice) -> Result<String> {
-    let mut rustc = shell::command("rustc");
-    rustc.arg("-vV");
-    choice.apply(&mut rustc)?;
-    let host = Version::parse(&shell::output(&mut rustc)?)?.host;
-    Ok(format!(
-        "CARGO_TARGET_{}_RUNNER",
-        host.to_uppercase().replace(['-', '.'], "_")
-    ))
+/// The command that runs all test binaries, as root.
+fn tests(choice: &Choice, options: &TestOptions) -> Result<Command> {
+    let mut run = cargo::command(choice)?;
+    run.arg("test").args(WORKSPACE);
+    run.args(["--lib", "--bins", "--tests", "--no-fail-fast"]);
+    run.args(&options.filter);
+    if std::io::stdout().is_terminal() {
+        run.args(["--color", "always"]);
+    }
+    // Behind these dashes all is for the tests, not for cargo. Times are an unstable option of theirs.
+    run.args(["--", "-Zunstable-options", "--report-time"]);
+    if options.long {
+        run.arg("--include-ignored");
+    }
+    let unstable = format!("env {UNSTABLE}=1");
+    let runner = if shell::is_root() {
+        unstable
+    } else {
+        eprintln!("sudo: tests that attach eBPF programs need root; they were built as this user");
+        format!("sudo -E {unstable}")
+    };
+    run.env(runner_variable(choice)?, runner);
+    Ok(run)
 }
 
+/// Lets a stable toolchain's tests take unstable options. Only they may have it: compilers heed it, too, and would build
+/// everything anew.
+const UNSTABLE: &str = "RUSTC_BOOTSTRAP";
+
 /// What all test binaries said together.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 struct Summary {
+    /// Seconds that each test took, and its name.
+    times: Vec<(f64, String)>,
     passed: u64,
     failed: u64,
     ignored: u64,
@@ -94,9 +108,10 @@ struct Summary {
 }
 
 impl Summary {
-    /// Adds a line `test result: ok. 3 passed; 0 failed; 1 ignored; ...`.
+    /// Adds a line `test NAME ... ok <1.234s>` or `test result: ok. 3 passed; 0 failed; 1 ignored; ...`.
     fn add(&mut self, line: &str) {
         let Some((_, counts)) = line.split_once("test result: ") else {
+            self.times.extend(time(line));
             return;
         };
         let words: Vec<&str> = counts.split_whitespace().collect();
@@ -112,9 +127,32 @@ impl Summary {
     }
 }
 
+impl Summary {
+    /// The tests that took longest, and how long together.
+    fn slowest(&self, count: usize) -> String {
+        let mut times: Vec<&(f64, String)> = self.times.iter().collect();
+        times.sort_by(|x, y| y.0.total_cmp(&x.0));
+        times.truncate(count);
+        let sum: f64 = times.iter().map(|(seconds, _)| seconds).sum();
+        let lines = times
+            .iter()
+            .map(|(seconds, name)| format!("{seconds:8.1} s  {name}\n"));
+        let lines: String = lines.collect();
+        format!("slowest tests, {sum:.0} s together (some wait for others):\n{lines}")
+    }
+}
+
+/// The seconds that a test took, and its name, from `test NAME ... ok <1.234s>`.
+fn time(line: &str) -> Option<(f64, String)> {
+    let (name, ended) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    let seconds = ended.split_once('<')?.1.split_once("s>")?.0;
+    Some((seconds.parse().ok()?, name.into()))
+}
+
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
+            times: _,
             passed,
             failed,
             ignored,
@@ -127,14 +165,13 @@ impl std::fmt::Display for Summary {
     }
 }
 
-/// Shows the output line by line and adds up the results.
-fn run_and_count(command: &mut Command) -> Result<(bool, Summary)> {
+/// Shows the output line by line and adds up the results; whether the command succeeded.
+fn run_and_count(command: &mut Command, summary: &mut Summary) -> Result<bool> {
     let text = shell::describe(command);
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("`{text}` could not be started"))?;
-    let mut summary = Summary::default();
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).split(b'\n') {
             let line = line.context("the tests' output could not be read")?;
@@ -146,7 +183,7 @@ fn run_and_count(command: &mut Command) -> Result<(bool, Summary)> {
     let status = child
         .wait()
         .with_context(|| format!("`{text}` could not be waited for"))?;
-    Ok((status.success(), summary))
+    Ok(status.success())
 }
 
 #[cfg(test)]
@@ -160,11 +197,27 @@ mod tests {
         summary.add("test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured");
         summary.add("test probe::tests::x ... ok");
         let expected = Summary {
+            times: Vec::new(),
             passed: 7,
             failed: 2,
             ignored: 1,
             binaries: 2,
         };
         assert_eq!(summary, expected);
+    }
+
+    #[test]
+    fn slowest_tests_come_first() {
+        let mut summary = Summary::default();
+        summary.add("test quick ... ok <0.001s>");
+        summary.add("test lab::slow ... FAILED <61.250s>");
+        summary.add("test lab::left_out ... ignored, long: two runs");
+        summary.add("test slower ... ok <100.000s>");
+        let said = summary.slowest(2);
+        assert!(
+            said.ends_with("   100.0 s  slower\n    61.2 s  lab::slow\n"),
+            "{said}"
+        );
+        assert!(said.starts_with("slowest tests, 161 s together"), "{said}");
     }
 }

@@ -1,6 +1,9 @@
 //! Questions to the kernel's own type information (BTF), answered by name.
 
-use std::{fs::File, path::Path};
+use std::{
+    fs::{self, File},
+    path::Path,
+};
 
 use btf_rs::{Btf, BtfType, Type};
 use tracer_common::member::Holds;
@@ -128,7 +131,9 @@ impl Types {
     /// # Errors
     /// If it is missing or malformed.
     pub fn from_file(path: &Path) -> Result<Self, BtfError> {
-        Btf::from_file(path)
+        // From a file btf-rs asks the kernel for its place before each type: 130000 system calls for a kernel's.
+        let bytes = fs::read(path).map_err(|source| unreadable(path, source))?;
+        Btf::from_bytes(&bytes)
             .map(|btf| Self { btf })
             .map_err(|source| unreadable(path, source))
     }
@@ -148,7 +153,8 @@ impl Types {
     /// # Errors
     /// If it is missing or malformed.
     pub fn of_module(&self, path: &Path) -> Result<Self, BtfError> {
-        Btf::from_split_file(path, &self.btf)
+        let bytes = fs::read(path).map_err(|source| unreadable(path, source))?;
+        Btf::from_split_bytes(&bytes, &self.btf)
             .map(|btf| Self { btf })
             .map_err(|source| unreadable(path, source))
     }

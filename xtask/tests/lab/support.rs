@@ -46,6 +46,9 @@ pub(crate) fn shared() -> MutexGuard<'static, ()> {
     turn
 }
 
+/// What lets tests tell their times is not for the compilers that their commands start.
+const UNSTABLE: &str = "RUSTC_BOOTSTRAP";
+
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.arg("lab").args(&args[..1]);
@@ -57,6 +60,7 @@ pub(crate) fn command(args: &[&str]) -> Command {
         _ => {}
     }
     command.args(&args[1..]).stdin(Stdio::null());
+    command.env_remove(UNSTABLE);
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     command
 }
@@ -68,7 +72,11 @@ pub(crate) fn lab(args: &[&str]) -> Output {
     bounded.args(["--signal=INT", "--kill-after=60", "1800"]);
     bounded.arg(whole.get_program()).args(whole.get_args());
     bounded.current_dir(whole.get_current_dir().unwrap());
-    bounded.stdin(Stdio::null()).output().unwrap()
+    bounded
+        .env_remove(UNSTABLE)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
 }
 
 pub(crate) fn text(output: &Output) -> String {
