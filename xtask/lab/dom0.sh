@@ -12,11 +12,12 @@ open_share
 version=$(cat /sys/hypervisor/version/major).$(cat /sys/hypervisor/version/minor)
 bin=/usr/lib/xen-$version/bin
 export PATH=$bin:$PATH
-mkdir -p /share/guests /var/log/xen /var/lib/xen
+mkdir -p $consoles /var/log/xen /var/lib/xen
+touch $consoles/guest-{A,B}.log
 $bin/xenstored --pid-file /run/xenstored.pid
 wait_for 30 xenstore-read /
 $bin/xen-init-dom0
-$bin/xenconsoled --log=guest --log-dir=/share/guests --pid-file /run/xenconsoled.pid
+$bin/xenconsoled --log=guest --log-dir=$consoles --pid-file /run/xenconsoled.pid
 ip link add xenbr0 type bridge
 ip link set xenbr0 up
 ip address add "$address" dev xenbr0

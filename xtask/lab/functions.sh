@@ -78,12 +78,20 @@ port_of() {
   return 1
 }
 
-# Mounts the folder that the machine running QEMU shares, and finds the port that announces jobs.
+# Where guests' consoles are written to.
+consoles=/var/log/xen/console
+
+# Mounts the folder that the machine running QEMU shares. While it is mounted, that machine cannot be saved.
+mount_share() {
+  mount -t 9p -o trans=virtio,version=9p2000.L,cache=none,msize=262144 share /share
+}
+
+# Finds the folder that the machine running QEMU shares, and the port that announces jobs.
 open_share() {
   modprobe virtio_console
   modprobe 9pnet_virtio
   mkdir -p /share
-  mount -t 9p -o trans=virtio,version=9p2000.L,cache=none,msize=262144 share /share
+  mount_share
   wait_for 20 port_of lab.jobs
   jobs_port=$(port_of lab.jobs)
   mkdir -p /dev/virtio-ports

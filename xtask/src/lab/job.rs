@@ -41,6 +41,19 @@ pub(super) fn make_pipes(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Writes a line to the port of the lab in this folder. One this short is written whole, whoever else writes.
+pub(super) fn announce(folder: &Path, line: &str) -> Result<()> {
+    let pipe = folder.join(PIPE_IN);
+    // Without a QEMU that reads, opening fails rather than waits.
+    let mut port = OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(&pipe)
+        .with_context(|| format!("{}: the lab does not run", pipe.display()))?;
+    port.write_all(format!("{line}\n").as_bytes())
+        .context("the lab's port took no line")
+}
+
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// What a job printed.
@@ -197,17 +210,9 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// A line this short is written whole, whoever else writes.
     fn announce(&self, verb: &str) -> Result<()> {
-        let pipe = self.domain.folder.join(PIPE_IN);
-        // Without a QEMU that reads, opening fails rather than waits.
-        let mut port = OpenOptions::new()
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(&pipe)
-            .with_context(|| format!("{}: the lab does not run", pipe.display()))?;
-        port.write_all(format!("{verb} {} {}\n", self.domain.name, self.id).as_bytes())
-            .context("the lab's port took no job")
+        let line = format!("{verb} {} {}", self.domain.name, self.id);
+        announce(&self.domain.folder, &line)
     }
 
     fn has(&self, file: &str) -> bool {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::image::Image;
 use super::instance::Config;
-use super::{job, network};
+use super::{job, network, qmp};
 
 /// Memory of the whole machine and of Dom0, in MiB.
 const MEMORY_MIB: u32 = 4096;
@@ -200,6 +200,10 @@ impl Machine<'_> {
             format!("file,id=serial,path={}", self.file("console.log")),
         );
         args.add("-serial chardev:serial");
+        args.pair(
+            "-qmp",
+            format!("unix:{},server=on,wait=off", self.file(qmp::SOCKET)),
+        );
         args.add("-device virtio-serial-pci,addr=8.0");
         // A pipe never ends, as a socket does with each client: Dom0 waits for the next line.
         args.pair(

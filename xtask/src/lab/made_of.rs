@@ -16,7 +16,7 @@ const FILE: &str = "made-of.json";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Side {
     machine: Config,
-    build: String,
+    pub(super) build: String,
 }
 
 impl Side {
@@ -67,7 +67,7 @@ pub(super) struct PaperMadeOf {
 }
 
 /// The names of those that differ.
-fn differing<const N: usize>(parts: [(&'static str, bool); N]) -> Vec<&'static str> {
+pub(super) fn differing<const N: usize>(parts: [(&'static str, bool); N]) -> Vec<&'static str> {
     let differing = parts.into_iter().filter(|(_, differs)| *differs);
     differing.map(|(what, _)| what).collect()
 }

@@ -1,4 +1,5 @@
 //! `cargo xtask lab`: a real Xen, Dom0 and guests under QEMU, on any x86-64 machine.
+mod boot;
 mod cases;
 mod check;
 mod command_line;
@@ -22,11 +23,14 @@ mod options;
 mod packages;
 mod paper;
 mod place;
+mod qmp;
 mod run;
+mod saved;
 mod scenario;
 mod session;
 mod status;
 mod transfer;
+mod up;
 mod versions;
 mod watch;
 
@@ -66,7 +70,7 @@ pub(crate) fn command(command: Command) -> Result<ExitCode> {
     }
     match command {
         Command::Up { made, boot } => Lab::named(made.name())?
-            .up(&made.config()?, boot.console())
+            .up(&made.config()?, boot.start())
             .map(|()| ExitCode::SUCCESS),
         Command::Exec {
             named,
@@ -238,7 +242,7 @@ fn run_in(
         .out
         .clone()
         .unwrap_or_else(|| run::new_folder(&scenario.scenario, domain, config));
-    lab.up(config, boot.console())?;
+    lab.up(config, boot.start())?;
     run::run(lab, &request(scenario, domain, &out), &mut PassOn).map(exit_code)
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use super::command_line::{Added, Words};
 use super::instance::Config;
 use super::kernel::{Kernel, Kernels};
+use super::up::{Begin, Start};
 use super::versions::Xen;
 use super::watch::Console;
 use super::{check, paper};
@@ -154,14 +155,20 @@ pub(crate) struct Boot {
     /// Show the boot's serial console on stderr
     #[arg(long = "console")]
     is_shown: bool,
+    /// Boot, though the state of such a lab is saved
+    #[arg(long)]
+    cold: bool,
 }
 
 impl Boot {
-    pub(super) const fn console(self) -> Console {
-        if self.is_shown {
-            Console::Shown
-        } else {
-            Console::Quiet
+    pub(super) const fn start(self) -> Start {
+        Start {
+            console: if self.is_shown {
+                Console::Shown
+            } else {
+                Console::Quiet
+            },
+            begin: if self.cold { Begin::Cold } else { Begin::Saved },
         }
     }
 }

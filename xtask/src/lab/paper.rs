@@ -11,7 +11,7 @@ use super::made_of::{PaperMadeOf, Side};
 use super::many;
 use super::run::{self, Request, Silent};
 use super::scenario::Scenario;
-use super::watch::Console;
+use super::up::Start;
 use crate::{shell, signal, workspace};
 
 /// Where the runs are, below the folder of all.
@@ -205,7 +205,7 @@ fn run_case(planned: &Planned, machines: &Machines, options: &Options) -> Result
     let Planned { case, run, .. } = planned;
     many::set_aside(run)?;
     let (lab, config) = machines.of(case);
-    lab.up(config, Console::Quiet)?;
+    lab.up(config, Start::default())?;
     let request = Request {
         tracer: options.tracer.as_deref().unwrap_or(Path::new("tracer")),
         scenario: &case.scenario,

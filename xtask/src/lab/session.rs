@@ -10,7 +10,7 @@ use super::job::Printed;
 use super::made_of;
 use super::meter::Meter;
 use super::run::{self, Request};
-use super::watch::Console;
+use super::up::Start;
 use super::{Made, ensure_tracer};
 use crate::signal;
 
@@ -37,7 +37,7 @@ impl Session {
     /// Also when a lab of this name, but of something else, is up.
     pub(crate) fn up(made: &Made, tracer: &Path) -> Result<Self> {
         let lab = Lab::named(made.name())?;
-        lab.up(&made.config()?, Console::Quiet)?;
+        lab.up(&made.config()?, Start::default())?;
         Ok(Self {
             lab,
             tracer: tracer.to_owned(),

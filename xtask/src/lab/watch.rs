@@ -23,9 +23,10 @@ const CRASHES: [&str; 4] = [
 ];
 
 /// What becomes of a boot's console.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Console {
     /// It is kept, and told where it stands still.
+    #[default]
     Quiet,
     /// It is shown on stderr, too.
     Shown,

@@ -46,9 +46,14 @@ fn same_kernel_without_xen_gives_a_breakdown_and_a_killed_qemu_leaves_nothing() 
 
 #[test]
 fn interrupted_or_killed_boot_leaves_nothing_after_the_next_down() {
-    let _turn = turn();
-    for signal in [libc::SIGINT, libc::SIGKILL] {
-        let mut up = command(&["up", "--name", VICTIM])
+    // The shared lab's state is saved, if it is up: that of a victim is restored, or not.
+    let _turn = shared();
+    for (signal, more) in [
+        (libc::SIGINT, &["--cold"][..]),
+        (libc::SIGKILL, &["--cold"]),
+        (libc::SIGINT, &[]),
+    ] {
+        let mut up = command(&[&["up", "--name", VICTIM], more].concat())
             .stderr(Stdio::null())
             .stdout(Stdio::null())
             .spawn()

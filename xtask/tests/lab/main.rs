@@ -19,5 +19,6 @@ mod network;
 mod paper;
 mod planted;
 mod planted_net;
+mod restored;
 mod scenarios;
 mod support;

@@ -1,0 +1,166 @@
+//! How a lab boots: its folder, QEMU, and what its consoles say until every domain is there.
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::guests::{self, GUESTS, Guest};
+use super::instance::{self, Config, Lab};
+use super::machine::Machine;
+use super::watch::{self, Console, Watch};
+use super::{job, place};
+use crate::signal;
+
+/// Bytes of a disk that carries files to and from a guest.
+const EXCHANGE_BYTES: u64 = 256 << 20;
+/// Each boot takes 15 to 60 s on an idle machine; this is for one that is very busy.
+const BOOT_LIMIT: Duration = Duration::from_secs(900);
+const POLL: Duration = Duration::from_millis(50);
+/// What follows a crash's first line, such as the stack, takes so long to come.
+const REST: Duration = Duration::from_millis(500);
+
+impl Lab {
+    /// Boots Xen and the domains, or the kernel alone; its QEMU.
+    pub(super) fn boot(&self, machine: &Machine<'_>, console: Console) -> Result<Child> {
+        let start = Instant::now();
+        let config = machine.config;
+        eprintln!(
+            "lab: booting {}Linux {} on {} emulated CPUs",
+            if config.native {
+                String::new()
+            } else {
+                format!("Xen {} and ", config.xen)
+            },
+            config.kernels,
+            config.cpus
+        );
+        self.prepare(config)?;
+        let mut qemu = self.spawn(machine.arguments())?;
+        let _watch = Watch::start(&self.folder, console);
+        self.wait_until("LAB-READY", BOOT_LIMIT, &mut qemu)
+            .with_context(|| format!("{} did not boot", config.first_domain()))?;
+        if !config.native {
+            eprintln!(
+                "lab: Dom0 is there after {:.0} s",
+                start.elapsed().as_secs_f64()
+            );
+            self.create_guests()?;
+        }
+        Ok(qemu)
+    }
+
+    /// Makes the lab's folder and its namespace.
+    pub(super) fn prepare(&self, config: &Config) -> Result<()> {
+        place::require_short(&self.folder.join("console.sock"))?;
+        place::create(&self.folder.join("share/jobs"))?;
+        place::create(&self.folder.join("share/guests"))?;
+        let placed = guests::configs(config.dom0_vcpus, config.cpus, &config.added.guest);
+        for (name, text) in placed {
+            let file = format!("share/guests/{name}.cfg");
+            place::write(&self.folder.join(file), text)?;
+        }
+        for guest in &GUESTS {
+            let file = self.folder.join(format!("exchange-{}.img", guest.name));
+            File::create(&file)
+                .and_then(|image| image.set_len(EXCHANGE_BYTES))
+                .with_context(|| format!("{} could not be created", file.display()))?;
+        }
+        job::make_pipes(&self.folder)?;
+        self.namespace().create()
+    }
+
+    /// Starts QEMU.
+    pub(super) fn spawn(&self, arguments: Vec<OsString>) -> Result<Child> {
+        let log = self.folder.join("qemu.log");
+        let log = File::create(&log)
+            .with_context(|| format!("{} could not be created", log.display()))?;
+        let errors = log.try_clone().context("the log's handle")?;
+        self.namespace()
+            .command("qemu-system-x86_64")
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            // A Ctrl-C is for this program, which ends QEMU in order or leaves it up.
+            .process_group(0)
+            .spawn()
+            .context("QEMU could not be started")
+    }
+
+    /// Waits for a line of the console.
+    pub(super) fn wait_until(&self, line: &str, limit: Duration, qemu: &mut Child) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let console = fs::read(self.folder.join("console.log")).unwrap_or_default();
+            let console = String::from_utf8_lossy(&console);
+            if let Some(crash) = watch::crash(&console) {
+                thread::sleep(REST);
+                bail!("{crash}: {}", watch::last_words(&self.folder));
+            }
+            if console.contains(line) {
+                return Ok(());
+            }
+            signal::check()?;
+            if let Some(status) = qemu.try_wait().context("QEMU cannot be waited for")? {
+                bail!(
+                    "QEMU ended with {status}: {}",
+                    watch::last_words(&self.folder)
+                );
+            }
+            if start.elapsed() > limit {
+                bail!(
+                    "not there after {limit:?}: {}",
+                    watch::last_words(&self.folder)
+                );
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    fn create_guests(&self) -> Result<()> {
+        for guest in &GUESTS {
+            let create = format!("/lab/create-guest {}", guest.name);
+            self.domain("dom0").output(&create, BOOT_LIMIT)?;
+        }
+        GUESTS
+            .iter()
+            .try_for_each(|guest| self.wait_for_guest(guest))
+    }
+
+    fn guest_console(&self, guest: &Guest) -> String {
+        let log = format!("share/guests/guest-{}.log", guest.name);
+        let console = fs::read(self.folder.join(log)).unwrap_or_default();
+        String::from_utf8_lossy(&console).into_owned()
+    }
+
+    fn wait_for_guest(&self, guest: &Guest) -> Result<()> {
+        let start = Instant::now();
+        while !self.has_guest(guest) {
+            signal::check()?;
+            let console = self.guest_console(guest);
+            if let Some(crash) = watch::crash(&console) {
+                bail!(
+                    "guest {} did not boot: {crash}: {}",
+                    guest.name,
+                    watch::last_lines(&console)
+                );
+            }
+            if instance::qemu(&self.folder).is_none() {
+                bail!("QEMU has ended: {}", watch::last_words(&self.folder));
+            }
+            if start.elapsed() > BOOT_LIMIT {
+                bail!(
+                    "guest {} is not there after {BOOT_LIMIT:?}: {}",
+                    guest.name,
+                    watch::last_lines(&console)
+                );
+            }
+            thread::sleep(POLL);
+        }
+        Ok(())
+    }
+}
