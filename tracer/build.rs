@@ -23,6 +23,9 @@ fn main() -> anyhow::Result<()> {
         // which needs -Z build-std of a stable compiler.
         unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "1") };
     }
+    // Its progress would be replayed as warnings at each later command.
+    // SAFETY: as above.
+    unsafe { std::env::set_var("CARGO_TERM_QUIET", "true") };
     let package = Package {
         name: ebpf.name.as_str(),
         root_dir: root_dir.as_str(),

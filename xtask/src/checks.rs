@@ -92,6 +92,18 @@ fn tests(choice: &Choice, options: &TestOptions) -> Result<Command> {
     Ok(run)
 }
 
+/// Cargo's variable for the program that starts tests on this machine's target.
+fn runner_variable(choice: &Choice) -> Result<String> {
+    let mut rustc = shell::command("rustc");
+    rustc.arg("-vV");
+    choice.apply(&mut rustc)?;
+    let host = Version::parse(&shell::output(&mut rustc)?)?.host;
+    Ok(format!(
+        "CARGO_TARGET_{}_RUNNER",
+        host.to_uppercase().replace(['-', '.'], "_")
+    ))
+}
+
 /// Lets a stable toolchain's tests take unstable options. Only they may have it: compilers heed it, too, and would build
 /// everything anew.
 const UNSTABLE: &str = "RUSTC_BOOTSTRAP";

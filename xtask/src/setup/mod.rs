@@ -47,6 +47,9 @@ pub(crate) fn ensure() -> Result<Choice> {
         None => provide_toolchain()?,
     };
     report(&choice);
+    if let Err(error) = mount_tracefs() {
+        eprintln!("tracefs: {error:#}");
+    }
     for problem in kernel_problems() {
         eprintln!("kernel: {problem}");
     }
@@ -186,6 +189,20 @@ fn missing_toolchain() -> Result<Vec<String>> {
     ])
 }
 
+/// Systems without systemd mount it only when they are told to.
+fn mount_tracefs() -> Result<()> {
+    const TRACEFS: &str = "/sys/kernel/tracing";
+    if mounts_tracefs(&mounts()) || !Path::new(TRACEFS).exists() {
+        return Ok(());
+    }
+    let mut mount = shell::root_command("mount", "mounting tracefs")?;
+    shell::run(mount.args(["-t", "tracefs", "tracefs", TRACEFS]))
+}
+
+fn mounts() -> String {
+    fs::read_to_string("/proc/mounts").unwrap_or_default()
+}
+
 /// What the running kernel lacks; only another kernel or its administrator can change it.
 fn kernel_problems() -> Vec<String> {
     let mut problems = Vec::new();
@@ -193,7 +210,7 @@ fn kernel_problems() -> Vec<String> {
         problems
             .push("no BTF (/sys/kernel/btf/vmlinux): tracer needs CONFIG_DEBUG_INFO_BTF".into());
     }
-    if !mounts_tracefs(&fs::read_to_string("/proc/mounts").unwrap_or_default()) {
+    if !mounts_tracefs(&mounts()) {
         problems
             .push("tracefs is not mounted: mount -t tracefs tracefs /sys/kernel/tracing".into());
     }
