@@ -25,7 +25,10 @@ fn main() -> anyhow::Result<()> {
     }
     // Its progress would be replayed as warnings at each later command.
     // SAFETY: as above.
-    unsafe { std::env::set_var("CARGO_TERM_QUIET", "true") };
+    unsafe {
+        std::env::set_var("CARGO_TERM_QUIET", "true");
+        std::env::set_var("CARGO_TERM_VERBOSE", "false");
+    }
     let package = Package {
         name: ebpf.name.as_str(),
         root_dir: root_dir.as_str(),

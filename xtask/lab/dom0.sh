@@ -13,7 +13,7 @@ version=$(cat /sys/hypervisor/version/major).$(cat /sys/hypervisor/version/minor
 bin=/usr/lib/xen-$version/bin
 export PATH=$bin:$PATH
 mkdir -p $consoles /var/log/xen /var/lib/xen
-touch $consoles/guest-{A,B}.log
+touch $consoles/guest-{A,B,C}.log
 $bin/xenstored --pid-file /run/xenstored.pid
 wait_for 30 xenstore-read /
 $bin/xen-init-dom0

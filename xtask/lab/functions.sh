@@ -100,8 +100,14 @@ open_share() {
 
 # end_session PID: a job with all that it started, first with what Ctrl-C sends.
 end_session() {
+  local tries
   pkill -INT -s "$1" || return
   sleep 2
+  # A tracer puts back what it changed, and writes what it has.
+  for tries in {1..60}; do
+    pgrep -x tracer -s "$1" >/dev/null || break
+    sleep 1
+  done
   pkill -KILL -s "$1"
 }
 

@@ -45,6 +45,7 @@ pub(crate) fn build_static_tracer(choice: &Choice) -> Result<PathBuf> {
     );
     // Every run copies it into domains, at the speed of emulated disks: without line tables it is a quarter.
     cargo.env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
+    cargo.env("CARGO_PROFILE_RELEASE_DEBUG", "false");
     build(cargo, true, Some(LAB_TARGET))
 }
 

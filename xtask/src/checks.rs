@@ -56,7 +56,9 @@ pub(crate) fn test(options: &TestOptions) -> Result<ExitCode> {
     let mut success = run_and_count(&mut tests(&choice, options)?, &mut summary)?;
     // Those in the documentation know no times.
     let mut docs = cargo::command(&choice)?;
-    docs.arg("test").args(WORKSPACE).arg("--doc");
+    docs.arg("test")
+        .args(WORKSPACE)
+        .args(["--doc", "--no-fail-fast"]);
     docs.args(&options.filter);
     success &= run_and_count(&mut docs, &mut summary)?;
     println!("\n{}\ntests: {summary}", summary.slowest(options.slowest));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::guests::{self, GUESTS, Guest};
+use super::guests::{GUESTS, Guest};
 use super::instance::{self, Config, Lab};
 use super::machine::Machine;
 use super::watch::{self, Console, Watch};
@@ -25,7 +25,7 @@ const REST: Duration = Duration::from_millis(500);
 
 impl Lab {
     /// Boots Xen and the domains, or the kernel alone; its QEMU.
-    pub(super) fn boot(&self, machine: &Machine<'_>, console: Console) -> Result<Child> {
+    pub(super) fn boot(&self, machine: &Machine<'_>, console: Console) -> Result<Qemu> {
         let start = Instant::now();
         let config = machine.config;
         eprintln!(
@@ -41,7 +41,7 @@ impl Lab {
         self.prepare(config)?;
         let mut qemu = self.spawn(machine.arguments())?;
         let _watch = Watch::start(&self.folder, console);
-        self.wait_until("LAB-READY", BOOT_LIMIT, &mut qemu)
+        self.wait_until(&["LAB-READY"], BOOT_LIMIT, &mut qemu)
             .with_context(|| format!("{} did not boot", config.first_domain()))?;
         if !config.native {
             eprintln!(
@@ -58,8 +58,7 @@ impl Lab {
         place::require_short(&self.folder.join("console.sock"))?;
         place::create(&self.folder.join("share/jobs"))?;
         place::create(&self.folder.join("share/guests"))?;
-        let placed = guests::configs(config.dom0_vcpus, config.cpus, &config.added.guest);
-        for (name, text) in placed {
+        for (name, text) in config.guests() {
             let file = format!("share/guests/{name}.cfg");
             place::write(&self.folder.join(file), text)?;
         }
@@ -74,7 +73,7 @@ impl Lab {
     }
 
     /// Starts QEMU.
-    pub(super) fn spawn(&self, arguments: Vec<OsString>) -> Result<Child> {
+    pub(super) fn spawn(&self, arguments: Vec<OsString>) -> Result<Qemu> {
         let log = self.folder.join("qemu.log");
         let log = File::create(&log)
             .with_context(|| format!("{} could not be created", log.display()))?;
@@ -88,11 +87,20 @@ impl Lab {
             // A Ctrl-C is for this program, which ends QEMU in order or leaves it up.
             .process_group(0)
             .spawn()
+            .map(|child| Qemu {
+                child,
+                stays: false,
+            })
             .context("QEMU could not be started")
     }
 
-    /// Waits for a line of the console.
-    pub(super) fn wait_until(&self, line: &str, limit: Duration, qemu: &mut Child) -> Result<()> {
+    /// Waits for a line of the console that has one of these words; returns it.
+    pub(super) fn wait_until(
+        &self,
+        words: &[&str],
+        limit: Duration,
+        qemu: &mut Qemu,
+    ) -> Result<String> {
         let start = Instant::now();
         loop {
             let console = fs::read(self.folder.join("console.log")).unwrap_or_default();
@@ -101,16 +109,15 @@ impl Lab {
                 thread::sleep(REST);
                 bail!("{crash}: {}", watch::last_words(&self.folder));
             }
-            if console.contains(line) {
-                return Ok(());
+            let mut lines = console.split_inclusive('\n');
+            let is_it =
+                |line: &&str| line.ends_with('\n') && words.iter().any(|w| line.contains(w));
+            if let Some(line) = lines.find(is_it) {
+                return Ok(line.trim().to_owned());
             }
             signal::check()?;
-            if let Some(status) = qemu.try_wait().context("QEMU cannot be waited for")? {
-                bail!(
-                    "QEMU ended with {status}: {}",
-                    watch::last_words(&self.folder)
-                );
-            }
+            qemu.require()
+                .with_context(|| watch::last_words(&self.folder))?;
             if start.elapsed() > limit {
                 bail!(
                     "not there after {limit:?}: {}",
@@ -162,5 +169,38 @@ impl Lab {
             thread::sleep(POLL);
         }
         Ok(())
+    }
+}
+
+/// The QEMU of a lab that comes up: it ends when this is dropped, unless the lab is up by then.
+#[derive(Debug)]
+pub(super) struct Qemu {
+    child: Child,
+    stays: bool,
+}
+
+impl Qemu {
+    /// # Errors
+    /// When it has ended.
+    pub(super) fn require(&mut self) -> Result<()> {
+        match self.child.try_wait().context("QEMU cannot be waited for")? {
+            Some(status) => bail!("QEMU ended with {status}"),
+            None => Ok(()),
+        }
+    }
+
+    /// The lab is up.
+    pub(super) fn stay(mut self) {
+        self.stays = true;
+    }
+}
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        if !self.stays {
+            // It has ended already, or is of no use.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::command_line::Added;
-use super::guests::Guest;
+use super::guests::{self, Guest};
 use super::job::Domain;
 use super::kernel::Kernels;
 use super::network::Namespace;
@@ -36,6 +36,11 @@ pub(super) struct Config {
 }
 
 impl Config {
+    /// The guests' configurations, by their names.
+    pub(super) fn guests(&self) -> Vec<(&'static str, String)> {
+        guests::configs(self.dom0_vcpus, self.cpus, &self.added.guest)
+    }
+
     /// The domain that answers first.
     pub(super) const fn first_domain(&self) -> &'static str {
         if self.native { "native" } else { "dom0" }

@@ -19,8 +19,8 @@ use crate::signal;
 const POLL: Duration = Duration::from_millis(20);
 /// A domain under an emulated CPU starts a job within this time.
 const START_LIMIT: Duration = Duration::from_secs(120);
-/// How long an ended job may take to say so.
-const END_LIMIT: Duration = Duration::from_secs(10);
+/// How long an ended job may take to say so: a tracer first puts back what it changed, and writes what it has.
+const END_LIMIT: Duration = Duration::from_secs(90);
 
 /// The pipes of the port, as QEMU names them after [`PIPE`]; it opens both ways of each.
 pub(super) const PIPE: &str = "jobs";

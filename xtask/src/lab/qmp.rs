@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
+use super::boot::Qemu;
 use crate::signal;
 
 /// The socket, in the lab's folder.
@@ -29,7 +30,7 @@ pub(super) struct Qmp {
 
 impl Qmp {
     /// Connects to the QEMU of the lab in this folder, which may just have been started.
-    pub(super) fn connect(folder: &Path) -> Result<Self> {
+    pub(super) fn connect(folder: &Path, qemu: &mut Qemu) -> Result<Self> {
         let path = folder.join(SOCKET);
         let start = Instant::now();
         let socket = loop {
@@ -41,6 +42,7 @@ impl Qmp {
                 }
                 Err(_) => {
                     signal::check()?;
+                    qemu.require()?;
                     thread::sleep(POLL);
                 }
             }

@@ -5,7 +5,6 @@
 use std::fs::{self, File};
 use std::io::{BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,12 +12,13 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::boot::Qemu;
 use super::guests::GUESTS;
 use super::instance::Lab;
 use super::machine::Machine;
 use super::made_of::{Side, differing};
 use super::qmp::Qmp;
-use super::{job, packages, place, run};
+use super::{job, packages, place, run, watch};
 use crate::shell;
 
 /// How many are kept, the last used ones.
@@ -26,7 +26,7 @@ const KEPT: usize = 6;
 /// Space that saving one takes at most, in bytes: little of a domain's memory is in use after a boot.
 const SPACE: u64 = 2 << 30;
 /// What takes a second or two on an idle machine.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(300);
 /// The state, and what it was made of, in its folder.
 const STATE: &str = "state";
 const MADE_OF: &str = "made-of.json";
@@ -40,6 +40,10 @@ struct MadeOf {
     image: String,
     /// What QEMU says of its version.
     qemu: String,
+    /// When the image was made, in nanoseconds since 1970: a file system made anew is another one, with the same files.
+    image_made: u128,
+    /// The guests' configurations.
+    guests: Vec<(String, String)>,
     /// QEMU's arguments, but for the lab's folder and the image's.
     arguments: Vec<String>,
 }
@@ -54,9 +58,19 @@ impl MadeOf {
             word.replace(&folder, "LAB").replace(&image_folder, "IMAGE")
         });
         let image = machine.image.folder.file_name().unwrap_or_default();
+        let root = machine.image.root();
+        let made = fs::metadata(&root).and_then(|root| root.modified());
+        let made =
+            made.with_context(|| format!("{} cannot be asked for its time", root.display()))?;
+        let guests = machine.config.guests().into_iter();
         Ok(Self {
             kernel: Side::new(machine.config)?.build,
             image: image.to_string_lossy().into(),
+            image_made: made
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_nanos(),
+            guests: guests.map(|(name, text)| (name.to_owned(), text)).collect(),
             qemu: version.lines().next().unwrap_or_default().into(),
             arguments: arguments.collect(),
         })
@@ -67,7 +81,11 @@ impl MadeOf {
         differing([
             ("kernel", self.kernel != other.kernel),
             ("QEMU", self.qemu != other.qemu),
-            ("image", self.image != other.image),
+            (
+                "image",
+                (&self.image, self.image_made) != (&other.image, other.image_made),
+            ),
+            ("guest", self.guests != other.guests),
             ("machine", self.arguments != other.arguments),
         ])
     }
@@ -79,13 +97,6 @@ struct There {
     made_of: MadeOf,
     bytes: u64,
     crc32: u32,
-}
-
-/// Whether a lab went on from a state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Restored {
-    Yes,
-    NothingSaved,
 }
 
 /// The state of labs that are made like a machine, saved or not.
@@ -106,76 +117,102 @@ impl<'m> Saved<'m> {
         })
     }
 
-    /// Brings the lab up at the state, if there is one.
+    /// Whether there is a state, of whatever.
+    pub(super) fn is_there(&self) -> bool {
+        self.folder.join(MADE_OF).exists()
+    }
+
+    /// Removes the state.
+    pub(super) fn remove(&self) -> Result<()> {
+        let _lock = lock()?;
+        fs::remove_dir_all(&self.folder)
+            .with_context(|| format!("{} could not be removed", self.folder.display()))
+    }
+
+    /// Brings the lab up at the state.
     ///
     /// # Errors
     /// When it is of something else, or damaged, or the lab does not go on from it. Then half a lab may be left.
-    pub(super) fn restore(&self, lab: &Lab) -> Result<Restored> {
-        if !self.folder.join(MADE_OF).exists() {
-            return Ok(Restored::NothingSaved);
-        }
-        let _lock = lock()?;
+    pub(super) fn restore(&self, lab: &Lab) -> Result<Qemu> {
+        let lock = lock()?;
         let state = checked(&self.folder, &self.made_of)?;
         lab.prepare(self.machine.config)?;
         let mut arguments = self.machine.arguments();
         let source = format!("exec:cat {}", run::quoted(&state.display().to_string()));
         arguments.extend(["-incoming".into(), source.into()]);
         let mut qemu = lab.spawn(arguments)?;
-        let mut qmp = Qmp::connect(&lab.folder)?;
+        self.go_on(lab, &mut qemu)
+            .with_context(|| watch::last_words(&lab.folder))?;
+        // Which was used last, the next cleaning up asks.
+        let used = File::options().append(true).open(&state);
+        let _ = used.and_then(|file| file.set_modified(SystemTime::now()));
+        drop(lock);
+        Ok(qemu)
+    }
+
+    fn go_on(&self, lab: &Lab, qemu: &mut Qemu) -> Result<()> {
+        let mut qmp = Qmp::connect(&lab.folder, qemu)?;
         qmp.wait_for("query-status", LIMIT, |status| {
             Ok(status["status"] != "inmigrate")
         })?;
         qmp.execute("cont", &json!({}))?;
-        lab.enter(&mut qemu)?;
+        lab.enter(qemu)?;
         if !self.machine.config.native {
             lab.set_clocks()?;
         }
-        // Which was used last, the next cleaning up asks.
-        let used = File::options().append(true).open(&state);
-        let _ = used.and_then(|file| file.set_modified(SystemTime::now()));
-        Ok(Restored::Yes)
+        Ok(())
     }
 
     /// Saves the state of a lab that has just booted, which goes on then.
     ///
     /// # Errors
-    /// When it cannot be saved. The lab goes on unless its QEMU has ended.
-    pub(super) fn save(&self, lab: &Lab, qemu: &mut Child) -> Result<()> {
+    /// The outer one when the lab does not go on, the inner one when its state cannot be saved.
+    pub(super) fn save(&self, lab: &Lab, qemu: &mut Qemu) -> Result<Result<()>> {
         let _lock = lock()?;
-        place::require_space(&folder()?, SPACE)?;
-        let mut qmp = Qmp::connect(&lab.folder)?;
+        if checked(&self.folder, &self.made_of).is_ok() {
+            // By another lab, meanwhile.
+            return Ok(Ok(()));
+        }
+        if let Err(error) = folder().and_then(|folder| place::require_space(&folder, SPACE)) {
+            return Ok(Err(error));
+        }
+        let mut qmp = Qmp::connect(&lab.folder, qemu)?;
         job::announce(&lab.folder, "leave")?;
-        lab.wait_until("LAB-LEFT", LIMIT, qemu)?;
-        let saved = require_unwritten(&mut qmp).and_then(|()| {
-            packages::build_whole(&self.folder, |partial| self.write(&mut qmp, partial))
-        });
+        let left = lab.wait_until(&["LAB-LEFT", "LAB-HELD"], LIMIT, qemu);
+        let saved = match left {
+            Ok(line) if line.contains("LAB-LEFT") => {
+                packages::build_whole(&self.folder, |partial| self.write(&mut qmp, partial))
+            }
+            Ok(line) => Err(anyhow!("{line}")),
+            Err(error) => Err(error),
+        };
         let goes_on = qmp
             .execute("cont", &json!({}))
             .and_then(|_| lab.enter(qemu));
-        goes_on.context("the lab does not go on after its state was saved")?;
-        saved?;
-        remove_surplus(&folder()?)
+        if let Err(error) = goes_on {
+            let error = error.context("the lab does not go on after its state was to be saved");
+            return Err(match saved {
+                Ok(()) => error,
+                Err(saved) => error.context(saved),
+            });
+        }
+        Ok(saved.and_then(|()| remove_surplus(&folder()?)))
     }
 
     fn write(&self, qmp: &mut Qmp, partial: &Path) -> Result<()> {
         place::create(partial)?;
         let state = partial.join(STATE);
         qmp.execute("stop", &json!({}))?;
-        qmp.execute(
-            "migrate-set-parameters",
-            &json!({"max-bandwidth": 1_u64 << 40}),
-        )?;
-        let target = format!("exec:cat > {}", run::quoted(&state.display().to_string()));
-        qmp.execute("migrate", &json!({"uri": target}))?;
-        qmp.wait_for("query-migrate", LIMIT, |told| {
-            match told["status"].as_str() {
-                Some("completed") => Ok(true),
-                Some("failed" | "cancelled") => {
-                    bail!("QEMU did not save it: {}", told["error-desc"])
-                }
-                _ => Ok(false),
-            }
-        })?;
+        require_unwritten(qmp)?;
+        if let Err(error) = migrate(qmp, &state) {
+            // Else QEMU would stop the machine again when it is done.
+            qmp.execute("migrate_cancel", &json!({}))?;
+            qmp.wait_for("query-migrate", LIMIT, |told| {
+                let status = told["status"].as_str();
+                Ok(!matches!(status, Some("setup" | "active" | "cancelling")))
+            })?;
+            return Err(error);
+        }
         let (bytes, crc32) = measure(&state)?;
         let there = There {
             made_of: self.made_of.clone(),
@@ -187,12 +224,31 @@ impl<'m> Saved<'m> {
     }
 }
 
+/// Has QEMU write the stopped machine to a file.
+fn migrate(qmp: &mut Qmp, state: &Path) -> Result<()> {
+    qmp.execute(
+        "migrate-set-parameters",
+        &json!({"max-bandwidth": 1_u64 << 40}),
+    )?;
+    let [state, part] =
+        [state, &state.with_extension("part")].map(|path| run::quoted(&path.display().to_string()));
+    // QEMU does not look how the command ends: the file has its name once it is whole.
+    let target = format!("exec:cat > {part} && mv {part} {state}");
+    qmp.execute("migrate", &json!({"uri": target}))?;
+    qmp.wait_for("query-migrate", LIMIT, |told| {
+        match told["status"].as_str() {
+            Some("completed") => Ok(true),
+            Some("failed" | "cancelled") => bail!("QEMU did not save it: {}", told["error-desc"]),
+            _ => Ok(false),
+        }
+    })
+}
+
 impl Lab {
     /// Lets the first domain have the folder that it shares again, at this machine's time.
-    fn enter(&self, qemu: &mut Child) -> Result<()> {
-        let now = now();
-        job::announce(&self.folder, &format!("enter {now}"))?;
-        self.wait_until("LAB-BACK", LIMIT, qemu)
+    fn enter(&self, qemu: &mut Qemu) -> Result<()> {
+        job::announce(&self.folder, &format!("enter {}", now()))?;
+        self.wait_until(&["LAB-BACK"], LIMIT, qemu).map(drop)
     }
 
     /// The guests' clocks went on where they stood. At the same time: their first programs are translated anew.
@@ -281,6 +337,7 @@ fn remove_surplus(folder: &Path) -> Result<()> {
         .with_context(|| format!("{} cannot be read", folder.display()))?;
     let mut states: Vec<(SystemTime, PathBuf)> = entries
         .flatten()
+        .filter(|entry| entry.path().extension().is_none())
         .map(|entry| {
             let used = fs::metadata(entry.path().join(STATE)).and_then(|state| state.modified());
             (used.unwrap_or(UNIX_EPOCH), entry.path())
@@ -302,6 +359,8 @@ mod tests {
         MadeOf {
             kernel: "6.1.0-50-amd64".into(),
             image: "image-4.17-6.1-1".into(),
+            image_made: 1,
+            guests: vec![("A".into(), "memory = 640".into())],
             qemu: "QEMU emulator version 7.2.22".into(),
             arguments: vec!["-m".into(), "4096".into()],
         }
@@ -336,6 +395,18 @@ mod tests {
             refused(MadeOf { qemu, ..made_of() }),
             "it is of another QEMU"
         );
+        let image_made = 2;
+        let rebuilt = MadeOf {
+            image_made,
+            ..made_of()
+        };
+        assert_eq!(refused(rebuilt), "it is of another image");
+        let guests = vec![("A".into(), "memory = 512".into())];
+        let smaller = MadeOf {
+            guests,
+            ..made_of()
+        };
+        assert_eq!(refused(smaller), "it is of another guest");
         let mut flipped = whole.clone();
         flipped[1 << 20] ^= 1;
         for damaged in [&whole[..whole.len() - 1], &flipped] {

@@ -3,9 +3,10 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::boot::Qemu;
 use super::instance::{Config, Lab};
 use super::machine::{Disks, Machine};
-use super::saved::{Restored, Saved};
+use super::saved::Saved;
 use super::watch::Console;
 use super::{disks, image, place};
 use crate::signal;
@@ -67,11 +68,7 @@ impl Lab {
             config,
         };
         let began = Instant::now();
-        let how = match start.begin {
-            Begin::Saved => self.restore_or_boot(&machine, start.console),
-            Begin::Cold => self.boot(&machine, start.console).map(|_| "up"),
-        };
-        let how = how.map_err(|error| {
+        let how = self.come_up(&machine, start).map_err(|error| {
             let kept = self.keep_log();
             // The failure itself is the news; `lab down` tries again.
             let _ = self.remove();
@@ -80,30 +77,45 @@ impl Lab {
                 Err(_) => error,
             }
         })?;
-        let text = serde_json::to_vec(&config).context("the lab's configuration")?;
-        place::write(&self.folder.join("config.json"), text)?;
         eprintln!("lab: {how} after {:.1} s", began.elapsed().as_secs_f64());
         Ok(())
     }
 
+    fn come_up(&self, machine: &Machine<'_>, start: Start) -> Result<&'static str> {
+        let (qemu, how) = match start.begin {
+            Begin::Saved => self.restore_or_boot(machine, start.console)?,
+            Begin::Cold => (self.boot(machine, start.console)?, "up"),
+        };
+        let text = serde_json::to_vec(machine.config).context("the lab's configuration")?;
+        place::write(&self.folder.join("config.json"), text)?;
+        qemu.stay();
+        Ok(how)
+    }
+
     /// By the saved state of such a lab; a boot saves one.
-    fn restore_or_boot(&self, machine: &Machine<'_>, console: Console) -> Result<&'static str> {
+    fn restore_or_boot(
+        &self,
+        machine: &Machine<'_>,
+        console: Console,
+    ) -> Result<(Qemu, &'static str)> {
         let saved = Saved::of(machine)?;
-        match saved.restore(self) {
-            Ok(Restored::Yes) => return Ok("restored"),
-            Ok(Restored::NothingSaved) => {}
-            Err(error) => {
-                signal::check()?;
-                eprintln!("lab: the saved state is made anew: {error:#}");
-                self.remove()?;
+        if saved.is_there() {
+            match saved.restore(self) {
+                Ok(qemu) => return Ok((qemu, "restored")),
+                Err(error) => {
+                    signal::check()?;
+                    eprintln!("lab: the saved state is made anew: {error:#}");
+                    saved.remove()?;
+                    self.remove()?;
+                }
             }
         }
         let mut qemu = self.boot(machine, console)?;
-        if let Err(error) = saved.save(self, &mut qemu) {
+        if let Err(error) = saved.save(self, &mut qemu)? {
             signal::check()?;
             eprintln!("lab: its state is not saved, and the next `up` boots again: {error:#}");
         }
-        Ok("up")
+        Ok((qemu, "up"))
     }
 
     /// Boots the lab, does something with it, and ends it.

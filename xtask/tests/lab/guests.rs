@@ -149,6 +149,34 @@ fn interrupted_run_puts_everything_back() {
     assert_eq!(state(), before, "{said}");
 }
 
+#[test]
+fn interrupted_command_brings_the_partial_run_back() {
+    let _turn = shared();
+    let scenario = fs::read_to_string("../scenarios/native-disk.toml").unwrap();
+    let more = ["--iterations=1000", "--set=workload.count=200"];
+    let mut run = Running::start("lab-ctrl-c", &scenario, &more);
+    run.wait_for("iteration 2 of");
+    interrupt(&run.child);
+    let folder = run.folder.join("run");
+    let (status, said, _) = run.end();
+    assert_eq!(status.code(), Some(3), "{said}");
+    assert!(said.contains("lab: the run is in "), "{said}");
+    let output = tracer()
+        .arg("report")
+        .arg(folder)
+        .arg("--format=json")
+        .output();
+    let report: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+    assert!(
+        report["partial"].as_str().unwrap().contains("SIGINT"),
+        "{said}"
+    );
+    assert!(
+        report["breakdowns"][0]["total"]["count"].as_u64() >= Some(200),
+        "{said}"
+    );
+}
+
 /// Its disk is in Dom0's memory: no device writes into memory that has new owners.
 #[test]
 fn run_whose_measured_guest_is_destroyed_ends_with_what_it_has() {
