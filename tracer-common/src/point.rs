@@ -231,6 +231,26 @@ impl Point {
     }
 }
 
+impl Point {
+    /// Whether the program that stamps it also looks for time that was taken meanwhile: such time is told up to where
+    /// somebody looks, and without this point further.
+    #[must_use]
+    pub const fn looks_for_taken(self) -> bool {
+        matches!(
+            self,
+            Self::EvtchnUpcall
+                | Self::Dom0Upcall
+                | Self::BlkIssue
+                | Self::Dom0Issue
+                | Self::BlkComplete
+                | Self::Dom0Complete
+                | Self::BlkbackConsume
+                | Self::BlkbackSubmit
+                | Self::SchedSwitch
+        )
+    }
+}
+
 /// What a record describes; it says which points the stamps stand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]

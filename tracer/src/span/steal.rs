@@ -118,7 +118,8 @@ fn waits(from: Point, to: Point) -> bool {
 }
 
 /// Whether as much is taken of a stage when a point amid it is not stamped: the same worker comes to that point and to the
-/// stage's end, and none of the stages is waiting, of which only what was taken at its end counts. By the points' names.
+/// stage's end, nobody looks there for what was taken, and none of the stages is waiting, of which only what was taken at its
+/// end counts. By the points' names.
 #[must_use]
 pub fn is_taken_alike(from: &str, amid: &str, to: &str) -> bool {
     let named = |name: &str| Point::ALL.into_iter().find(|point| point.name() == name);
@@ -126,7 +127,9 @@ pub fn is_taken_alike(from: &str, amid: &str, to: &str) -> bool {
         return false;
     };
     let stages = [(from, to), (from, amid), (amid, to)];
-    worker::is_same(amid, to) && !stages.into_iter().any(|(from, to)| waits(from, to))
+    !amid.looks_for_taken()
+        && worker::is_same(amid, to)
+        && !stages.into_iter().any(|(from, to)| waits(from, to))
 }
 
 impl Span {

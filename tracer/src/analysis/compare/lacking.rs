@@ -19,7 +19,7 @@ use crate::{
 /// kernel could not be traced there.
 const COMMON: f64 = 0.2;
 /// A side that has a point in less than this share of what another one has lacks it.
-const LEFT_OVER: f64 = 0.05;
+pub(super) const LEFT_OVER: f64 = 0.05;
 /// An iteration that would have had fewer such requests may have none by chance.
 const LEAST_REQUESTS: f64 = 20.0;
 

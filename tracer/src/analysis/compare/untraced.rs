@@ -1,4 +1,4 @@
-//! The points that the kernels of a side's runs could not be traced at, and why.
+//! The points that the kernels of a side's runs could not be traced at, and why; and on how many CPUs they ran.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +18,8 @@ pub(in crate::analysis) struct Untraced {
     some: BTreeMap<Place, String>,
     /// Of all of them.
     all: BTreeSet<Place>,
+    /// The domains that have several CPUs in any of the runs.
+    several_cpus: BTreeSet<String>,
 }
 
 impl Untraced {
@@ -27,6 +29,9 @@ impl Untraced {
         for (at, report) in reports.into_iter().enumerate() {
             let mut own = BTreeSet::new();
             for domain in &report.domains {
+                if domain.host.cpus > 1 {
+                    untraced.several_cpus.insert(domain.name.clone());
+                }
                 for (point, missing) in domain.untraced() {
                     let place = (domain.name.clone(), point.to_owned());
                     let why = || missing.why.join("; ");
@@ -58,6 +63,11 @@ impl Untraced {
             found(false)
         };
         found.map(|(_, why)| why.as_str())
+    }
+
+    /// Whether a domain has several CPUs.
+    pub(super) fn has_several_cpus(&self, domain: &str) -> bool {
+        self.several_cpus.contains(domain)
     }
 
     /// Whether both sides know alike what time others took of stages: all of their runs, or none.

@@ -7,11 +7,13 @@
 
 use std::collections::BTreeMap;
 
+use tracer_common::point::Point;
+
 use super::{
     Runs,
     document::{Lacking, NotCompared, Side},
     ends::{Ends, elsewhere},
-    lacking::{Shares, lacking},
+    lacking::{LEFT_OVER, Shares, lacking},
     points::Points,
     spread::FEW,
 };
@@ -80,7 +82,11 @@ impl<'b> Sides<'b> {
         let mut stages = a.stages.iter().chain(&b.stages);
         if stages.any(|stage| is_aside(&stage.from)) {
             let knows = runs_a.untraced.know_asides_alike(runs_b.untraced);
-            sides.asides_differ = !knows || sides.moves_taken_time();
+            let several_cpus = [runs_a, runs_b]
+                .iter()
+                .any(|runs| runs.untraced.has_several_cpus(&a.domain));
+            sides.asides_differ =
+                !knows || sides.moves_taken_time() || sides.moves_end(several_cpus);
             if sides.asides_differ && common != CommonWay::Total {
                 sides.common = CommonWay::None;
             }
@@ -96,6 +102,18 @@ impl<'b> Sides<'b> {
         };
         let mut lacking = self.lacking_between(first, last);
         lacking.any(|point| !self.is_taken_alike(point))
+    }
+
+    /// Whether a side lacks a point, wherever it is, without which other stages have other time taken from them: one whose
+    /// program looks for such time at more than its requests, or, with several CPUs, one up to which the reader's counts.
+    fn moves_end(&self, several_cpus: bool) -> bool {
+        self.lacking.iter().any(|own| {
+            let (waking, switch) = (Point::SchedWaking.name(), Point::SchedSwitch.name());
+            let is_refused = own.lack.why.is_some();
+            let is_gone = is_refused || own.lack.share < LEFT_OVER * own.lack.other_share;
+            let of_reader = own.lack.point == waking || own.lack.point == switch;
+            (own.lack.point == switch && is_refused) || (several_cpus && of_reader && is_gone)
+        })
     }
 
     /// Whether the stages up to a point, and on from it, are taken from as those over it are.
