@@ -152,7 +152,7 @@ impl Made {
 /// How a lab comes up.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Boot {
-    /// Show the boot's serial console on stderr
+    /// Boot, and show the serial console on stderr
     #[arg(long = "console")]
     is_shown: bool,
     /// Boot, though the state of such a lab is saved
@@ -168,7 +168,8 @@ impl Boot {
             } else {
                 Console::Quiet
             },
-            begin: if self.cold { Begin::Cold } else { Begin::Saved },
+            // Only a boot has a console to show.
+            begin: if self.cold || self.is_shown { Begin::Cold } else { Begin::Saved },
         }
     }
 }
