@@ -7,7 +7,11 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 use tracer::{
@@ -28,15 +32,8 @@ const RUNS: usize = 4;
 /// A point that at least this share of the requests pass is missed, where it is gone.
 const MISSED: f64 = 0.2;
 
-fn recordings() -> impl Iterator<Item = std::path::PathBuf> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings");
-    let mut found: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    found.sort();
-    assert!(found.len() > 1, "{folder} has the recordings");
-    found.into_iter()
+fn recording(name: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings")).join(name)
 }
 
 /// The domains of a recording whose records have the kind.
@@ -241,34 +238,46 @@ fn take_each_point(recording: &Path) -> usize {
 
 #[test]
 fn a_point_of_a_disk_that_is_gone_is_no_faster_kernel() {
-    let recording = recordings()
-        .find(|path| path.ends_with("disk-vbd"))
-        .unwrap();
+    let recording = recording("disk-vbd");
     let missed = take_each_point(&recording);
     assert!(missed > 15, "{missed}");
 }
 
 #[test]
 fn a_point_of_a_passed_through_disk_that_is_gone_is_no_faster_kernel() {
-    let recording = recordings()
-        .find(|path| path.ends_with("disk-passthrough"))
-        .unwrap();
+    let recording = recording("disk-passthrough");
     let missed = take_each_point(&recording);
     assert!(missed > 8, "{missed}");
 }
 
 #[test]
 fn a_point_of_packets_that_is_gone_is_no_faster_kernel() {
-    let recording = recordings().find(|path| path.ends_with("nic-vif")).unwrap();
+    let recording = recording("nic-vif");
     let missed = take_each_point(&recording);
     assert!(missed > 15, "{missed}");
 }
 
 #[test]
+fn a_point_of_a_passed_through_card_that_is_gone_is_no_faster_kernel() {
+    let missed = take_each_point(&recording("nic-passthrough"));
+    assert!(missed > 7, "{missed}");
+}
+
+#[test]
+fn a_point_of_a_disk_without_xen_that_is_gone_is_no_faster_kernel() {
+    let missed = take_each_point(&recording("disk-native"));
+    assert!(missed > 5, "{missed}");
+}
+
+#[test]
+fn a_point_of_packets_without_xen_that_is_gone_is_no_faster_kernel() {
+    let missed = take_each_point(&recording("net-native"));
+    assert!(missed > 8, "{missed}");
+}
+
+#[test]
 fn a_point_that_one_run_of_several_lacks_is_told() {
-    let recording = recordings()
-        .find(|path| path.ends_with("disk-vbd"))
-        .unwrap();
+    let recording = recording("disk-vbd");
     let whole = report(&recording, None).unwrap();
     let left = report(&recording, Some(loss("B", Kind::Disk, Point::SchedWaking))).unwrap();
     let mut new = side("b", &whole);
@@ -287,9 +296,7 @@ fn a_point_that_one_run_of_several_lacks_is_told() {
 
 #[test]
 fn a_point_that_some_requests_lose_is_no_faster_kernel() {
-    let recording = recordings()
-        .find(|path| path.ends_with("disk-vbd"))
-        .unwrap();
+    let recording = recording("disk-vbd");
     let whole = report(&recording, None).unwrap();
     for (kind, domain, point) in [
         (Kind::Disk, "B", Point::BlkQueue),
@@ -327,9 +334,7 @@ fn a_point_that_some_requests_lose_is_no_faster_kernel() {
 
 #[test]
 fn a_regression_is_not_hidden_by_a_lost_point() {
-    let recording = recordings()
-        .find(|path| path.ends_with("disk-vbd"))
-        .unwrap();
+    let recording = recording("disk-vbd");
     let whole = report(&recording, None).unwrap();
     let slower = |lost| Change {
         lost,
@@ -355,9 +360,7 @@ fn a_regression_is_not_hidden_by_a_lost_point() {
 
 #[test]
 fn what_one_side_does_not_know_of_others_time_makes_no_verdict() {
-    let recording = recordings()
-        .find(|path| path.ends_with("disk-passthrough"))
-        .unwrap();
+    let recording = recording("disk-passthrough");
     let whole = report(&recording, None).unwrap();
     let missing: Value = serde_json::json!({
         "role": "time that Xen gave to others", "point": "vcpu.off", "required": false, "why": ["hidden"]
@@ -394,9 +397,7 @@ fn what_one_side_does_not_know_of_others_time_makes_no_verdict() {
 
 #[test]
 fn the_reason_of_a_lost_point_is_told_with_it() {
-    let recording = recordings()
-        .find(|path| path.ends_with("disk-vbd"))
-        .unwrap();
+    let recording = recording("disk-vbd");
     let whole = report(&recording, None).unwrap();
     let mut left = report(
         &recording,

@@ -169,7 +169,11 @@ impl Boot {
                 Console::Quiet
             },
             // Only a boot has a console to show.
-            begin: if self.cold || self.is_shown { Begin::Cold } else { Begin::Saved },
+            begin: if self.cold || self.is_shown {
+                Begin::Cold
+            } else {
+                Begin::Saved
+            },
         }
     }
 }
