@@ -238,22 +238,19 @@ fn take_each_point(recording: &Path) -> usize {
 
 #[test]
 fn a_point_of_a_disk_that_is_gone_is_no_faster_kernel() {
-    let recording = recording("disk-vbd");
-    let missed = take_each_point(&recording);
+    let missed = take_each_point(&recording("disk-vbd"));
     assert!(missed > 15, "{missed}");
 }
 
 #[test]
 fn a_point_of_a_passed_through_disk_that_is_gone_is_no_faster_kernel() {
-    let recording = recording("disk-passthrough");
-    let missed = take_each_point(&recording);
+    let missed = take_each_point(&recording("disk-passthrough"));
     assert!(missed > 8, "{missed}");
 }
 
 #[test]
 fn a_point_of_packets_that_is_gone_is_no_faster_kernel() {
-    let recording = recording("nic-vif");
-    let missed = take_each_point(&recording);
+    let missed = take_each_point(&recording("nic-vif"));
     assert!(missed > 15, "{missed}");
 }
 

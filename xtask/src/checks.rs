@@ -139,9 +139,7 @@ impl Summary {
         self.ignored += before("ignored");
         self.binaries += 1;
     }
-}
 
-impl Summary {
     /// The tests that took longest, and how long together.
     fn slowest(&self, count: usize) -> String {
         let mut times: Vec<&(f64, String)> = self.times.iter().collect();

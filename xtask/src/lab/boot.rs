@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::guests::{GUESTS, Guest};
 use super::instance::{self, Config, Lab};
@@ -117,7 +117,7 @@ impl Lab {
             }
             signal::check()?;
             qemu.require()
-                .with_context(|| watch::last_words(&self.folder))?;
+                .map_err(|error| self.with_last_words(&error))?;
             if start.elapsed() > limit {
                 bail!(
                     "not there after {limit:?}: {}",
@@ -126,6 +126,11 @@ impl Lab {
             }
             thread::sleep(POLL);
         }
+    }
+
+    /// An error, and what QEMU and the console said last.
+    pub(super) fn with_last_words(&self, error: &anyhow::Error) -> anyhow::Error {
+        anyhow!("{error:#}: {}", watch::last_words(&self.folder))
     }
 
     fn create_guests(&self) -> Result<()> {

@@ -18,7 +18,7 @@ use super::instance::Lab;
 use super::machine::Machine;
 use super::made_of::{Side, differing};
 use super::qmp::Qmp;
-use super::{job, packages, place, run, watch};
+use super::{job, packages, place, run};
 use crate::shell;
 
 /// How many are kept, the last used ones.
@@ -134,33 +134,22 @@ impl<'m> Saved<'m> {
     /// # Errors
     /// When it is of something else, or damaged, or the lab does not go on from it. Then half a lab may be left.
     pub(super) fn restore(&self, lab: &Lab) -> Result<Qemu> {
-        let lock = lock()?;
+        let _lock = lock()?;
         let state = checked(&self.folder, &self.made_of)?;
         lab.prepare(self.machine.config)?;
         let mut arguments = self.machine.arguments();
         let source = format!("exec:cat {}", run::quoted(&state.display().to_string()));
         arguments.extend(["-incoming".into(), source.into()]);
         let mut qemu = lab.spawn(arguments)?;
-        self.go_on(lab, &mut qemu)
-            .with_context(|| watch::last_words(&lab.folder))?;
-        // Which was used last, the next cleaning up asks.
-        let used = File::options().append(true).open(&state);
-        let _ = used.and_then(|file| file.set_modified(SystemTime::now()));
-        drop(lock);
-        Ok(qemu)
-    }
-
-    fn go_on(&self, lab: &Lab, qemu: &mut Qemu) -> Result<()> {
-        let mut qmp = Qmp::connect(&lab.folder, qemu)?;
-        qmp.wait_for("query-status", LIMIT, |status| {
-            Ok(status["status"] != "inmigrate")
-        })?;
-        qmp.execute("cont", &json!({}))?;
-        lab.enter(qemu)?;
+        load(lab, &mut qemu).map_err(|error| lab.with_last_words(&error))?;
+        lab.enter(&mut qemu)?;
         if !self.machine.config.native {
             lab.set_clocks()?;
         }
-        Ok(())
+        // Which was used last, the next cleaning up asks.
+        let used = File::options().append(true).open(&state);
+        let _ = used.and_then(|file| file.set_modified(SystemTime::now()));
+        Ok(qemu)
     }
 
     /// Saves the state of a lab that has just booted, which goes on then.
@@ -224,20 +213,29 @@ impl<'m> Saved<'m> {
     }
 }
 
+/// Waits until QEMU has read the machine, and lets it run.
+fn load(lab: &Lab, qemu: &mut Qemu) -> Result<()> {
+    let mut qmp = Qmp::connect(&lab.folder, qemu)?;
+    qmp.wait_for("query-status", LIMIT, |status| {
+        Ok(status["status"] != "inmigrate")
+    })?;
+    qmp.execute("cont", &json!({})).map(drop)
+}
+
 /// Has QEMU write the stopped machine to a file.
 fn migrate(qmp: &mut Qmp, state: &Path) -> Result<()> {
     qmp.execute(
         "migrate-set-parameters",
         &json!({"max-bandwidth": 1_u64 << 40}),
     )?;
-    let [state, part] =
-        [state, &state.with_extension("part")].map(|path| run::quoted(&path.display().to_string()));
+    let quoted = |path: &Path| run::quoted(&path.display().to_string());
+    let (whole, part) = (quoted(state), quoted(&state.with_extension("part")));
     // QEMU does not look how the command ends: the file has its name once it is whole.
-    let target = format!("exec:cat > {part} && mv {part} {state}");
+    let target = format!("exec:cat > {part} && mv {part} {whole}");
     qmp.execute("migrate", &json!({"uri": target}))?;
     qmp.wait_for("query-migrate", LIMIT, |told| {
         match told["status"].as_str() {
-            Some("completed") => Ok(true),
+            Some("completed") => Ok(state.exists()),
             Some("failed" | "cancelled") => bail!("QEMU did not save it: {}", told["error-desc"]),
             _ => Ok(false),
         }
