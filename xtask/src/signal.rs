@@ -48,6 +48,14 @@ pub(crate) fn send(pid: u32, signal: libc::c_int) {
     }
 }
 
+/// Sends `signal` to a process that this program started as the leader of a group, and to all of that group.
+pub(crate) fn send_group(leader: u32, signal: libc::c_int) {
+    if let Ok(group) = libc::pid_t::try_from(leader) {
+        // SAFETY: kill takes plain numbers and touches no memory of this process.
+        unsafe { libc::kill(-group, signal) };
+    }
+}
+
 /// Lets go of a process that has ended, if this program started it: a command that boots many labs would keep all of
 /// theirs.
 pub(crate) fn reap(pid: u32) {

@@ -20,6 +20,15 @@ const EXCHANGE_BYTES: u64 = 256 << 20;
 /// Each boot takes 15 to 60 s on an idle machine; this is for one that is very busy.
 const BOOT_LIMIT: Duration = Duration::from_secs(900);
 const POLL: Duration = Duration::from_millis(50);
+/// Runs its arguments, and says so where a signal ended them: nobody else learns it of a QEMU that outlives the command
+/// which started it.
+const TELL_SIGNAL: &str = r#""$@"
+status=$?
+case $status in
+  134 | 139) echo "QEMU itself crashed (signal $((status - 128))); docs/lab.md knows one cause" ;;
+  129 | 1[3-9]?) echo "QEMU was ended by signal $((status - 128))" ;;
+esac >&2
+exit "$status""#;
 /// What follows a crash's first line, such as the stack, takes so long to come.
 const REST: Duration = Duration::from_millis(500);
 
@@ -79,7 +88,8 @@ impl Lab {
             .with_context(|| format!("{} could not be created", log.display()))?;
         let errors = log.try_clone().context("the log's handle")?;
         self.namespace()
-            .command("qemu-system-x86_64")
+            .command("sh")
+            .args(["-c", TELL_SIGNAL, "sh", "qemu-system-x86_64"])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(log)
@@ -204,7 +214,7 @@ impl Drop for Qemu {
     fn drop(&mut self) {
         if !self.stays {
             // It has ended already, or is of no use.
-            let _ = self.child.kill();
+            signal::send_group(self.child.id(), libc::SIGKILL);
             let _ = self.child.wait();
         }
     }

@@ -14,6 +14,7 @@ const POLL: Duration = Duration::from_millis(100);
 const STILL: Duration = Duration::from_secs(60);
 /// How many of a console's last lines are told.
 const LAST_WORDS: usize = 15;
+const LAST: &str = "its last words:";
 /// How lines begin, or go on, by which the hypervisor, a kernel or the lab's scripts give up.
 const CRASHES: [&str; 4] = [
     "Kernel panic",
@@ -40,22 +41,25 @@ pub(super) fn crash(console: &str) -> Option<&str> {
 
 /// The ends of QEMU's own output and of the machine's console.
 pub(super) fn last_words(folder: &Path) -> String {
-    let text: String = ["qemu.log", "console.log"]
-        .iter()
-        .filter_map(|name| fs::read(folder.join(name)).ok())
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .collect();
-    last_lines(&text)
+    let ends = ["qemu.log", "console.log"].map(|name| {
+        let bytes = fs::read(folder.join(name)).unwrap_or_default();
+        end_of(&String::from_utf8_lossy(&bytes))
+    });
+    let ends: Vec<String> = ends.into_iter().filter(|end| !end.is_empty()).collect();
+    format!("{LAST}\n{}", ends.join("\n"))
 }
 
-/// The end of a text.
+/// The end of a console.
 pub(super) fn last_lines(text: &str) -> String {
+    format!("{LAST}\n{}", end_of(text))
+}
+
+fn end_of(text: &str) -> String {
     let lines: Vec<&str> = text
         .lines()
         .filter(|line| !line.trim().is_empty())
         .collect();
-    let last = &lines[lines.len().saturating_sub(LAST_WORDS)..];
-    format!("its last words:\n{}", last.join("\n"))
+    lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n")
 }
 
 /// How long there has been no new line.

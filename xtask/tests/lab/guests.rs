@@ -2,6 +2,7 @@
 //! whatever ends it.
 
 use std::fs::{self, File};
+use std::panic::{catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 
@@ -46,6 +47,21 @@ warm_up = 0
 [probes]
 datapaths = ["disk/vbd"]
 "#;
+
+/// Runs a test's body, and once more where QEMU itself crashed meanwhile: before 8.2 it can when a card's addresses move
+/// (docs/lab.md). What the body says of anything else stands.
+fn with_a_card_that_moves(body: fn()) {
+    let _turn = shared();
+    let Err(failure) = catch_unwind(body) else {
+        return;
+    };
+    if !qemu_crashed(SHARED) {
+        resume_unwind(failure);
+    }
+    eprintln!("QEMU crashed; once more");
+    bring_up();
+    body();
+}
 
 /// What must be the same before and after: domains, where their virtual CPUs may run, devices and their
 /// drivers, what is attached, what a run has written down.
@@ -114,39 +130,41 @@ fn total(report: &Value) -> u64 {
 
 #[test]
 fn created_guest_is_pinned_and_fed_and_everything_is_put_back() {
-    let _turn = shared();
-    let before = state();
-    let mut run = Running::start("lab-created", CREATED, &[]);
-    run.wait_for("iteration 1 of 2");
-    let during = state();
-    for line in ["A 0 2", "C 0 3"] {
-        assert!(during.lines().any(|has| has == line), "{line}: {during}");
-    }
-    assert!(
-        during.contains("0000:00:0c.0 ../../../bus/pci/drivers/pciback"),
-        "{during}"
-    );
-    let (status, said, report) = run.end();
-    assert_eq!(status.code(), Some(0), "{said}");
-    assert!(total(&report) >= 594, "99% of 600: {report:#}");
-    assert_eq!(state(), before, "{said}");
+    with_a_card_that_moves(|| {
+        let before = state();
+        let mut run = Running::start("lab-created", CREATED, &[]);
+        run.wait_for("iteration 1 of 2");
+        let during = state();
+        for line in ["A 0 2", "C 0 3"] {
+            assert!(during.lines().any(|has| has == line), "{line}: {during}");
+        }
+        assert!(
+            during.contains("0000:00:0c.0 ../../../bus/pci/drivers/pciback"),
+            "{during}"
+        );
+        let (status, said, report) = run.end();
+        assert_eq!(status.code(), Some(0), "{said}");
+        assert!(total(&report) >= 594, "99% of 600: {report:#}");
+        assert_eq!(state(), before, "{said}");
+    });
 }
 
 #[test]
 fn interrupted_run_puts_everything_back() {
-    let _turn = shared();
-    let before = state();
-    let mut run = Running::start("lab-interrupted", CREATED, &["--iterations=1000"]);
-    run.wait_for("iteration 2 of");
-    printed("dom0", "pkill -INT -f '^tracer run '");
-    let (status, said, report) = run.end();
-    assert_eq!(status.code(), Some(2), "{said}");
-    assert!(
-        report["partial"].as_str().unwrap().contains("SIGINT"),
-        "{said}"
-    );
-    assert!(total(&report) >= 297, "the first iteration: {report:#}");
-    assert_eq!(state(), before, "{said}");
+    with_a_card_that_moves(|| {
+        let before = state();
+        let mut run = Running::start("lab-interrupted", CREATED, &["--iterations=1000"]);
+        run.wait_for("iteration 2 of");
+        printed("dom0", "pkill -INT -f '^tracer run '");
+        let (status, said, report) = run.end();
+        assert_eq!(status.code(), Some(2), "{said}");
+        assert!(
+            report["partial"].as_str().unwrap().contains("SIGINT"),
+            "{said}"
+        );
+        assert!(total(&report) >= 297, "the first iteration: {report:#}");
+        assert_eq!(state(), before, "{said}");
+    });
 }
 
 #[test]
@@ -180,43 +198,45 @@ fn interrupted_command_brings_the_partial_run_back() {
 /// Its disk is in Dom0's memory: no device writes into memory that has new owners.
 #[test]
 fn run_whose_measured_guest_is_destroyed_ends_with_what_it_has() {
-    let _turn = shared();
-    let before = state();
-    let mut run = Running::start("lab-destroyed", CREATED, &["--iterations=1000"]);
-    run.wait_for("iteration 2 of");
-    printed("dom0", "xl destroy C");
-    let (status, said, report) = run.end();
-    assert_eq!(status.code(), Some(2), "{said}");
-    assert!(
-        report["partial"].as_str().unwrap().contains("domain C"),
-        "{said}"
-    );
-    assert!(total(&report) >= 297, "the first iteration: {report:#}");
-    assert_eq!(state(), before, "{said}");
+    with_a_card_that_moves(|| {
+        let before = state();
+        let mut run = Running::start("lab-destroyed", CREATED, &["--iterations=1000"]);
+        run.wait_for("iteration 2 of");
+        printed("dom0", "xl destroy C");
+        let (status, said, report) = run.end();
+        assert_eq!(status.code(), Some(2), "{said}");
+        assert!(
+            report["partial"].as_str().unwrap().contains("domain C"),
+            "{said}"
+        );
+        assert!(total(&report) >= 297, "the first iteration: {report:#}");
+        assert_eq!(state(), before, "{said}");
+    });
 }
 
 #[test]
 fn next_run_puts_back_what_a_killed_one_left() {
-    let _turn = shared();
-    let before = state();
-    let mut run = Running::start("lab-killed-run", CREATED, &["--iterations=1000"]);
-    run.wait_for("iteration 1 of");
-    printed("dom0", "pkill -KILL -f '^tracer run '");
-    let (status, said, _) = run.end();
-    assert_ne!(status.code(), Some(0), "{said}");
-    assert!(
-        printed("dom0", "xl list").contains("\nC "),
-        "nobody has ended it"
-    );
-    let output = run_small(
-        vec!["run", "--name", SHARED],
-        &scratch("lab-after-killed").join("run"),
-    );
-    assert!(output.status.success(), "{}", text(&output));
-    assert!(
-        text(&output).contains("removing what process"),
-        "{}",
-        text(&output)
-    );
-    assert_eq!(state(), before);
+    with_a_card_that_moves(|| {
+        let before = state();
+        let mut run = Running::start("lab-killed-run", CREATED, &["--iterations=1000"]);
+        run.wait_for("iteration 1 of");
+        printed("dom0", "pkill -KILL -f '^tracer run '");
+        let (status, said, _) = run.end();
+        assert_ne!(status.code(), Some(0), "{said}");
+        assert!(
+            printed("dom0", "xl list").contains("\nC "),
+            "nobody has ended it"
+        );
+        let output = run_small(
+            vec!["run", "--name", SHARED],
+            &scratch("lab-after-killed").join("run"),
+        );
+        assert!(output.status.success(), "{}", text(&output));
+        assert!(
+            text(&output).contains("removing what process"),
+            "{}",
+            text(&output)
+        );
+        assert_eq!(state(), before);
+    });
 }

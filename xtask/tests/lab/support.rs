@@ -26,6 +26,11 @@ pub(crate) fn turn() -> MutexGuard<'static, ()> {
 static LAB: LazyLock<()> = LazyLock::new(|| {
     // SAFETY: the function takes nothing, and is there until the process ends.
     assert_eq!(unsafe { libc::atexit(down_at_exit) }, 0);
+    bring_up();
+});
+
+/// The shared lab, new.
+pub(crate) fn bring_up() {
     let output = lab(&["down", "--name", SHARED]);
     assert!(output.status.success(), "{}", text(&output));
     let output = run_small(
@@ -33,7 +38,7 @@ static LAB: LazyLock<()> = LazyLock::new(|| {
         &scratch("lab-first").join("run"),
     );
     assert!(output.status.success(), "{}", text(&output));
-});
+}
 
 extern "C" fn down_at_exit() {
     // A panic must not cross into the C library; what is left, the next test run removes.
@@ -127,6 +132,12 @@ pub(crate) fn status_of(name: &str) -> Option<Value> {
 pub(crate) fn cache() -> PathBuf {
     let folder = std::env::var_os("TRACER_LAB_DIR").unwrap_or("/var/cache/tracer-lab".into());
     PathBuf::from(folder).join("cache")
+}
+
+/// Whether the lab's QEMU has crashed, rather than what runs in it.
+pub(crate) fn qemu_crashed(name: &str) -> bool {
+    let log = cache().with_file_name("labs").join(name).join("qemu.log");
+    fs::read_to_string(log).is_ok_and(|log| log.contains("QEMU itself crashed"))
 }
 
 /// A folder for one test's runs.
