@@ -117,6 +117,11 @@ impl<'m> Saved<'m> {
         })
     }
 
+    /// From here to the drop, no other lab of this kind boots in order to save the state: it is there then.
+    pub(super) fn claim(&self) -> Result<File> {
+        place::lock(&self.folder.with_extension("lock"))
+    }
+
     /// Whether there is a state, of whatever.
     pub(super) fn is_there(&self) -> bool {
         self.folder.join(MADE_OF).exists()

@@ -99,6 +99,7 @@ impl Lab {
         console: Console,
     ) -> Result<(Qemu, &'static str)> {
         let saved = Saved::of(machine)?;
+        let _claim = saved.claim()?;
         if saved.is_there() {
             match saved.restore(self) {
                 Ok(qemu) => return Ok((qemu, "restored")),

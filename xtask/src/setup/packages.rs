@@ -1,9 +1,9 @@
 //! Programs of the distribution that tests and benchmarks use.
-use std::fs;
+use std::fs::{self, File};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::shell;
+use crate::{shell, workspace};
 
 /// A program and the packages that may hold it.
 struct Tool {
@@ -148,6 +148,8 @@ pub(crate) fn install_lab() -> Result<()> {
 }
 
 fn install_of(tools: &[Tool]) -> Result<()> {
+    // Of two commands that begin at once, apt would refuse one.
+    let _lock = lock()?;
     let missing: Vec<&Tool> = tools.iter().filter(|tool| !tool.works()).collect();
     if missing.is_empty() {
         eprintln!("packages: all there");
@@ -178,6 +180,16 @@ fn install_of(tools: &[Tool]) -> Result<()> {
         "-q",
     ]);
     shell::run(apt.arg("--no-install-recommends").args(&names))
+}
+
+fn lock() -> Result<File> {
+    let folder = workspace::cache_dir()?;
+    let path = folder.join("setup.lock");
+    let lock = fs::create_dir_all(&folder).and_then(|()| File::create(&path));
+    let lock = lock.with_context(|| format!("{} could not be created", path.display()))?;
+    lock.lock()
+        .with_context(|| format!("{} could not be locked", path.display()))?;
+    Ok(lock)
 }
 
 /// The first alternative that apt can install.

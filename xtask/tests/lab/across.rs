@@ -7,7 +7,7 @@ use crate::support::*;
 /// Runs a scenario of several domains, small, and returns its report.
 fn report(name: &str, scenario: &str, more: &[&str]) -> Value {
     let out = scratch(name).join("run");
-    let mut args = vec!["run", "--name", SHARED, scenario, "--out"];
+    let mut args = vec!["run", "--name", this_lab(), scenario, "--out"];
     args.extend([out.to_str().unwrap()]);
     args.extend(SMALL);
     args.extend(more);
@@ -89,7 +89,13 @@ fn guest_that_dies_ends_its_own_part_only() {
     );
     std::fs::write(&scenario, both).unwrap();
     let out = folder.join("run");
-    let mut args = vec!["run", "--name", SHARED, scenario.to_str().unwrap(), "--out"];
+    let mut args = vec![
+        "run",
+        "--name",
+        this_lab(),
+        scenario.to_str().unwrap(),
+        "--out",
+    ];
     args.extend([out.to_str().unwrap(), "--", "--json", "--iterations=3"]);
     args.extend(["--set=workload.count=1000", "--set=run.warm_up=0"]);
     let stderr = folder.join("stderr");

@@ -48,7 +48,7 @@ fn run_with(name: &str, scenario: &str, meanwhile: impl FnOnce()) -> (Option<i32
     let file = folder.join("scenario.toml");
     fs::write(&file, scenario).unwrap();
     let (out, stderr) = (folder.join("run"), folder.join("stderr"));
-    let mut args = vec!["run", "--name", SHARED, file.to_str().unwrap(), "--out"];
+    let mut args = vec!["run", "--name", this_lab(), file.to_str().unwrap(), "--out"];
     args.extend([out.to_str().unwrap(), "--", "--json"]);
     let mut run = command(&args)
         .stdout(File::create(folder.join("stdout")).unwrap())

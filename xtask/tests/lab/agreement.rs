@@ -92,12 +92,12 @@ fn assert_within(what: &str, ours: f64, theirs: (f64, f64), cost: f64) {
 
 #[test]
 fn fio_in_the_guest_and_btt_in_dom0_see_the_same_times() {
-    let _turn = shared();
+    let _turn = alone();
     let folder = scratch("lab-agreement");
     let scenario = folder.join("scenario.toml");
     std::fs::write(&scenario, SCENARIO).unwrap();
     let out = folder.join("run");
-    let mut args = vec!["run", "--name", SHARED, scenario.to_str().unwrap()];
+    let mut args = vec!["run", "--name", this_lab(), scenario.to_str().unwrap()];
     args.extend(["--out", out.to_str().unwrap(), "--", "--json"]);
     let output = lab(&args);
     assert!(output.status.success(), "{}", text(&output));

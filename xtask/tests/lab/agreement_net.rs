@@ -33,7 +33,7 @@ struct Server(Child);
 impl Server {
     /// Of a script of one command, which bash becomes.
     fn start(script: &str) -> Self {
-        let mut server = command(&["exec", "--name", SHARED, "peer", "--", script]);
+        let mut server = command(&["exec", "--name", this_lab(), "peer", "--", script]);
         Self(server.stdout(Stdio::null()).spawn().unwrap())
     }
 }
@@ -83,7 +83,7 @@ fn median(mut values: [f64; ROUNDS]) -> f64 {
 #[test]
 #[ignore = "long: six streams"]
 fn a_stream_is_told_to_be_as_fast_as_iperf3_s() {
-    let _turn = shared();
+    let _turn = alone();
     let folder = scratch("lab-agreement-net");
     // No datapath in any domain: a run of the load alone. It brings the tracer into the guest, too.
     let (_, alone) = report(

@@ -105,7 +105,14 @@ fn run(folder: &Path, scenario: &str) -> Value {
     let out = folder.join("run");
     let out = out.to_str().unwrap();
     let output = lab(&[
-        "run", "--name", SHARED, scenario, "--out", out, "--", "--json",
+        "run",
+        "--name",
+        this_lab(),
+        scenario,
+        "--out",
+        out,
+        "--",
+        "--json",
     ]);
     assert!(output.status.success(), "{}", text(&output));
     serde_json::from_slice(&output.stdout).unwrap()

@@ -244,7 +244,7 @@ fn one_kernel_on_a_busy_machine_alarms_once_in_40_checks_at_most() {
     let folder = scratch("lab-check-equal");
     let _busy = Busy::start();
     let checks = rounds(40);
-    let options = ["run", "--name", SHARED];
+    let options = ["run", "--name", this_lab()];
     let mut runs = Vec::new();
     for number in 0..checks + 7 {
         let more = ["--profile=check", "--set=workload.count=60"];

@@ -31,7 +31,15 @@ fn a_command_s_words_output_and_status_pass_through() {
         assert_eq!(String::from_utf8_lossy(&output.stdout), "out\n");
         assert!(String::from_utf8_lossy(&output.stderr).ends_with("err\n"));
         let words = [
-            "exec", "--name", SHARED, domain, "--", "printf", "%s|", "a b", "$HOME",
+            "exec",
+            "--name",
+            this_lab(),
+            domain,
+            "--",
+            "printf",
+            "%s|",
+            "a b",
+            "$HOME",
         ];
         assert_eq!(String::from_utf8_lossy(&lab(&words).stdout), "a b|$HOME|");
     }
@@ -88,16 +96,16 @@ fn disks_are_told_apart_in_every_domain() {
 #[test]
 fn second_up_is_the_same_lab_and_another_configuration_is_refused() {
     let _turn = shared();
-    let before = status_of(SHARED).unwrap();
-    let output = lab(&["up", "--name", SHARED]);
+    let before = status_of(this_lab()).unwrap();
+    let output = lab(&["up", "--name", this_lab()]);
     assert!(output.status.success(), "{}", text(&output));
-    let after = status_of(SHARED).unwrap();
+    let after = status_of(this_lab()).unwrap();
     assert_eq!(before["qemu"], after["qemu"]);
     assert_eq!(
         after["domains"],
         serde_json::json!(["dom0", "A", "B", "peer"])
     );
-    let output = lab(&["up", "--name", SHARED, "--kernel", "6.12"]);
+    let output = lab(&["up", "--name", this_lab(), "--kernel", "6.12"]);
     assert_eq!(output.status.code(), Some(3));
     assert!(
         text(&output).contains("another configuration"),
@@ -110,7 +118,7 @@ fn second_up_is_the_same_lab_and_another_configuration_is_refused() {
 fn destroyed_guest_ends_its_commands_and_can_come_again() {
     let _turn = shared();
     let script = "echo started; sleep 3000";
-    let mut waiting = command(&["exec", "--name", SHARED, "A", "--", script])
+    let mut waiting = command(&["exec", "--name", this_lab(), "A", "--", script])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -139,10 +147,17 @@ fn destroyed_guest_ends_its_commands_and_can_come_again() {
 fn interrupted_command_ends_in_its_domain() {
     let _turn = shared();
     for domain in ["dom0", "A"] {
-        let mut waiting = command(&["exec", "--name", SHARED, domain, "--", "exec sleep 4321"])
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut waiting = command(&[
+            "exec",
+            "--name",
+            this_lab(),
+            domain,
+            "--",
+            "exec sleep 4321",
+        ])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
         let start = Instant::now();
         while !exec(domain, "pgrep -f 'sleep [4]321'").status.success() {
             assert!(start.elapsed() < Duration::from_secs(300));

@@ -14,7 +14,7 @@ use crate::support::*;
 fn assert_paper_s_native_case() {
     let out = scratch("lab-native-paper").join("run");
     let scenario = "scenarios/paper/disk-native.toml";
-    let mut args = vec!["native", "--name", VICTIM, scenario, "--out"];
+    let mut args = vec!["native", "--name", victim(), scenario, "--out"];
     args.extend([out.to_str().unwrap(), "--", "--json", "--profile=quick"]);
     args.push("--set=workload.count=300");
     let output = lab(&args);
@@ -25,22 +25,25 @@ fn assert_paper_s_native_case() {
     assert_interrupts(&report, "native", "ahci");
 }
 
+/// A lab that does not come up.
+const SET_UP: &str = "test-set-up";
+
 #[test]
 fn same_kernel_without_xen_gives_a_breakdown_and_a_killed_qemu_leaves_nothing() {
     let _turn = turn();
     let out = scratch("lab-native").join("run");
-    let output = run_small(vec!["native", "--name", VICTIM], &out);
+    let output = run_small(vec!["native", "--name", victim()], &out);
     assert_breakdown(&output, "6.1.");
     assert_paper_s_native_case();
-    let name = format!("{VICTIM}-native");
+    let name = format!("{}-native", victim());
     let pid = status_of(&name).unwrap()["qemu"].as_i64().unwrap();
     assert!(!left_overs(&name).is_empty());
     // SAFETY: kill takes plain numbers and touches no memory of this process.
     unsafe { libc::kill(i32::try_from(pid).unwrap(), libc::SIGKILL) };
-    let output = lab(&["exec", "--name", VICTIM, "native", "--", "true"]);
+    let output = lab(&["exec", "--name", victim(), "native", "--", "true"]);
     assert_eq!(output.status.code(), Some(3));
     assert!(text(&output).contains("is not up"), "{}", text(&output));
-    assert!(lab(&["down", "--name", VICTIM]).status.success());
+    assert!(lab(&["down", "--name", victim()]).status.success());
     assert_eq!(left_overs(&name), Vec::<String>::new());
 }
 
@@ -53,13 +56,13 @@ fn interrupted_or_killed_boot_leaves_nothing_after_the_next_down() {
         (libc::SIGKILL, &["--cold"]),
         (libc::SIGINT, &[]),
     ] {
-        let mut up = command(&[&["up", "--name", VICTIM], more].concat())
+        let mut up = command(&[&["up", "--name", victim()], more].concat())
             .stderr(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
         let start = Instant::now();
-        while status_of(VICTIM).is_none_or(|lab| lab["qemu"].is_null()) {
+        while status_of(victim()).is_none_or(|lab| lab["qemu"].is_null()) {
             assert!(up.try_wait().unwrap().is_none(), "ended by itself");
             assert!(start.elapsed() < Duration::from_secs(900), "no QEMU");
             thread::sleep(Duration::from_millis(100));
@@ -68,16 +71,20 @@ fn interrupted_or_killed_boot_leaves_nothing_after_the_next_down() {
         unsafe { libc::kill(up.id().cast_signed(), signal) };
         up.wait().unwrap();
         if signal == libc::SIGKILL {
-            assert!(lab(&["down", "--name", VICTIM]).status.success());
+            assert!(lab(&["down", "--name", victim()]).status.success());
         }
-        assert_eq!(left_overs(VICTIM), Vec::<String>::new(), "signal {signal}");
+        assert_eq!(
+            left_overs(victim()),
+            Vec::<String>::new(),
+            "signal {signal}"
+        );
     }
 }
 
 #[test]
 fn full_disk_is_told_before_any_work_and_a_lab_of_that_name_elsewhere_stays_up() {
     let _turn = shared();
-    let before = status_of(SHARED).unwrap();
+    let before = status_of(this_lab()).unwrap();
     let folder = scratch("lab-full");
     let mounted = Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
@@ -85,7 +92,7 @@ fn full_disk_is_told_before_any_work_and_a_lab_of_that_name_elsewhere_stays_up()
         .status()
         .unwrap();
     assert!(mounted.success());
-    let output = command(&["up", "--name", SHARED])
+    let output = command(&["up", "--name", this_lab()])
         .env("TRACER_LAB_DIR", &folder)
         .output()
         .unwrap();
@@ -95,13 +102,13 @@ fn full_disk_is_told_before_any_work_and_a_lab_of_that_name_elsewhere_stays_up()
     assert!(text.contains("MiB are needed"), "{text}");
     assert!(text.contains("TRACER_LAB_DIR"), "{text}");
     assert!(!before["qemu"].is_null(), "{before}");
-    assert_eq!(status_of(SHARED).unwrap(), before);
+    assert_eq!(status_of(this_lab()).unwrap(), before);
 }
 
 #[test]
 fn killed_set_up_leaves_no_process_and_no_mount() {
     let folder = scratch("lab-killed");
-    let mut up = command(&["up", "--name", VICTIM])
+    let mut up = command(&["up", "--name", SET_UP])
         .env("TRACER_LAB_DIR", &folder)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -151,7 +158,7 @@ fn partial_root(folder: &Path) -> Option<PathBuf> {
 #[test]
 fn missing_program_is_named() {
     let folder = scratch("lab-path");
-    let output = command(&["up", "--name", VICTIM])
+    let output = command(&["up", "--name", SET_UP])
         .env("PATH", &folder)
         .output()
         .unwrap();

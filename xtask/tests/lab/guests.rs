@@ -55,7 +55,7 @@ fn with_a_card_that_moves(body: fn()) {
     let Err(failure) = catch_unwind(body) else {
         return;
     };
-    if !qemu_crashed(SHARED) {
+    if !qemu_crashed(this_lab()) {
         resume_unwind(failure);
     }
     eprintln!("QEMU crashed; once more");
@@ -87,7 +87,7 @@ impl Running {
         let file = folder.join("scenario.toml");
         fs::write(&file, scenario).unwrap();
         let out = folder.join("run");
-        let mut args = vec!["run", "--name", SHARED, file.to_str().unwrap(), "--out"];
+        let mut args = vec!["run", "--name", this_lab(), file.to_str().unwrap(), "--out"];
         args.extend([out.to_str().unwrap(), "--", "--json"]);
         args.extend(more);
         let child = command(&args)
@@ -228,7 +228,7 @@ fn next_run_puts_back_what_a_killed_one_left() {
             "nobody has ended it"
         );
         let output = run_small(
-            vec!["run", "--name", SHARED],
+            vec!["run", "--name", this_lab()],
             &scratch("lab-after-killed").join("run"),
         );
         assert!(output.status.success(), "{}", text(&output));

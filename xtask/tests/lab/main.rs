@@ -1,4 +1,4 @@
-//! The lab, as its users have it: a real Xen boots once, and the tests share it.
+//! The lab, as its users have it: a real Xen boots once, and the tests share it, two at a time in a lab each.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -15,6 +15,7 @@ mod check;
 mod domains;
 mod failures;
 mod guests;
+mod lanes;
 mod network;
 mod paper;
 mod planted;

@@ -11,7 +11,7 @@ use crate::support::*;
 pub(crate) fn report(folder: &Path, name: &str, scenario: &str, args: &[&str]) -> (PathBuf, Value) {
     let out = folder.join(name);
     let _ = std::fs::remove_dir_all(&out);
-    let mut all = vec!["run", "--name", SHARED, scenario, "--out"];
+    let mut all = vec!["run", "--name", this_lab(), scenario, "--out"];
     all.extend([out.to_str().unwrap(), "--", "--json"]);
     all.extend(args);
     let output = lab(&all);

@@ -37,7 +37,7 @@ fn disk_cases_of_the_paper_give_breakdowns_and_interrupts() {
         for load in loads {
             let scenario = format!("scenarios/paper/{name}.toml");
             let out = folder.join(format!("{name}-{load}"));
-            let mut args = vec!["run", "--name", SHARED, &scenario, "--out"];
+            let mut args = vec!["run", "--name", this_lab(), &scenario, "--out"];
             args.extend([out.to_str().unwrap(), "--", "--json", "--profile=quick"]);
             let profile = format!("--profile={load}");
             args.extend((!load.is_empty()).then_some(profile.as_str()));

@@ -133,7 +133,7 @@ impl Run {
         let folder = parent.join(name);
         let _ = std::fs::remove_dir_all(&folder);
         let scenario = scenario(parent, reads, background);
-        let mut args = vec!["run", "--name", SHARED, scenario.to_str().unwrap()];
+        let mut args = vec!["run", "--name", this_lab(), scenario.to_str().unwrap()];
         args.extend(["--out", folder.to_str().unwrap(), "--", "--json"]);
         let output = lab(&args);
         assert!(output.status.success(), "{}", text(&output));
@@ -200,7 +200,7 @@ pub(crate) fn rounds() -> u32 {
 
 #[test]
 fn a_slow_disk_below_blkback_is_named_and_without_it_nothing() {
-    let _turn = shared();
+    let _turn = alone();
     let disk = SlowDisk::attach();
     let folder = scratch("lab-planted");
     // Neighbours are compared: what else this machine does changes in the time of ten rounds, and what is slower then
@@ -229,7 +229,7 @@ fn a_slow_disk_below_blkback_is_named_and_without_it_nothing() {
 
 #[test]
 fn a_hog_on_dom0_s_cpu_is_named() {
-    let _turn = shared();
+    let _turn = alone();
     let _disk = SlowDisk::attach();
     let folder = scratch("lab-planted-hog");
     let quick = Run::new(&folder, "quick", READS, "");
@@ -244,7 +244,7 @@ fn a_hog_on_dom0_s_cpu_is_named() {
 #[test]
 #[ignore = "long: the hog is the short one"]
 fn a_throttled_guest_is_named() {
-    let _turn = shared();
+    let _turn = alone();
     let disk = SlowDisk::attach();
     let folder = scratch("lab-planted-throttle");
     disk.set_slow(THROTTLED_DISK_MS);

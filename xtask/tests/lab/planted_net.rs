@@ -137,7 +137,7 @@ fn assert_hog_is_named(folder: &Path, first: &Path, first_report: &Value) {
 #[test]
 #[ignore = "long: two runs"]
 fn a_hog_on_dom0_s_cpu_is_named_by_packets() {
-    let _turn = shared();
+    let _turn = alone();
     let folder = scratch("lab-planted-net-hog");
     let (first, first_report) = report(&folder, "first", VIF, &RR);
     for round in 0..rounds() {
@@ -148,7 +148,7 @@ fn a_hog_on_dom0_s_cpu_is_named_by_packets() {
 
 #[test]
 fn delays_on_the_way_of_a_virtual_card_are_named_and_without_them_nothing() {
-    let _turn = shared();
+    let _turn = alone();
     let folder = scratch("lab-planted-vif");
     let (first, _) = report(&folder, "first", VIF, &RR);
     let (second, _) = report(&folder, "second", VIF, &RR);
@@ -200,7 +200,7 @@ fn assert_moderation_is_named(folder: &Path, first: &Path) {
 #[test]
 #[ignore = "long: five runs"]
 fn delays_on_the_way_of_a_passed_through_card_are_named_and_without_them_nothing() {
-    let _turn = shared();
+    let _turn = alone();
     let folder = scratch("lab-planted-card");
     let (first, _) = report(&folder, "first", PASSTHROUGH, &RR);
     let (second, _) = report(&folder, "second", PASSTHROUGH, &RR);

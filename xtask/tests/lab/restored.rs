@@ -14,14 +14,14 @@ struct Restored;
 impl Restored {
     /// Brings it up; what was said of that.
     fn up(more: &[&str]) -> (Self, String) {
-        lab(&["down", "--name", VICTIM]);
-        let output = lab(&[&["up", "--name", VICTIM], more].concat());
+        lab(&["down", "--name", victim()]);
+        let output = lab(&[&["up", "--name", victim()], more].concat());
         assert!(output.status.success(), "{}", text(&output));
         (Self, text(&output))
     }
 
     fn printed(domain: &str, script: &str) -> String {
-        let output = lab(&["exec", "--name", VICTIM, domain, "--", script]);
+        let output = lab(&["exec", "--name", victim(), domain, "--", script]);
         assert!(output.status.success(), "{script}: {}", text(&output));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
@@ -29,7 +29,7 @@ impl Restored {
 
 impl Drop for Restored {
     fn drop(&mut self) {
-        lab(&["down", "--name", VICTIM]);
+        lab(&["down", "--name", victim()]);
     }
 }
 
@@ -54,7 +54,13 @@ fn a_restored_lab_has_its_devices_the_time_and_joins_every_request() {
     );
     assert_eq!(received, "5 received");
     let out = scratch("lab-restored").join("run");
-    let mut args = vec!["run", "--name", VICTIM, "scenarios/disk-vbd.toml", "--out"];
+    let mut args = vec![
+        "run",
+        "--name",
+        victim(),
+        "scenarios/disk-vbd.toml",
+        "--out",
+    ];
     args.extend([out.to_str().unwrap(), "--", "--json", "--iterations=1"]);
     args.extend(["--set=workload.count=500", "--set=run.warm_up=0"]);
     let output = lab(&args);
@@ -67,7 +73,8 @@ fn a_restored_lab_has_its_devices_the_time_and_joins_every_request() {
 /// The files of all saved states.
 fn states() -> Vec<PathBuf> {
     let states = cache().join("states").read_dir().unwrap().flatten();
-    states.map(|state| state.path().join("state")).collect()
+    let files = states.map(|state| state.path().join("state"));
+    files.filter(|file| file.exists()).collect()
 }
 
 #[test]

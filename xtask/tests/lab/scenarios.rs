@@ -18,7 +18,7 @@ fn native_disk_scenario_gives_a_breakdown_in_dom0_and_in_a_guest() {
     let folder = scratch("lab-runs");
     for domain in ["dom0", "B"] {
         let out = folder.join(domain);
-        let output = run_small(vec!["run", "--name", SHARED, "--in", domain], &out);
+        let output = run_small(vec!["run", "--name", this_lab(), "--in", domain], &out);
         assert_breakdown(&output, "6.1.");
         assert!(out.join("manifest.json").is_file());
     }
@@ -33,7 +33,7 @@ fn guest_s_disks_show_the_event_channel_and_the_ring() {
         ("B", "scenarios/guest-passthrough.toml", "blk.issue"),
     ] {
         let out = folder.join(domain);
-        let mut args = vec!["run", "--name", SHARED, "--in", domain, scenario];
+        let mut args = vec!["run", "--name", this_lab(), "--in", domain, scenario];
         args.extend(["--out", out.to_str().unwrap()]);
         args.extend(SMALL);
         let output = lab(&args);
@@ -48,7 +48,7 @@ fn guest_s_disks_show_the_event_channel_and_the_ring() {
         // Nearly every request: an answer on the way to the ring's return leaves one out.
         assert!(count_of(point, "evtchn.upcall") >= 450, "{stages:#?}");
         assert!(count_of("evtchn.upcall", "irq.entry") >= 450, "{stages:#?}");
-        assert_bindings(SHARED, domain);
+        assert_bindings(this_lab(), domain);
     }
 }
 
@@ -56,13 +56,13 @@ fn guest_s_disks_show_the_event_channel_and_the_ring() {
 fn dom0_shows_what_the_backend_does_for_a_guest() {
     let _turn = shared();
     let read = "while :; do dd if=/dev/lab/load of=/dev/null bs=128k count=200 iflag=direct; done";
-    let mut load = command(&["exec", "--name", SHARED, "A", "--", read])
+    let mut load = command(&["exec", "--name", this_lab(), "A", "--", read])
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let out = scratch("lab-backend").join("run");
     let scenario = "scenarios/dom0-backend.toml";
-    let mut args = vec!["run", "--name", SHARED, scenario, "--out"];
+    let mut args = vec!["run", "--name", this_lab(), scenario, "--out"];
     args.extend([out.to_str().unwrap(), "--", "--json", "--iterations=1"]);
     let output = lab(&args);
     interrupt(&load);
@@ -89,7 +89,7 @@ fn dom0_shows_what_the_backend_does_for_a_guest() {
             "{from} to {to}: {seen} of {count}; {stages:#?}"
         );
     }
-    assert_bindings(SHARED, "dom0");
+    assert_bindings(this_lab(), "dom0");
     let probes = printed("dom0", "tracer probes disk/vbd-backend");
     for binding in ["xen_blkbk_map [xen_blkback]", "make_response [xen_blkback]"] {
         assert!(probes.contains(binding), "{probes}");
@@ -129,6 +129,7 @@ fn assert_of_their_own_interrupts(report: &Value, run: &Path) {
 
 /// With these kernels every point is traced in each domain, and the guest's requests and packets are followed through both.
 fn assert_every_binding(dom0: &str, guests: &str) {
+    let _turn = turn();
     let _turn = turn();
     let name = "test-newer";
     assert!(lab(&["down", "--name", name]).status.success());

@@ -3,53 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
+pub(crate) use crate::lanes::*;
 use serde_json::Value;
 use tracer_common::record::Record;
-
-/// The shared lab's name, and that of labs that a test destroys.
-pub(crate) const SHARED: &str = "test";
-
-pub(crate) const VICTIM: &str = "test-victim";
-
-/// One test at a time in the shared lab: its domains run at the speed of an emulator.
-static TURN: Mutex<()> = Mutex::new(());
-
-/// Waits for other tests, without the shared lab.
-pub(crate) fn turn() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Up from its first use to the end of this program. A small run boots it and builds the tracer, so that no
-/// test's own waiting has minutes of a build in it.
-static LAB: LazyLock<()> = LazyLock::new(|| {
-    // SAFETY: the function takes nothing, and is there until the process ends.
-    assert_eq!(unsafe { libc::atexit(down_at_exit) }, 0);
-    bring_up();
-});
-
-/// The shared lab, new.
-pub(crate) fn bring_up() {
-    let output = lab(&["down", "--name", SHARED]);
-    assert!(output.status.success(), "{}", text(&output));
-    let output = run_small(
-        vec!["run", "--name", SHARED],
-        &scratch("lab-first").join("run"),
-    );
-    assert!(output.status.success(), "{}", text(&output));
-}
-
-extern "C" fn down_at_exit() {
-    // A panic must not cross into the C library; what is left, the next test run removes.
-    let _ = std::panic::catch_unwind(|| lab(&["down", "--name", SHARED]));
-}
-
-pub(crate) fn shared() -> MutexGuard<'static, ()> {
-    let turn = turn();
-    LazyLock::force(&LAB);
-    turn
-}
 
 /// What lets tests tell their times is not for the compilers that their commands start.
 const UNSTABLE: &str = "RUSTC_BOOTSTRAP";
@@ -94,7 +51,7 @@ pub(crate) fn text(output: &Output) -> String {
 
 /// A script in a domain of the shared lab.
 pub(crate) fn exec(domain: &str, script: &str) -> Output {
-    lab(&["exec", "--name", SHARED, domain, "--", script])
+    lab(&["exec", "--name", this_lab(), domain, "--", script])
 }
 
 pub(crate) fn printed(domain: &str, script: &str) -> String {
