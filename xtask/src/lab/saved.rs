@@ -170,7 +170,14 @@ impl<'m> Saved<'m> {
         if let Err(error) = folder().and_then(|folder| place::require_space(&folder, SPACE)) {
             return Ok(Err(error));
         }
-        let mut qmp = Qmp::connect(&lab.folder, qemu)?;
+        let mut qmp = match Qmp::connect(&lab.folder, qemu) {
+            Ok(qmp) => qmp,
+            Err(error) => {
+                qemu.require().map_err(|gone| lab.with_last_words(&gone))?;
+                // Nothing was asked of the lab yet.
+                return Ok(Err(error));
+            }
+        };
         job::announce(&lab.folder, "leave")?;
         let left = lab.wait_until(&["LAB-LEFT", "LAB-HELD"], LIMIT, qemu);
         let saved = match left {
