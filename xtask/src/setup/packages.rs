@@ -185,7 +185,9 @@ fn install_of(tools: &[Tool]) -> Result<()> {
 fn lock() -> Result<File> {
     let folder = workspace::cache_dir()?;
     let path = folder.join("setup.lock");
-    let lock = fs::create_dir_all(&folder).and_then(|()| File::create(&path));
+    // Root's file, after a sudo, can be read but not written.
+    let lock = fs::create_dir_all(&folder)
+        .and_then(|()| File::open(&path).or_else(|_| File::create(&path)));
     let lock = lock.with_context(|| format!("{} could not be created", path.display()))?;
     lock.lock()
         .with_context(|| format!("{} could not be locked", path.display()))?;

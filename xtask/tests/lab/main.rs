@@ -11,6 +11,7 @@ mod agents;
 mod agreement;
 mod agreement_net;
 mod backends;
+mod bindings;
 mod check;
 mod domains;
 mod failures;
