@@ -1,6 +1,5 @@
 //! Scenarios in the lab: breakdowns from each domain's own kernel.
 
-use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value;
