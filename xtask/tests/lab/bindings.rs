@@ -44,7 +44,6 @@ fn assert_of_their_own_interrupts(report: &Value, run: &Path) {
 
 /// With these kernels every point is traced in each domain, and the guest's requests and packets are followed through both.
 fn assert_every_binding(dom0: &str, guests: &str) {
-    let _turn = turn();
     let name = "test-newer";
     assert!(lab(&["down", "--name", name]).status.success());
     let folder = scratch("lab-newer");
@@ -92,12 +91,14 @@ fn assert_every_binding(dom0: &str, guests: &str) {
 
 #[test]
 fn newer_kernels_have_every_binding_in_each_domain() {
+    let _turn = turn();
     assert_every_binding("6.12", "7.3");
 }
 
 #[test]
 #[ignore = "long: a boot for each kernel"]
 fn each_newer_kernel_has_every_binding_in_each_domain() {
+    let _turn = alone();
     for kernel in ["6.12", "7.2", "7.3"] {
         assert_every_binding(kernel, kernel);
     }

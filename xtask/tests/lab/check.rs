@@ -201,7 +201,7 @@ fn alarms(what: &str, runs: &[PathBuf], checked: Checked) -> u32 {
 #[test]
 #[ignore = "long: 40 checks, half an hour"]
 fn one_kernel_in_virtual_time_never_alarms() {
-    let _turn = turn();
+    let _turn = alone();
     let folder = scratch("lab-check-equal-virtual");
     let _ended = up();
     let _busy = Busy::start();
@@ -240,7 +240,7 @@ fn checked_several(
 #[test]
 #[ignore = "long: 47 runs, three quarters of an hour"]
 fn one_kernel_on_a_busy_machine_alarms_once_in_40_checks_at_most() {
-    let _turn = shared();
+    let _turn = alone();
     let folder = scratch("lab-check-equal");
     let _busy = Busy::start();
     let checks = rounds(40);
@@ -303,7 +303,7 @@ fn runs_of_each(
 #[test]
 #[ignore = "long: 101 runs, an hour and more"]
 fn table_of_what_is_found_in_virtual_time() {
-    let _turn = turn();
+    let _turn = alone();
     let folder = scratch("lab-check-table");
     let _ended = up();
     let rounds = rounds(4);

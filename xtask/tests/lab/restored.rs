@@ -80,7 +80,7 @@ fn states() -> Vec<PathBuf> {
 #[test]
 #[ignore = "long: two boots"]
 fn a_damaged_state_is_made_anew_and_a_cold_boot_leaves_it_alone() {
-    let _turn = shared();
+    let _turn = alone();
     let (victim, said) = Restored::up(&["--cold"]);
     assert!(said.contains("lab: up after"), "{said}");
     drop(victim);
