@@ -10,6 +10,7 @@ mod cargo;
 mod checks;
 mod dist;
 mod lab;
+mod lock;
 mod run;
 mod setup;
 mod shell;

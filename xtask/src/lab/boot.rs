@@ -25,7 +25,7 @@ const POLL: Duration = Duration::from_millis(50);
 const TELL_SIGNAL: &str = r#""$@"
 status=$?
 case $status in
-  134 | 139) echo "QEMU itself crashed (signal $((status - 128))); docs/lab.md knows one cause" ;;
+  132 | 134 | 135 | 136 | 139) echo "QEMU itself crashed (signal $((status - 128))); docs/lab.md knows one cause" ;;
   129 | 1[3-9]?) echo "QEMU was ended by signal $((status - 128))" ;;
 esac >&2
 exit "$status""#;
@@ -212,8 +212,8 @@ impl Qemu {
 
 impl Drop for Qemu {
     fn drop(&mut self) {
-        if !self.stays {
-            // It has ended already, or is of no use.
+        // Once it has ended and was waited for, its number can be another's.
+        if !self.stays && matches!(self.child.try_wait(), Ok(None)) {
             signal::send_group(self.child.id(), libc::SIGKILL);
             let _ = self.child.wait();
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::place;
+use crate::lock;
 
 /// Bytes of each disk that a scenario reads: the paper's 128 KiB x 8000, and a little more.
 const DISK_BYTES: u64 = 1 << 30;
@@ -14,7 +15,7 @@ const DISK_BYTES: u64 = 1 << 30;
 /// read from the wrong place shows in any checksum.
 pub(super) fn disk(number: u64) -> Result<PathBuf> {
     let cache = place::cache()?;
-    let _lock = place::lock(&cache.join("lock"))?;
+    let _lock = lock::take(&cache.join("lock"))?;
     let file = cache.join(format!("disk{number}-{}.img", DISK_BYTES >> 20));
     if file.is_file() {
         return Ok(file);

@@ -11,7 +11,7 @@ use super::kernel::Kernels;
 use super::layout::KernelFiles;
 use super::versions::Xen;
 use super::{packages, place};
-use crate::shell;
+use crate::{lock, shell};
 
 /// Modules that find and mount the root file system, in every kind of domain.
 const EARLY_MODULES: [&str; 7] = [
@@ -115,7 +115,7 @@ impl Parts {
 /// The image of these versions, made if its parts have changed.
 pub(super) fn image(xen: Xen, kernels: &Kernels) -> Result<Image> {
     let cache = place::cache()?;
-    let _lock = place::lock(&cache.join("lock"))?;
+    let _lock = lock::take(&cache.join("lock"))?;
     let parts = Parts::of(xen, kernels)?;
     // Two builds can have the same release, and two versions the same beginning.
     let versions = packages::key(&[xen.version(), &format!("{kernels:?}")]);

@@ -14,7 +14,7 @@ use super::kernel::Kernels;
 use super::network::Namespace;
 use super::place;
 use super::versions::Xen;
-use crate::signal;
+use crate::{lock, signal};
 
 const POLL: Duration = Duration::from_millis(50);
 
@@ -92,7 +92,7 @@ impl Lab {
 
     /// Ends the lab; nothing of it is left.
     pub(super) fn down(&self) -> Result<()> {
-        let _lock = place::lock(&self.folder.with_extension("lock"))?;
+        let _lock = lock::take(&self.folder.with_extension("lock"))?;
         self.remove()?;
         // The lock's file is empty; another process may just have taken it.
         let _ = fs::remove_file(self.folder.with_extension("lock"));

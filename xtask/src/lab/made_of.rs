@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::instance::Config;
 use super::{packages, place};
-use crate::shell;
+use crate::{lock, shell};
 
 /// The file's name, beside the runs.
 const FILE: &str = "made-of.json";
@@ -22,7 +22,7 @@ pub(super) struct Side {
 impl Side {
     /// The kernel is downloaded, if it is not there.
     pub(super) fn new(machine: &Config) -> Result<Self> {
-        let _lock = place::lock(&place::cache()?.join("lock"))?;
+        let _lock = lock::take(&place::cache()?.join("lock"))?;
         let kernels = &machine.kernels;
         let mut build = packages::kernel(&kernels.dom0)?.release_and_times()?;
         if kernels.guest != kernels.dom0 {

@@ -1,13 +1,9 @@
 //! Where the lab keeps things: images that all labs share, and one folder for each lab that is up.
 use std::env;
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-
-use crate::signal;
 
 pub(super) const DEFAULT: &str = "/var/cache/tracer-lab";
 /// Characters of a lab's name, at most.
@@ -86,35 +82,6 @@ pub(super) fn create(folder: &Path) -> Result<()> {
 
 pub(super) fn write(file: &Path, text: impl AsRef<[u8]>) -> Result<()> {
     fs::write(file, text).with_context(|| format!("{} could not be written", file.display()))
-}
-
-/// Only one process at a time; until dropped.
-///
-/// # Errors
-/// Also when a signal comes while another process has it.
-pub(super) fn lock(file: &Path) -> Result<File> {
-    if let Some(folder) = file.parent() {
-        create(folder)?;
-    }
-    let lock =
-        File::create(file).with_context(|| format!("{} could not be created", file.display()))?;
-    let mut told = false;
-    loop {
-        match lock.try_lock() {
-            Ok(()) => return Ok(lock),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => {
-                return Err(error)
-                    .with_context(|| format!("{} could not be locked", file.display()));
-            }
-        }
-        if !told {
-            eprintln!("lab: another command holds {}; waiting", file.display());
-            told = true;
-        }
-        signal::check()?;
-        thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// Fails when fewer bytes are free than are needed.

@@ -3,7 +3,7 @@
 //! A state belongs to what it was made of, and to a machine of which nothing has been written to a disk: those are not
 //! in it. QEMU saves no machine while the folder that it shares is mounted, so that Dom0 leaves it for that.
 use std::fs::{self, File};
-use std::io::{BufReader, Read as _};
+use std::io::{BufReader, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,7 +19,7 @@ use super::machine::Machine;
 use super::made_of::{Side, differing};
 use super::qmp::Qmp;
 use super::{job, packages, place, run};
-use crate::shell;
+use crate::{lock, shell};
 
 /// How many are kept, the last used ones.
 const KEPT: usize = 6;
@@ -119,7 +119,7 @@ impl<'m> Saved<'m> {
 
     /// From here to the drop, no other lab of this kind boots in order to save the state: it is there then.
     pub(super) fn claim(&self) -> Result<File> {
-        place::lock(&self.folder.with_extension("lock"))
+        lock::take(&self.folder.with_extension("lock"))
     }
 
     /// Whether there is a state, of whatever.
@@ -130,8 +130,13 @@ impl<'m> Saved<'m> {
     /// Removes the state.
     pub(super) fn remove(&self) -> Result<()> {
         let _lock = lock()?;
-        fs::remove_dir_all(&self.folder)
-            .with_context(|| format!("{} could not be removed", self.folder.display()))
+        match fs::remove_dir_all(&self.folder) {
+            // As one too many, by another lab's saving.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => {
+                removed.with_context(|| format!("{} could not be removed", self.folder.display()))
+            }
+        }
     }
 
     /// Brings the lab up at the state.
@@ -294,7 +299,7 @@ fn folder() -> Result<PathBuf> {
 
 /// One lab at a time saves its state, or goes on from one.
 fn lock() -> Result<File> {
-    place::lock(&place::cache()?.join("states.lock"))
+    lock::take(&place::cache()?.join("states.lock"))
 }
 
 /// The state in a folder, if it is of `made_of`, and as it was written.

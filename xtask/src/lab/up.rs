@@ -9,7 +9,7 @@ use super::machine::{Disks, Machine};
 use super::saved::Saved;
 use super::watch::Console;
 use super::{disks, image, place};
-use crate::signal;
+use crate::{lock, signal};
 
 /// Where a lab that is not up begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Lab {
     /// # Errors
     /// Also when a lab of this name, but of something else, is up.
     pub(super) fn up(&self, config: &Config, start: Start) -> Result<()> {
-        let _lock = place::lock(&self.folder.with_extension("lock"))?;
+        let _lock = lock::take(&self.folder.with_extension("lock"))?;
         if let Some(running) = self.running() {
             if running == *config {
                 return Ok(());

@@ -1,9 +1,9 @@
 //! Programs of the distribution that tests and benchmarks use.
-use std::fs::{self, File};
+use std::fs;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{shell, workspace};
+use crate::{lock, shell, workspace};
 
 /// A program and the packages that may hold it.
 struct Tool {
@@ -148,11 +148,15 @@ pub(crate) fn install_lab() -> Result<()> {
 }
 
 fn install_of(tools: &[Tool]) -> Result<()> {
-    // Of two commands that begin at once, apt would refuse one.
-    let _lock = lock()?;
-    let missing: Vec<&Tool> = tools.iter().filter(|tool| !tool.works()).collect();
-    if missing.is_empty() {
+    let missing = || tools.iter().filter(|tool| !tool.works());
+    if missing().next().is_none() {
         eprintln!("packages: all there");
+        return Ok(());
+    }
+    // Of two commands that begin at once, apt would refuse one; the second finds all there.
+    let _lock = lock::take(&workspace::cache_dir()?.join("setup.lock"))?;
+    let missing: Vec<&Tool> = missing().collect();
+    if missing.is_empty() {
         return Ok(());
     }
     let programs: Vec<&str> = missing.iter().map(|tool| tool.program).collect();
@@ -180,18 +184,6 @@ fn install_of(tools: &[Tool]) -> Result<()> {
         "-q",
     ]);
     shell::run(apt.arg("--no-install-recommends").args(&names))
-}
-
-fn lock() -> Result<File> {
-    let folder = workspace::cache_dir()?;
-    let path = folder.join("setup.lock");
-    // Root's file, after a sudo, can be read but not written.
-    let lock = fs::create_dir_all(&folder)
-        .and_then(|()| File::open(&path).or_else(|_| File::create(&path)));
-    let lock = lock.with_context(|| format!("{} could not be created", path.display()))?;
-    lock.lock()
-        .with_context(|| format!("{} could not be locked", path.display()))?;
-    Ok(lock)
 }
 
 /// The first alternative that apt can install.

@@ -45,6 +45,7 @@ fn assert_of_their_own_interrupts(report: &Value, run: &Path) {
 /// With these kernels every point is traced in each domain, and the guest's requests and packets are followed through both.
 fn assert_every_binding(dom0: &str, guests: &str) {
     let name = "test-newer";
+    let _down = Down(name);
     assert!(lab(&["down", "--name", name]).status.success());
     let folder = scratch("lab-newer");
     let kernels = [

@@ -21,18 +21,9 @@ const PLANTED_SHARE: f64 = 0.1;
 /// How far the time found may be from what was planted.
 const TOLERANCE: f64 = 0.1;
 
-/// Ends the lab, whatever becomes of the test.
-struct Ended;
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        lab(&["down", "--name", VIRTUAL]);
-    }
-}
-
 /// Boots the lab in virtual time.
-fn up() -> Ended {
-    let ended = Ended;
+fn up() -> Down {
+    let ended = Down(VIRTUAL);
     // What a test left that was killed has disks of other delays.
     lab(&["down", "--name", VIRTUAL]);
     let output = lab(&["up", "--name", VIRTUAL, "--virtual-time=0"]);

@@ -107,7 +107,8 @@ fn full_disk_is_told_before_any_work_and_a_lab_of_that_name_elsewhere_stays_up()
 
 #[test]
 fn killed_set_up_leaves_no_process_and_no_mount() {
-    let folder = scratch("lab-killed");
+    let _turn = turn();
+    let folder = scratch("lab-set-up-killed");
     let mut up = command(&["up", "--name", SET_UP])
         .env("TRACER_LAB_DIR", &folder)
         .stdout(Stdio::null())

@@ -149,21 +149,26 @@ fn created_guest_is_pinned_and_fed_and_everything_is_put_back() {
     });
 }
 
+/// A run that a script in Dom0 ends is partial, says why, has its first iteration, and puts everything back.
+fn assert_ended_early(folder: &str, script: &str, because: &str) {
+    let before = state();
+    let mut run = Running::start(folder, CREATED, &["--iterations=1000"]);
+    run.wait_for("iteration 2 of");
+    printed("dom0", script);
+    let (status, said, report) = run.end();
+    assert_eq!(status.code(), Some(2), "{said}");
+    assert!(
+        report["partial"].as_str().unwrap().contains(because),
+        "{said}"
+    );
+    assert!(total(&report) >= 297, "the first iteration: {report:#}");
+    assert_eq!(state(), before, "{said}");
+}
+
 #[test]
 fn interrupted_run_puts_everything_back() {
     with_a_card_that_moves(|| {
-        let before = state();
-        let mut run = Running::start("lab-interrupted", CREATED, &["--iterations=1000"]);
-        run.wait_for("iteration 2 of");
-        printed("dom0", "pkill -INT -f '^tracer run '");
-        let (status, said, report) = run.end();
-        assert_eq!(status.code(), Some(2), "{said}");
-        assert!(
-            report["partial"].as_str().unwrap().contains("SIGINT"),
-            "{said}"
-        );
-        assert!(total(&report) >= 297, "the first iteration: {report:#}");
-        assert_eq!(state(), before, "{said}");
+        assert_ended_early("lab-interrupted", "pkill -INT -f '^tracer run '", "SIGINT");
     });
 }
 
@@ -199,18 +204,7 @@ fn interrupted_command_brings_the_partial_run_back() {
 #[test]
 fn run_whose_measured_guest_is_destroyed_ends_with_what_it_has() {
     with_a_card_that_moves(|| {
-        let before = state();
-        let mut run = Running::start("lab-destroyed", CREATED, &["--iterations=1000"]);
-        run.wait_for("iteration 2 of");
-        printed("dom0", "xl destroy C");
-        let (status, said, report) = run.end();
-        assert_eq!(status.code(), Some(2), "{said}");
-        assert!(
-            report["partial"].as_str().unwrap().contains("domain C"),
-            "{said}"
-        );
-        assert!(total(&report) >= 297, "the first iteration: {report:#}");
-        assert_eq!(state(), before, "{said}");
+        assert_ended_early("lab-destroyed", "xl destroy C", "domain C");
     });
 }
 

@@ -53,6 +53,13 @@ pub(crate) struct Turn {
 
 impl Turn {
     fn take(machine: Machine) -> Self {
+        static FIRST: Once = Once::new();
+        FIRST.call_once(|| {
+            // What a test run left that was killed would run beside this one.
+            all_down();
+            // SAFETY: the function takes nothing, and is there until the process ends.
+            assert_eq!(unsafe { libc::atexit(down_at_exit) }, 0);
+        });
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         loop {
             for lane in LANES.iter().take(cpus) {
@@ -120,9 +127,6 @@ fn lane() -> &'static Lane {
 /// This test's lab, new. Its first boot and the tracer's build go on at the same time, so that no test's own waiting has
 /// minutes of them in it.
 pub(crate) fn bring_up() {
-    static FIRST: Once = Once::new();
-    // SAFETY: the function takes nothing, and is there until the process ends.
-    FIRST.call_once(|| assert_eq!(unsafe { libc::atexit(down_at_exit) }, 0));
     let name = this_lab();
     let output = lab(&["down", "--name", name]);
     assert!(output.status.success(), "{}", text(&output));
@@ -134,11 +138,22 @@ pub(crate) fn bring_up() {
     assert!(output.status.success(), "{}", text(&output));
 }
 
+fn all_down() {
+    for name in LANES.iter().flat_map(|lane| [lane.name, lane.victim]) {
+        lab(&["down", "--name", name]);
+    }
+}
+
 extern "C" fn down_at_exit() {
     // A panic must not cross into the C library; what is left, the next test run removes.
-    let _ = std::panic::catch_unwind(|| {
-        for lane in &LANES {
-            lab(&["down", "--name", lane.name]);
-        }
-    });
+    let _ = std::panic::catch_unwind(all_down);
+}
+
+/// Ends the lab of this name, whatever becomes of the test.
+pub(crate) struct Down(pub(crate) &'static str);
+
+impl Drop for Down {
+    fn drop(&mut self) {
+        lab(&["down", "--name", self.0]);
+    }
 }

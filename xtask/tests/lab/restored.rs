@@ -9,27 +9,22 @@ use crate::network::assert_joined;
 use crate::support::*;
 
 /// A lab beside the shared one, of its kind, until dropped.
-struct Restored;
+struct Restored(#[expect(dead_code, reason = "held")] Down);
 
 impl Restored {
     /// Brings it up; what was said of that.
     fn up(more: &[&str]) -> (Self, String) {
         lab(&["down", "--name", victim()]);
+        let down = Down(victim());
         let output = lab(&[&["up", "--name", victim()], more].concat());
         assert!(output.status.success(), "{}", text(&output));
-        (Self, text(&output))
+        (Self(down), text(&output))
     }
 
     fn printed(domain: &str, script: &str) -> String {
         let output = lab(&["exec", "--name", victim(), domain, "--", script]);
         assert!(output.status.success(), "{script}: {}", text(&output));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    }
-}
-
-impl Drop for Restored {
-    fn drop(&mut self) {
-        lab(&["down", "--name", victim()]);
     }
 }
 
