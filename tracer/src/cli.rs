@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::report::{self, Format};
+use tracer_analysis::report::{self, Format};
 
 /// Says where the latency of disk and network I/O goes, step by step.
 ///

@@ -18,19 +18,20 @@ use serde_json::json;
 
 use crate::{
     agent,
-    analysis::{
-        Report,
-        check::{Check, Policy},
-        compare::Comparison,
-    },
-    baseline::Baseline,
     cli::{AgentArgs, CheckEnvArgs, Cli, Command, ProbesArgs, ReportArgs, RunArgs, SchemaOf},
-    datapath::{DATAPATHS, datapath},
     load as workload,
-    platform::{Kernel, environment, environment::Verdict},
+    platform::{Kernel, environment},
     probe::survey::{Surveyed, survey},
+    run::{self, Options},
+};
+use tracer_analysis::{
+    Report,
+    baseline::Baseline,
+    check::{Check, Policy},
+    compare::Comparison,
+    datapath::{DATAPATHS, datapath},
+    recording::{directory::RunDirectory, environment::Verdict},
     report::{self, Format},
-    run::{self, Options, RunDirectory},
     scenario::{Changes, Scenario},
 };
 
@@ -43,6 +44,7 @@ pub const PARTIAL: u8 = 2;
 /// Exit code: wrong usage, or the environment does not allow it.
 pub const USAGE: u8 = 3;
 pub use check::ABORT;
+use tracer_analysis::replay::analyse;
 
 /// Does what the command line says; returns the exit code.
 ///
@@ -170,7 +172,7 @@ fn run(args: &RunArgs) -> anyhow::Result<u8> {
         .enable_all()
         .build()?;
     let directory = runtime.block_on(run::drive(&scenario, &text, &options))?;
-    let report = run::analyse(&directory)?;
+    let report = analyse(&directory)?;
     let format = if args.json {
         Format::Json
     } else {
@@ -199,7 +201,7 @@ fn code(report: &Report, scenario: &Scenario) -> u8 {
 }
 
 fn report(args: &ReportArgs) -> anyhow::Result<u8> {
-    let report = run::analyse(&RunDirectory::open(&args.run)?)?;
+    let report = analyse(&RunDirectory::open(&args.run)?)?;
     let bytes = report::render(&report, args.format)?;
     deliver(args.output.as_deref(), &bytes).map(|()| WELL)
 }

@@ -14,12 +14,10 @@ use std::{fs, path::Path, process::Output};
 
 use proptest::{prelude::*, sample::Index};
 use support::{assert_golden, golden, host, passed};
-use tracer::{
-    analysis::{
-        BreakdownBuilder, Names, Report,
-        compare::{Comparison, Input, Selection, compare},
-        document::{DomainReport, InterruptFigures, Iteration, IterationSummary},
-    },
+use tracer_analysis::{
+    BreakdownBuilder, Names, Report,
+    compare::{Comparison, Input, Selection, compare},
+    document::{DomainReport, InterruptFigures, Iteration, IterationSummary},
     report::compare::{Format, render},
     span::{Span, taken::Taken},
 };

@@ -10,7 +10,8 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind, SymbolKind};
 use serde_json::Value;
-use tracer::{datapath::DATAPATHS, probe::OBJECT};
+use tracer::probe::OBJECT;
+use tracer_analysis::datapath::DATAPATHS;
 
 /// Programs of the eBPF object: the functions in sections of their own.
 fn programs_of_object() -> BTreeSet<String> {

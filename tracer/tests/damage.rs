@@ -20,9 +20,10 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use support::{alone, disk, may_trace, outcome, run};
-use tracer::{
+use tracer_analysis::{
+    recording::directory::RunDirectory,
+    replay::analyse,
     report::{Format, render},
-    run::{RunDirectory, analyse},
 };
 
 /// One thing that can happen to a file.

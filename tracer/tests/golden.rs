@@ -12,11 +12,9 @@
 mod support;
 
 use support::{assert_golden, passed};
-use tracer::{
-    analysis::{
-        BreakdownBuilder, Names, Report,
-        document::{DomainReport, Iteration, IterationSummary},
-    },
+use tracer_analysis::{
+    BreakdownBuilder, Names, Report,
+    document::{DomainReport, Iteration, IterationSummary},
     report::{Format, render},
     span::{Span, taken::Taken},
 };

@@ -11,12 +11,10 @@ use std::{fs, path::Path};
 
 use proptest::{prelude::*, sample::Index};
 use serde_json::Value;
-use tracer::{
+use tracer_analysis::{
+    recording::directory::{DomainStart, IterationRecord, RunDirectory},
+    replay::analyse,
     report::{Format, render},
-    run::{
-        RunDirectory, analyse,
-        directory::{DomainStart, IterationRecord},
-    },
 };
 use tracer_common::record::Record;
 

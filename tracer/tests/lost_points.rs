@@ -14,13 +14,12 @@ use std::{
 };
 
 use serde_json::Value;
-use tracer::{
-    analysis::{
-        Report,
-        check::{Check, CheckedRun, Policy, Side, Status, Verdict, check},
-    },
+use tracer_analysis::{
+    Report,
+    check::{Check, CheckedRun, Policy, Side, Status, Verdict, check},
+    recording::directory::RunDirectory,
+    replay::analyse,
     report::check::{Format, render},
-    run::{RunDirectory, analyse},
 };
 use tracer_common::{
     point::{Kind, Point},
@@ -137,7 +136,7 @@ fn side(name: &str, report: &Report) -> Vec<CheckedRun> {
 /// The largest share of any breakdown's requests that pass a point.
 fn share(report: &Report, point: &str) -> f64 {
     let shares = report.breakdowns.iter().map(|own| {
-        let count = |end: fn(&tracer::analysis::StageFigures) -> &str| {
+        let count = |end: fn(&tracer_analysis::StageFigures) -> &str| {
             let stages = own.stages.iter().filter(|stage| end(stage) == point);
             stages.map(|stage| stage.figures.count as f64).sum::<f64>()
         };

@@ -12,7 +12,8 @@ use object::{
     Object as _, ObjectSection as _, ObjectSymbol as _, Relocation, RelocationTarget, SectionIndex,
     SymbolKind,
 };
-use tracer::{datapath::DATAPATHS, probe::OBJECT};
+use tracer::probe::OBJECT;
+use tracer_analysis::datapath::DATAPATHS;
 use tracer_common::member::Member;
 
 /// A place in the object: in which section, by its number, at which byte.

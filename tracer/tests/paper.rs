@@ -13,14 +13,12 @@ mod support;
 use std::{fs, path::Path};
 
 use support::{assert_golden, passed};
-use tracer::{
-    analysis::{
-        BreakdownBuilder, Names, Report,
-        compare::Input,
-        document::{DomainReport, InterruptFigures, InterruptIteration, Iteration},
-        paper::{Paper, Published, question::Outcome},
-    },
-    platform::host::HostFacts,
+use tracer_analysis::{
+    BreakdownBuilder, Names, Report,
+    compare::Input,
+    document::{DomainReport, InterruptFigures, InterruptIteration, Iteration},
+    paper::{Paper, Published, question::Outcome},
+    recording::host::HostFacts,
     report::paper::render,
     scenario::RunChanges,
     span::{Span, taken::Taken},
@@ -80,7 +78,7 @@ impl Made {
         } else {
             self.setup()
         };
-        let known = tracer::datapath::DATAPATHS.iter();
+        let known = tracer_analysis::datapath::DATAPATHS.iter();
         let mut names = known.map(|path| path.name);
         names
             .find(|name| *name == format!("{class}/{setup}"))

@@ -11,9 +11,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tracer::{
-    analysis::{Breakdown, Report, document::DomainReport},
-    run::{RunDirectory, analyse},
+use tracer_analysis::{
+    Breakdown, Report, document::DomainReport, recording::directory::RunDirectory, replay::analyse,
 };
 use tracer_common::record::Record;
 

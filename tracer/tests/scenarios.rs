@@ -10,8 +10,8 @@
 
 use std::{fs, path::Path};
 
-use tracer::scenario::{Changes, Scenario};
-use tracer::toml_file::TomlError;
+use tracer_analysis::scenario::{Changes, Scenario};
+use tracer_analysis::toml_file::TomlError;
 
 fn parse(text: &str, file: &str, overrides: &[String]) -> Result<(Scenario, String), TomlError> {
     let profiles = &[];

@@ -21,15 +21,15 @@ use tokio::{
 
 use crate::{
     agent::{
-        address::Address,
         frame::{Decoder, FrameType, header},
         greeting,
         printable::message,
-        protocol::{Action, Answer, Command, Hello, Message, VERSION},
+        protocol::{Action, Answer, Command, Message, VERSION},
         transport::{Output, Transport, connect},
     },
     platform::guest::Guest,
 };
+use tracer_analysis::{recording::host::Hello, scenario::address::Address};
 
 /// How long an agent may take to say hello once it has been found.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(60);

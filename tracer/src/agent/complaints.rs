@@ -13,7 +13,8 @@ use tokio::{
     time::timeout,
 };
 
-use crate::agent::{address::Address, printable, serve::lock};
+use crate::agent::{printable, serve::lock};
+use tracer_analysis::scenario::address::Address;
 
 /// No more bytes are shown: the other side may be a guest that writes for ever.
 const MOST_BYTES: usize = 64 << 10;

@@ -1,7 +1,6 @@
 //! `tracer agent`: one in each domain, the same binary, spoken to in frames. The local domain goes
 //! through it, too.
 
-pub mod address;
 pub mod client;
 mod complaints;
 pub mod frame;

@@ -119,7 +119,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{agent::protocol::Survey, load::LoadResult};
+    use crate::agent::protocol::Survey;
+    use tracer_analysis::recording::load::LoadResult;
 
     #[test]
     fn a_guest_s_words_do_not_command_a_terminal() {

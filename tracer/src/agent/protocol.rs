@@ -5,12 +5,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    clock::Pair,
-    load::{LoadResult, LoadSpec},
-    platform::host::HostFacts,
-    probe::{Planned, Request, Unavailable, snapshot::Snapshot},
-    resource::block_device::{BlockDevice, BlockQuery},
+use crate::{load::LoadSpec, resource::block_device::BlockQuery};
+use tracer_analysis::recording::{
+    bindings::Bindings, device::BlockDevice, host::Hello, load::LoadResult, request::Request,
+    snapshot::Snapshot,
 };
 
 /// Version of the protocol; both sides must have the same.
@@ -91,19 +89,6 @@ pub enum Message {
     Failed(String),
 }
 
-/// Who an agent is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Hello {
-    /// [`VERSION`].
-    pub protocol: u32,
-    /// The agent's own version.
-    pub version: String,
-    /// Where it runs.
-    pub host: HostFacts,
-    /// Its clock.
-    pub clock: Option<Pair>,
-}
-
 /// What a command brings.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Answer {
@@ -136,15 +121,4 @@ pub struct Survey {
     /// How many queues its virtual cards have, the one that has most; none: no card, or not known.
     #[serde(default)]
     pub vif_queues: Option<u32>,
-}
-
-/// What was attached, and what could not be.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Bindings {
-    /// Attached.
-    pub planned: Vec<Planned>,
-    /// Not to be had on this kernel.
-    pub unavailable: Vec<Unavailable>,
-    /// Time that loading and attaching took, in nanoseconds.
-    pub attach_ns: u64,
 }

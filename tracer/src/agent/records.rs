@@ -24,6 +24,7 @@ use crate::{
     clock,
     probe::drain::Drain,
 };
+use tracer_analysis::clock::Pair;
 
 /// How long the ring buffer fills between two looks: each costs a wake-up, which interrupts the load.
 const SHORTEST: Duration = Duration::from_millis(5);
@@ -126,7 +127,7 @@ impl<W: Write> Collector<W> {
     }
 
     /// The clock since the last time.
-    pub fn clocks(&mut self) -> Vec<clock::Pair> {
+    pub fn clocks(&mut self) -> Vec<Pair> {
         self.log.take()
     }
 

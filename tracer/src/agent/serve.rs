@@ -17,15 +17,16 @@ use crate::{
         frame::{Decoder, FrameType, header},
         greeting,
         patient::Patient,
-        protocol::{Action, Answer, Command, Hello, Message, Survey, VERSION},
+        protocol::{Action, Answer, Command, Message, Survey, VERSION},
         tracing::Tracing,
     },
     clock,
     load::{self, LoadError, LoadKind, LoadSpec},
-    platform::host::HostFacts,
-    probe::snapshot::Snapshot,
+    platform::host,
+    probe::snapshot,
     resource::{block_device, interfaces, vif},
 };
+use tracer_analysis::recording::host::Hello;
 
 /// How long a server may take to listen.
 const READY: Duration = Duration::from_secs(10);
@@ -132,7 +133,7 @@ fn session(
     let hello = Hello {
         protocol: VERSION,
         version: env!("CARGO_PKG_VERSION").into(),
-        host: HostFacts::from_root(root),
+        host: host::facts(root),
         clock: clock::sample(),
     };
     say(&output, &Message::Hello(Box::new(hello)))?;
@@ -209,7 +210,7 @@ impl<W: Write + Send + 'static> Agent<W> {
             }
             Action::Snapshot => Ok(Answer::Snapshot(match &self.tracing {
                 Some(tracing) => tracing.snapshot()?,
-                None => Snapshot::untraced(),
+                None => snapshot::untraced(),
             })),
             Action::SendRecords => {
                 self.tracing.as_ref().map_or(Ok(()), Tracing::release)?;

@@ -20,13 +20,14 @@ use tracer_common::{
 
 use crate::{
     agent::{
-        protocol::{Answer, Bindings},
+        protocol::Answer,
         records::{Collector, Destination, collect_until},
         serve::{Output, lock},
     },
     platform::Kernel,
     probe::{self, drain::Drain, snapshot},
 };
+use tracer_analysis::recording::{bindings::Bindings, request::Request, snapshot::Snapshot};
 
 /// Attached programs.
 pub(super) struct Tracing<W> {
@@ -54,7 +55,7 @@ impl<W: Write + Send + 'static> Tracing<W> {
     /// If the kernel refuses it, or there is no way for the records.
     pub(super) fn start(
         root: &Path,
-        request: &probe::Request,
+        request: &Request,
         records: Option<&Path>,
         output: &Output<W>,
     ) -> anyhow::Result<(Self, Bindings)> {
@@ -99,13 +100,13 @@ impl<W: Write + Send + 'static> Tracing<W> {
     }
 
     /// Brings out what the ring buffer holds, then the counters.
-    pub(super) fn snapshot(&self) -> anyhow::Result<snapshot::Snapshot> {
+    pub(super) fn snapshot(&self) -> anyhow::Result<Snapshot> {
         let clocks = {
             let mut collector = lock(&self.collector);
             collector.collect()?;
             collector.clocks()
         };
-        Ok(snapshot::Snapshot {
+        Ok(Snapshot {
             clocks,
             ..snapshot::take(&self.ebpf)
         })

@@ -19,10 +19,8 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{
-    agent::{address::Address, complaints::Errors},
-    platform::guest::Guest,
-};
+use crate::{agent::complaints::Errors, platform::guest::Guest};
+use tracer_analysis::scenario::address::Address;
 
 /// The agent's output.
 pub type Input = Box<dyn AsyncRead + Send + Unpin>;

@@ -10,10 +10,12 @@ use anyhow::{Context as _, anyhow};
 use serde_json::json;
 
 use crate::{
-    analysis::check::{CheckedRun, Policy, Verdict, check, not_of_a_kind},
-    baseline::{Baseline, SCHEMA, Store},
     cli::{BaselineCommand, BaselineListArgs, BaselineSaveArgs, CheckArgs},
     commands::{EXCEEDED, PARTIAL, USAGE, WELL, complain, deliver, load, print},
+};
+use tracer_analysis::{
+    baseline::{Baseline, SCHEMA, Store},
+    check::{CheckedRun, Policy, Verdict, check, not_of_a_kind},
     report,
 };
 

@@ -1,9 +1,11 @@
 //! `tracer compare`: two runs, or saved reports of runs, side by side.
 
 use crate::{
-    analysis::compare::{Comparison, Selection, compare},
     cli::CompareArgs,
     commands::{PARTIAL, WELL, deliver, load},
+};
+use tracer_analysis::{
+    compare::{Comparison, Selection, compare},
     report,
 };
 

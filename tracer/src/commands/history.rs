@@ -3,8 +3,8 @@
 use crate::{
     cli::{HistoryCommand, HistoryFormat},
     commands::{WELL, deliver, load},
-    history,
 };
+use tracer_analysis::history;
 
 /// Adds runs to a history, or exports it; returns the exit code.
 pub(super) fn obey(command: &HistoryCommand) -> anyhow::Result<u8> {

@@ -7,10 +7,14 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::{
-    analysis::{Report, check::CheckedRun, compare::Input, document},
+use tracer_analysis::replay::analyse;
+use tracer_analysis::{
+    Report,
     baseline::{self, Baseline, Store},
-    run::{self, RunDirectory},
+    check::CheckedRun,
+    compare::Input,
+    document,
+    recording::directory::RunDirectory,
     saved::{self, Kind},
 };
 
@@ -48,7 +52,7 @@ pub(super) fn run(path: &Path) -> anyhow::Result<CheckedRun> {
     let text = fs::read_to_string(&scenario)
         .with_context(|| format!("cannot read {}", scenario.display()))?;
     Ok(CheckedRun {
-        report: run::analyse(&directory)?,
+        report: analyse(&directory)?,
         max_lost_percent: directory.scenario()?.probes.max_lost_percent,
         scenario: Some(text),
         source,

@@ -5,9 +5,11 @@ use std::fs;
 use anyhow::Context as _;
 
 use crate::{
-    analysis::paper::{Paper, Published},
     cli::PaperArgs,
     commands::{PARTIAL, WELL, deliver, load},
+};
+use tracer_analysis::{
+    paper::{Paper, Published},
     report,
 };
 

@@ -214,7 +214,8 @@ impl Capture {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{Control, LoadKind, LoadResult, LoadSpec, run, run_with};
+    use crate::load::{Control, LoadKind, LoadSpec, run, run_with};
+    use tracer_analysis::recording::load::LoadResult;
 
     fn spec(program: &str, args: &[&str]) -> LoadSpec {
         LoadSpec::new(LoadKind::Command(CommandLoad {

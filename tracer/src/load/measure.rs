@@ -1,10 +1,9 @@
 //! Time stamps and latency statistics of a load.
 
 use hdrhistogram::Histogram;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::{LoadError, Result};
+use tracer_analysis::recording::load::Summary;
 
 /// The longest latency that percentiles tell apart: an hour, in nanoseconds.
 const LONGEST_NS: u64 = 3_600_000_000_000;
@@ -20,29 +19,6 @@ pub fn monotonic_ns() -> u64 {
         let nanos = u64::try_from(now.tv_nsec()).unwrap_or(0);
         seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
     })
-}
-
-/// The distribution of a load's latencies. Times in nanoseconds.
-///
-/// Count, mean, variance and maximum are exact; percentiles are within 0.1%.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Summary {
-    /// Operations measured.
-    pub count: u64,
-    /// Mean, in nanoseconds.
-    pub mean_ns: f64,
-    /// Population variance, in nanoseconds squared.
-    pub variance_ns2: f64,
-    /// Median, in nanoseconds.
-    pub p50: u64,
-    /// 90th percentile, in nanoseconds.
-    pub p90: u64,
-    /// 99th percentile, in nanoseconds.
-    pub p99: u64,
-    /// 99.9th percentile, in nanoseconds.
-    pub p999: u64,
-    /// Longest, in nanoseconds.
-    pub max: u64,
 }
 
 /// Collects latencies. Everything is allocated by `new`, nothing by `record`.

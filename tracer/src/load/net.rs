@@ -3,13 +3,14 @@
 use std::{
     io::{self, ErrorKind, Read, Write},
     mem,
-    net::{IpAddr, SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream},
     os::fd::AsRawFd as _,
     thread,
     time::{Duration, Instant},
 };
 
 use super::{LoadError, Result, Stop, control::STOP_LATENCY};
+use tracer_analysis::scenario::limits::{MOST_BYTES, is_ours};
 
 /// How long the other end may stay silent within a transaction.
 pub(crate) const PEER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,14 +31,6 @@ pub(crate) fn check_destination(destination: SocketAddr, allow_remote: bool) -> 
          the load may really be sent there",
         destination.ip()
     )))
-}
-
-/// Whether traffic to the address stays on this machine or on a network nobody else owns.
-pub(crate) fn is_ours(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-    }
 }
 
 /// The first bytes of a connection: what the client wants of the server.
@@ -71,7 +64,7 @@ impl Request {
     pub(crate) fn decode(bytes: &[u8; REQUEST_BYTES]) -> Option<Self> {
         let word =
             |at| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-        let sane = |size: u32| (1..=super::spec::MOST_BYTES).contains(&u64::from(size));
+        let sane = |size: u32| (1..=MOST_BYTES).contains(&u64::from(size));
         match (bytes.starts_with(MAGIC), word(8), word(12), word(16)) {
             (true, 0, 0, 0) => Some(Self::Stream),
             (true, 1, request, response) if sane(request) && sane(response) => {

@@ -16,6 +16,7 @@ use super::{
     net::{self, REQUEST_BYTES, Request, StreamReport, Transfer},
     place,
 };
+use tracer_analysis::scenario::limits::is_ours;
 
 /// Bytes read at once from a stream.
 const CHUNK: usize = 256 * 1024;
@@ -111,7 +112,7 @@ fn accept(
         return Ok(None);
     }
     match listener.accept() {
-        Ok((_, peer)) if !context.allow_remote && !net::is_ours(peer.ip()) => Ok(None),
+        Ok((_, peer)) if !context.allow_remote && !is_ours(peer.ip()) => Ok(None),
         Ok((stream, _)) => {
             stream
                 .set_nonblocking(false)
@@ -205,7 +206,8 @@ pub(crate) mod tests {
     use std::{net::IpAddr, sync::mpsc, time::Duration};
 
     use super::*;
-    use crate::load::{Control, LoadKind, LoadResult, LoadSpec, Protocol, run, run_with};
+    use crate::load::{Control, LoadKind, LoadSpec, Protocol, run, run_with};
+    use tracer_analysis::recording::load::LoadResult;
 
     /// Runs a server in this process until its first client is done, and that client.
     /// None (said aloud) if this machine does not have the address.

@@ -10,15 +10,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{LoadError, Result};
+use tracer_analysis::scenario::{
+    limits::{LONGEST_THINK_NS, MOST_BYTES, MOST_RATE},
+    types::Operation,
+};
 
-/// Most bytes that one read, write or message may have.
-pub(crate) const MOST_BYTES: u64 = 64 << 20;
-/// Most packets that a UDP flood may send in a second.
-pub(crate) const MOST_RATE: u64 = 1_000_000_000;
 /// Most payload that a UDP packet over IPv4 may have.
 const MOST_UDP_BYTES: u32 = 65_507;
-/// The longest mean of random waits: an hour, in nanoseconds.
-pub(crate) const LONGEST_THINK_NS: u64 = 3_600_000_000_000;
+
 /// Most threads that one load may have.
 const MOST_THREADS: u32 = 1024;
 
@@ -63,16 +62,6 @@ pub enum LoadKind {
     Command(CommandLoad),
     /// Nothing at all.
     Idle(IdleLoad),
-}
-
-/// Direction of [`DdLoad`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Operation {
-    /// Read the target.
-    Read,
-    /// Write the target.
-    Write,
 }
 
 /// Transport of [`ServerLoad`].

@@ -67,9 +67,8 @@ pub(crate) fn run(load: &TcpRrLoad, context: &Context<'_>) -> Result<Outcome> {
 
 #[cfg(test)]
 mod tests {
-    use crate::load::{
-        LoadKind, LoadResult, TcpRrLoad, Think, server::tests::with_server, think::Waits,
-    };
+    use crate::load::{LoadKind, TcpRrLoad, Think, server::tests::with_server, think::Waits};
+    use tracer_analysis::recording::load::LoadResult;
 
     #[test]
     fn counts_are_exact_at_both_ends() {

@@ -10,6 +10,7 @@ use super::{
     Context, LoadError, Outcome, Result, ServerLoad, control::STOP_LATENCY, monotonic_ns, net,
     place, udp_flood::Header,
 };
+use tracer_analysis::scenario::limits::is_ours;
 
 /// Room that is asked for in the socket, so that the sink is not what loses packets.
 static SOCKET_BYTES: libc::c_int = 8 << 20;
@@ -73,7 +74,7 @@ pub(crate) fn run(load: &ServerLoad, context: &Context<'_>) -> Result<Outcome> {
         }
         match socket.recv_from(&mut packet) {
             // Not for this run: it would count as lost, or end it.
-            Ok((_, from)) if !context.allow_remote && !net::is_ours(from.ip()) => {}
+            Ok((_, from)) if !context.allow_remote && !is_ours(from.ip()) => {}
             Ok((got, _)) => sink.take(&packet[..got]),
             Err(error) if net::is_pause(&error) => {
                 // Nothing is queued any more.

@@ -3,39 +3,8 @@
 
 use std::{fs, path::Path};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use crate::scenario::Scenario;
-
-/// How a wish stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// As wanted.
-    Ok,
-    /// Otherwise.
-    Differs,
-    /// The machine does not say.
-    Unknown,
-    /// Nothing is wanted; said for the record.
-    Note,
-}
-
-/// One property of the machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Finding {
-    /// What it is about.
-    pub what: String,
-    /// What the scenario wants.
-    pub wanted: Option<String>,
-    /// What is so.
-    pub actual: String,
-    /// How it stands.
-    pub verdict: Verdict,
-    /// What to do.
-    pub hint: Option<String>,
-}
+use tracer_analysis::recording::environment::{Finding, Verdict};
+use tracer_analysis::scenario::Scenario;
 
 /// `hint` says what to do, with `{}` for what is wanted.
 fn finding(what: &str, wanted: Option<String>, actual: Option<String>, hint: &str) -> Finding {
@@ -214,9 +183,13 @@ mod tests {
         let text = format!(
             "schema = 1\nname = \"t\"\n[[domain]]\nname = \"native\"\n[workload]\nkind = \"cpu\"\nduration = \"1s\"\ncpus = [1]\n[probes]\ndatapaths = [\"irq\"]\n[environment]\n{environment}"
         );
-        Scenario::parse(&text, "t.toml", crate::scenario::Changes::default())
-            .unwrap()
-            .0
+        Scenario::parse(
+            &text,
+            "t.toml",
+            tracer_analysis::scenario::Changes::default(),
+        )
+        .unwrap()
+        .0
     }
 
     fn fixture(files: &[(&str, &str)]) -> tempfile::TempDir {

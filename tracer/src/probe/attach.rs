@@ -3,66 +3,42 @@
 use std::time::Instant;
 
 use aya::Ebpf;
-use serde::{Deserialize, Serialize};
 use tracer_common::settings::{MAX_DEVICES, MAX_PORTS};
 
 pub use crate::probe::attacher::detach;
 use crate::{
-    datapath::{DATAPATHS, Datapath, datapath, table::Intent},
     platform::Kernel,
     probe::{
-        Plan, Planned, Unavailable,
+        Plan,
         attacher::Attacher,
         lacks::{Runstate, lacks},
         load::{load, types},
         plan,
     },
 };
+use tracer_analysis::recording::request::Request;
+use tracer_analysis::{
+    datapath::{DATAPATHS, Datapath, datapath, table::Intent},
+    recording::bindings::{Planned, Unavailable},
+};
 
 /// Smallest and largest ring buffer, in bytes.
 pub const RING_BYTES: std::ops::RangeInclusive<u32> = 4096..=1 << 30;
 
-/// What the loader asks an agent to attach.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Request {
-    /// Names of datapaths.
-    pub datapaths: Vec<String>,
-    /// Histograms in the kernel instead of a record a request.
-    pub aggregate: bool,
-    /// In aggregate mode: requests from this time up are emitted, too, in nanoseconds.
-    pub outlier_ns: Option<u64>,
-    /// Size of the ring buffer in bytes; a power of two from 4096.
-    pub ring_bytes: u32,
-    /// Requests in flight that can be followed; a power of two.
-    pub in_flight: u32,
-    /// Block devices to follow (kernel-internal `dev_t`); none: all.
-    pub devices: Vec<u32>,
-    /// Whether one of the devices is bio-based.
-    pub bio_based: bool,
-    /// TCP and UDP ports to follow; none: all.
-    pub ports: Vec<u16>,
-    /// Follow one in so many packets.
-    pub sample: u32,
-    /// Whether the kernel times the programs.
-    pub measure_cost: bool,
-}
-
-impl Request {
-    /// To attach every program of these datapaths, which are to see nothing.
-    pub(super) fn to_attach<'p>(datapaths: impl IntoIterator<Item = &'p Datapath>) -> Self {
-        let names = datapaths.into_iter().map(|path| path.name.into());
-        Self {
-            datapaths: names.collect(),
-            aggregate: false,
-            outlier_ns: None,
-            ring_bytes: 4096,
-            in_flight: 4,
-            devices: Vec::new(),
-            bio_based: true,
-            ports: Vec::new(),
-            sample: 1,
-            measure_cost: false,
-        }
+/// To attach every program of these datapaths, which are to see nothing.
+pub(super) fn request_to_attach<'p>(datapaths: impl IntoIterator<Item = &'p Datapath>) -> Request {
+    let names = datapaths.into_iter().map(|path| path.name.into());
+    Request {
+        datapaths: names.collect(),
+        aggregate: false,
+        outlier_ns: None,
+        ring_bytes: 4096,
+        in_flight: 4,
+        devices: Vec::new(),
+        bio_based: true,
+        ports: Vec::new(),
+        sample: 1,
+        measure_cost: false,
     }
 }
 

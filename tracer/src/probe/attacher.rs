@@ -7,7 +7,8 @@ use aya::{
     programs::{Program, ProgramError},
 };
 
-use crate::probe::{Planned, Unavailable, plan::Choice, refusal::Refusal};
+use crate::probe::{plan::Choice, refusal::Refusal};
+use tracer_analysis::recording::bindings::{Planned, Unavailable};
 
 /// A program, and what it was to be attached to.
 type Binding = (String, String);

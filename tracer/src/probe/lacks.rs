@@ -5,11 +5,8 @@ use tracer_common::{
     point::{Kind, Point},
 };
 
-use crate::{
-    datapath::Datapath,
-    platform::{Kernel, symbols},
-    probe::Unavailable,
-};
+use crate::platform::{Kernel, symbols};
+use tracer_analysis::{datapath::Datapath, recording::bindings::Unavailable};
 
 /// Where a domain of Xen finds what became of its virtual CPUs' time.
 #[derive(Clone, Copy, Debug, Default)]
@@ -82,10 +79,8 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::{
-        datapath::{DATAPATHS, datapath},
-        platform::btf_blob::{Blob, Leaf},
-    };
+    use crate::platform::btf_blob::{Blob, Leaf};
+    use tracer_analysis::datapath::{DATAPATHS, datapath};
 
     /// A kernel on Xen with these types.
     fn kernel(types: &Blob) -> (tempfile::TempDir, Kernel) {

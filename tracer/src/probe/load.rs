@@ -7,10 +7,8 @@ use tracer_common::{
     settings::{MAX_DEVICES, MAX_PORTS, MAX_SEND_CALLS, mode},
 };
 
-use crate::{
-    datapath::datapath,
-    probe::{AttachError, OBJECT, Request, lacks::Runstate, refusal::refused},
-};
+use crate::probe::{AttachError, OBJECT, lacks::Runstate, refusal::refused};
+use tracer_analysis::{datapath::datapath, recording::request::Request};
 
 /// The system calls by which data reach a socket.
 const SEND_CALLS: &[i64] = &[

@@ -11,8 +11,8 @@ mod refusal;
 pub mod snapshot;
 pub mod survey;
 
-pub use attach::{AttachError, Attached, Request};
-pub use plan::{Plan, Planned, Unavailable};
+pub use attach::{AttachError, Attached};
+pub use plan::Plan;
 
 /// The compiled eBPF object.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));

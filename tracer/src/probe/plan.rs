@@ -2,48 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tracer_common::member::{Layout, Member};
 
-use crate::{
-    datapath::{
-        Datapath,
-        table::{Attach, Binding, Function, Intent, Probe},
-    },
-    platform::Kernel,
+use crate::platform::Kernel;
+use tracer_analysis::datapath::{
+    Datapath,
+    table::{Attach, Binding, Function, Intent, Probe},
 };
-
-/// A trace point that will be attached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Planned {
-    /// What it does.
-    pub role: String,
-    /// The point that it stamps.
-    pub point: Option<String>,
-    /// The eBPF program.
-    pub program: String,
-    /// `tp_btf`, `fentry`, `fexit`, `kprobe` or `kretprobe`.
-    pub binding: String,
-    /// The tracepoint or function; of a copy that the compiler made of it (`NAME.constprop.0`) that one's name.
-    pub symbol: String,
-    /// The module that has the function; none: the kernel itself.
-    #[serde(default)]
-    pub module: Option<String>,
-}
-
-/// A trace point that cannot be attached on this kernel.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Unavailable {
-    /// What it would do.
-    pub role: String,
-    /// The point that it would stamp.
-    pub point: Option<String>,
-    /// Whether the datapath cannot be traced without it.
-    pub required: bool,
-    /// Why, for each binding. A reason that was told before is referred to (`as for ...`).
-    pub why: Vec<String>,
-}
+use tracer_analysis::recording::bindings::{Planned, Unavailable};
 
 /// A probe and the bindings that this kernel seems to offer, best first.
 #[derive(Clone, Debug)]

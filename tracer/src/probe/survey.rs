@@ -4,15 +4,19 @@
 use serde::Serialize;
 
 use crate::{
-    datapath::Datapath,
     platform::Kernel,
     probe::{
-        AttachError, Plan, Planned, Request, Unavailable,
+        AttachError, Plan,
+        attach::request_to_attach,
         attacher::{Attacher, detach},
         lacks::lacks,
         load::{load, types},
         plan,
     },
+};
+use tracer_analysis::{
+    datapath::Datapath,
+    recording::bindings::{Planned, Unavailable},
 };
 
 /// One datapath on this kernel.
@@ -36,7 +40,7 @@ pub struct Surveyed {
 /// # Errors
 /// If it refuses the eBPF object or its maps.
 pub fn survey(kernel: &Kernel, datapaths: &[&Datapath]) -> Result<Vec<Surveyed>, AttachError> {
-    let request = Request::to_attach(datapaths.iter().copied());
+    let request = request_to_attach(datapaths.iter().copied());
     // Its programs only attach, and see nothing.
     let btf = types()?;
     let mut ebpf = load(&btf, &request, &plan::layouts(kernel), None)?;

@@ -18,8 +18,8 @@ use crate::{
         ledger::{Entry, Ledger},
         pci::{self, Taken},
     },
-    scenario::types::Domain,
 };
+use tracer_analysis::scenario::types::Domain;
 
 /// How long a guest may take to shut down before it is destroyed.
 const SHUTDOWN: Duration = Duration::from_secs(60);

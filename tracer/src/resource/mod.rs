@@ -25,8 +25,8 @@ use anyhow::{Context as _, anyhow, bail};
 
 pub use ledger::clean_stale;
 
-use crate::scenario::types::{Domain, Resource, ResourceKind};
 use ledger::Ledger;
+use tracer_analysis::scenario::types::{Domain, Resource, ResourceKind};
 
 /// A resource as the workload sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,13 +2,11 @@
 
 use anyhow::Context as _;
 
-use crate::{
-    resource::{
-        Made, Place,
-        ledger::{Entry, Ledger, ip},
-    },
-    scenario::types::{End, Resource},
+use crate::resource::{
+    Made, Place,
+    ledger::{Entry, Ledger, ip},
 };
+use tracer_analysis::scenario::types::{End, Resource};
 
 pub(super) fn create(resource: &Resource, ledger: &mut Ledger) -> anyhow::Result<Made> {
     let left = resource.left.as_ref().context("left is missing")?;

@@ -16,13 +16,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     agent::protocol::Action,
-    load::LoadResult,
-    probe::snapshot::Snapshot,
     resource::Resources,
     run::{
-        directory::{IterationRecord, RunDirectory, State, Window},
         traced::Traced,
         workload::{self, Specs},
+    },
+};
+use tracer_analysis::{
+    recording::{
+        directory::{IterationRecord, RunDirectory, State, Window},
+        load::LoadResult,
+        snapshot::Snapshot,
     },
     scenario::{RunChanges, Scenario, types::Workload},
 };

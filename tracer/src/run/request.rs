@@ -5,13 +5,12 @@ use std::path::PathBuf;
 use tracer_common::point::Kind;
 
 use crate::{
-    datapath::{DATAPATHS, datapath},
-    probe::Request,
-    resource::{
-        Resources,
-        block_device::{BlockDevice, BlockQuery},
-    },
+    resource::{Resources, block_device::BlockQuery},
     run::workload,
+};
+use tracer_analysis::{
+    datapath::{DATAPATHS, datapath},
+    recording::{device::BlockDevice, request::Request},
     scenario::{
         Scenario,
         types::{Mode, Workload},

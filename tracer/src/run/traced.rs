@@ -6,20 +6,24 @@ use anyhow::{Context as _, bail};
 
 use crate::{
     agent::{
-        address::Address,
         client::{Client, Sink},
-        protocol::{Action, Answer, Hello},
+        protocol::{Action, Answer},
     },
-    load::{LoadResult, LoadSpec},
+    load::LoadSpec,
     platform::{environment, guest::Guest},
-    probe::snapshot::Snapshot,
     resource::Resources,
-    run::{
+    run::request,
+};
+use tracer_analysis::{
+    recording::{
+        Received,
+        bindings::Bindings,
         directory::{DomainEnd, DomainStart, RunDirectory},
-        received::Received,
-        request,
+        host::Hello,
+        load::LoadResult,
+        snapshot::Snapshot,
     },
-    scenario::{Scenario, types::Domain},
+    scenario::{Scenario, address::Address, types::Domain},
 };
 
 /// Time for what a domain does at once; one under an emulated CPU takes seconds for that.
@@ -103,7 +107,7 @@ impl Traced {
         };
         let request = request::request(scenario, datapaths, &found.devices);
         let bindings = if request.datapaths.is_empty() {
-            crate::agent::protocol::Bindings::default()
+            Bindings::default()
         } else {
             let records = self.is_local.then(|| directory.records_path(&self.name));
             let attach = Action::Attach {

@@ -8,12 +8,12 @@ use std::{
 use anyhow::Context as _;
 
 use crate::{
-    load::{self, LoadKind, LoadSpec, Operation, Protocol},
+    load::{self, LoadKind, LoadSpec, Protocol},
     resource::{Place, Resources},
-    scenario::{
-        Scenario,
-        types::{Workload, WorkloadKind},
-    },
+};
+use tracer_analysis::scenario::{
+    Scenario,
+    types::{Operation, Workload, WorkloadKind},
 };
 
 /// netperf's and iperf's habit: a port of its own.

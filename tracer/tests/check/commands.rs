@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tracer::analysis::Report;
+use tracer_analysis::Report;
 
 use crate::{report, support::outcome};
 

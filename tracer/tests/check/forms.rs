@@ -1,11 +1,9 @@
 //! Fixed recordings checked against a baseline, in every format, against files that people have read
 //! (`TRACER_BLESS=1` writes them anew).
 
-use tracer::{
-    analysis::{
-        Report,
-        check::{BreakdownChecked, Check, CheckedRun, Policy, Verdict, check},
-    },
+use tracer_analysis::{
+    Report,
+    check::{BreakdownChecked, Check, CheckedRun, Policy, Verdict, check},
     report::check::{Format, render},
 };
 

@@ -13,10 +13,7 @@ mod forms;
 mod support;
 
 use support::{host, passed};
-use tracer::{
-    analysis::{BreakdownBuilder, Names, Report, document::DomainReport},
-    span::Span,
-};
+use tracer_analysis::{BreakdownBuilder, Names, Report, document::DomainReport, span::Span};
 use tracer_common::point::Point;
 
 /// A request whose device takes `extra` nanoseconds longer; requests differ by a simple rule.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tracer::platform::host::HostFacts;
+use tracer_analysis::recording::host::HostFacts;
 use tracer_common::point::Point;
 
 /// Tests that measure must not disturb each other.

@@ -9,10 +9,11 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    agent::protocol::{Bindings, Survey},
-    platform::host::HostFacts,
-    probe::snapshot::{IrqCount, Snapshot},
+use crate::agent::protocol::Survey;
+use tracer_analysis::recording::{
+    bindings::Bindings,
+    host::HostFacts,
+    snapshot::{IrqCount, Snapshot},
 };
 
 /// What a reader makes of a stream: messages or errors, and bytes of records.
@@ -233,7 +234,7 @@ fn an_agent_that_says_no_end_of_messages_is_stopped() {
 
 /// A message of each kind with something in each field.
 fn messages() -> Vec<Message> {
-    let pair = crate::clock::Pair {
+    let pair = tracer_analysis::clock::Pair {
         tsc: 5,
         monotonic_ns: 3,
         half_width: 1,

@@ -1,7 +1,8 @@
 use std::{fs, path::Path};
 
 use super::*;
-use crate::load::{LoadKind, LoadResult, LoadSpec, Think, run};
+use crate::load::{LoadKind, LoadSpec, Think, run};
+use tracer_analysis::recording::load::LoadResult;
 
 fn dd(target: &Path, operation: Operation, block_size: u64, count: u64) -> DdLoad {
     DdLoad {

@@ -2,9 +2,10 @@ use std::{fs, io::Read as _, net::SocketAddr};
 
 use super::*;
 use crate::load::{
-    CommandLoad, CpuLoad, DdLoad, IdleLoad, Operation, Protocol, ServerLoad, TcpRrLoad,
-    UdpFloodLoad, run_stdio,
+    CommandLoad, CpuLoad, DdLoad, IdleLoad, Protocol, ServerLoad, TcpRrLoad, UdpFloodLoad,
+    run_stdio,
 };
+use tracer_analysis::scenario::types::Operation;
 
 const ROLE: &str = "TRACER_LOAD_TEST_ROLE";
 const SOON: Duration = Duration::from_secs(2);

@@ -5,17 +5,18 @@ use tracer_common::member::{Holds, form};
 
 use super::*;
 use crate::{
-    datapath::{DATAPATHS, Datapath},
     platform::Kernel,
     probe::{
         Plan,
+        attach::request_to_attach,
         attacher::{Attacher, detach},
         plan,
     },
 };
+use tracer_analysis::datapath::{DATAPATHS, Datapath};
 
 fn request() -> Request {
-    Request::to_attach(DATAPATHS)
+    request_to_attach(DATAPATHS)
 }
 
 /// This kernel, if a test may load programs into it; says so if not.

@@ -1,10 +1,8 @@
 use std::fs;
 
 use super::*;
-use crate::{
-    datapath::datapath,
-    platform::btf_blob::{Blob, Leaf},
-};
+use crate::platform::btf_blob::{Blob, Leaf};
+use tracer_analysis::datapath::datapath;
 
 /// A kernel with these types, with kprobes, and with these functions.
 fn kernel(types: &Blob, functions: &str) -> Kernel {
