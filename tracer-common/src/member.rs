@@ -49,6 +49,8 @@ macro_rules! with_members {
             TaskOnCpu: Number<u32> = "task_struct"."on_cpu",
             /// Whether a task is on a run queue.
             TaskOnRq: Number<u32> = "task_struct"."on_rq",
+            /// How a task sleeps; 0: it does not.
+            TaskState: Number<u32> = "task_struct"."__state",
             /// How long a task has waited for a CPU in its whole life.
             TaskRunDelay: Optional<Number<u64>> = "task_struct"."sched_info.run_delay",
             /// The name of an interrupt handler.

@@ -145,6 +145,8 @@ pub struct Slot {
     pub first_bytes: u32,
     /// What is known so far.
     pub record: Record,
+    /// The address of the task that made the request, of a disk's; 0: not known.
+    pub task: u64,
 }
 
 const _: () = assert!(core::mem::offset_of!(Slot, record) + HEADER_BYTES + 8 == 64);
@@ -183,7 +185,8 @@ pub mod flag {
     pub const IRQ_AMBIGUOUS: u16 = 1 << 4;
     /// The request failed.
     pub const ERROR: u16 = 1 << 5;
-    /// The waiting task was woken before it had left its CPU: it has no `sched.switch`.
+    /// The task that would have waited did not sleep: it was woken before it had left its CPU, and has no
+    /// `sched.switch`, or was awake when the request was complete, and has no `sched.waking` either.
     pub const READER_AWAKE: u16 = 1 << 6;
     /// The device completed the request in parts; the last part counts.
     pub const PARTIAL: u16 = 1 << 7;

@@ -21,7 +21,7 @@ use crate::{
     cpu::{self, Cpu, Level, count, softirq},
     emit, flush,
     kernel::{Object, Setting, key_of, now},
-    member, preempt,
+    member, preempt, sched,
     slots::{self, Handle, Slot, state},
     steal,
 };
@@ -105,6 +105,7 @@ pub fn blk_queue(ctx: BtfTracePointContext) -> i32 {
     let bytes = member::BioSize.read(bio);
     let opf = member::BioOpf.read(bio);
     slot.first_bytes = bytes;
+    slot.task = sched::this_task();
     let record = &mut slot.record;
     record.op = operation(opf, bytes);
     record.dev = dev;
@@ -325,6 +326,9 @@ fn complete(slot: &'static mut Slot, handle: Handle, error: u8) {
     }
     // The request's or the bio's memory may serve another before the record is written.
     slots::detach(slot);
+    if sched::is_awake(slot) {
+        slot.record.flags |= flag::READER_AWAKE;
+    }
     // The bios' owners are told next, in this context: it may wake the task that waits.
     emit::begin_ending(cpu, slot, handle);
 }

@@ -37,7 +37,7 @@ pub fn blk_split(ctx: BtfTracePointContext) -> i32 {
         rest.record.tid,
         rest.record.cpu,
     );
-    let queued_at = rest.record.at[QUEUE];
+    let (queued_at, task) = (rest.record.at[QUEUE], rest.task);
     rest.record.flags |= flag::SPLIT;
     rest.record.position = rest_sector;
     rest.record.bytes = rest.record.bytes.saturating_sub(bytes);
@@ -46,6 +46,7 @@ pub fn blk_split(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
     slot.first_bytes = bytes;
+    slot.task = task;
     let record = &mut slot.record;
     record.op = op;
     record.dev = dev;

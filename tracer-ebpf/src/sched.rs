@@ -1,6 +1,7 @@
 //! The task that waits for a request: woken, then running.
 
 use aya_ebpf::{
+    helpers::{bpf_get_current_pid_tgid, bpf_get_current_task},
     macros::{btf_tracepoint, map},
     maps::Array,
     programs::BtfTracePointContext,
@@ -14,7 +15,7 @@ use crate::{
     cpu, emit,
     kernel::{self, Object},
     member,
-    slots::{self, Handle, state},
+    slots::{self, Handle, Slot, state},
     steal,
 };
 
@@ -36,6 +37,29 @@ fn woken(tid: u32) -> Option<&'static mut Handle> {
             .get_ptr_mut(tid & (WAITERS - 1))
             .map(|handle| &mut *handle)
     }
+}
+
+/// The address of the task that runs here.
+#[inline(always)]
+pub fn this_task() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_current_task() }
+}
+
+/// Whether the task that made a request has not gone to sleep: whoever ends the request has nobody to wake then. A task
+/// on its way to sleep is told apart by its waking, unless it is the one that was interrupted here.
+#[inline(always)]
+pub fn is_awake(slot: &Slot) -> bool {
+    let tid = slot.record.tid;
+    if slot.task == 0 {
+        return false;
+    }
+    if bpf_get_current_pid_tgid() as u32 == tid {
+        return true;
+    }
+    // It may have ended meanwhile, and its memory be another's.
+    member::TaskState.read_unknown(slot.task) == Some(0)
+        && member::TaskPid.read_unknown(slot.task) == Some(tid)
 }
 
 #[btf_tracepoint(function = "sched_waking")]
@@ -64,6 +88,7 @@ pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
         RX_WAKING
     };
     slot.record.at[index] = kernel::now();
+    slot.record.flags &= !flag::READER_AWAKE;
     // It set out to sleep, but still has its CPU: it will go on without a switch.
     let on_cpu = member::TaskOnCpu.read(task);
     let on_rq = member::TaskOnRq.read(task);

@@ -86,6 +86,7 @@ fn begin(slot: &'static mut Slot, key: u64, kind: Kind) -> &'static mut Slot {
     slot.key = key;
     slot.state = state::FLIGHT;
     slot.first_bytes = 0;
+    slot.task = 0;
     let record = &mut slot.record;
     record.kind = kind as u8;
     record.flags = 0;

@@ -153,21 +153,22 @@ impl Run {
     }
 }
 
-/// The stage that is blamed must be this one, and its component's time what was planted; or, where only fio
+/// What is blamed must be one of these, and its component's time what was planted; or, where only fio
 /// knows how much of it its reads met, what fio says that a read takes longer. (A wait for blkback's thread begins
 /// at its interrupt, or on the ring where there was none: hence the component's.) All stages together must be what
 /// fio says in any case.
 fn assert_blamed(
     what: &str,
     (quick, slow): (&Run, &Run),
-    stage: (&str, &str),
+    stages: &[(&str, &str)],
     component: &str,
     planted_ns: Option<f64>,
 ) {
     let pair = compared(&quick.folder, &slow.folder, "disk/vbd");
     let blamed = &pair["verdict"]["blamed"];
-    let ends = (blamed["from"].as_str(), blamed["to"].as_str());
-    assert_eq!(ends, (Some(stage.0), Some(stage.1)), "{what}: {pair:#}");
+    let ends = ["from", "to"].map(|end| blamed[end].as_str().unwrap_or("nothing"));
+    let ends = (ends[0], ends[1]);
+    assert!(stages.contains(&ends), "{what}: {ends:?} {pair:#}");
     let added = blamed["added_ns"].as_f64().unwrap();
     let mut components = pair["components"].as_array().unwrap().iter();
     let part = components
@@ -181,8 +182,8 @@ fn assert_blamed(
         of_fio / 1e6,
         total / 1e6,
         found / 1e6,
-        stage.0,
-        stage.1,
+        ends.0,
+        ends.1,
         added / 1e6
     );
     let planted = planted_ns.unwrap_or(of_fio);
@@ -214,12 +215,12 @@ fn a_slow_disk_below_blkback_is_named_and_without_it_nothing() {
         assert_eq!(nothing["verdict"]["blamed"], Value::Null, "{nothing:#}");
         disk.set_slow(DISK_DELAY_MS);
         let slow = Run::new(&folder, "slow", READS / 4, "");
-        let below = ("blkback.submit", "dom0.issue");
+        let below = [("blkback.submit", "dom0.issue")];
         let planted = Some(DISK_DELAY_MS * 1e6);
         assert_blamed(
             "a slow disk",
             (&quick, &slow),
-            below,
+            &below,
             "dom0_block_layer",
             planted,
         );
@@ -235,9 +236,20 @@ fn a_hog_on_dom0_s_cpu_is_named() {
     let quick = Run::new(&folder, "quick", READS, "");
     for round in 0..rounds() {
         eprintln!("round {round}");
-        let hogged = Run::new(&folder, "hogged", READS, &hog(HOG_MS));
-        let waiting = ("blkback.interrupt", "blkback.run");
-        assert_blamed("a hog", (&quick, &hogged), waiting, "dom0_scheduling", None);
+        let hogged = Run::new(&folder, "hogged", READS / 4, &hog(HOG_MS));
+        // A thread that lost its CPU before it slept gets no interrupt for the next request: where that is so of many,
+        // there are two ways from the ring to the thread.
+        let waiting = [
+            ("blkback.interrupt", "blkback.run"),
+            ("blkfront.push", "blkback.run"),
+        ];
+        assert_blamed(
+            "a hog",
+            (&quick, &hogged),
+            &waiting,
+            "dom0_scheduling",
+            None,
+        );
     }
 }
 
@@ -252,11 +264,11 @@ fn a_throttled_guest_is_named() {
     for round in 0..rounds() {
         eprintln!("round {round}");
         let throttled = Run::new(&folder, "throttled", THROTTLED_READS, &throttle());
-        let stolen = ("vcpu.off", "vcpu.on");
+        let stolen = [("vcpu.off", "vcpu.on")];
         assert_blamed(
             "a throttled guest",
             (&quick, &throttled),
-            stolen,
+            &stolen,
             "hypervisor",
             None,
         );

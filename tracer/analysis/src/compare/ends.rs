@@ -11,10 +11,12 @@ use crate::{
     span::taken::is_aside,
 };
 
-/// Of requests whose reader was on its CPU when it was woken.
+/// Of requests whose reader did not sleep.
 const READER_AWAKE: &str = "reader_awake";
+/// Where such requests end: at the waking of a reader that was about to sleep, or where it would have been woken.
+const ENDS_OF_AWAKE: [Point; 3] = [Point::SchedWaking, Point::BlkComplete, Point::SockReady];
 
-/// The share of a run's requests whose reader was on its CPU when it was woken.
+/// The share of a run's requests whose reader did not sleep.
 pub(super) fn awake(breakdown: &Breakdown) -> f64 {
     let awake = *breakdown.flags.get(READER_AWAKE).unwrap_or(&0) as f64;
     awake / breakdown.total.count.max(1) as f64
@@ -42,15 +44,19 @@ impl Ends {
         Self(leaving)
     }
 
-    /// The same, as the readers were told: one that was still on its CPU when it was woken does not wait to get it.
+    /// The same, as the readers were told: one that did not sleep does not wait to get its CPU.
     fn told(self, breakdown: &Breakdown) -> Self {
         let Self(mut leaving) = self;
-        let (waking, switch) = (Point::SchedWaking.name(), Point::SchedSwitch.name());
-        let end_there = -leaving.get(waking).copied().unwrap_or(0.0);
-        let moved = awake(breakdown).min(end_there);
-        if moved > 0.0 {
-            *leaving.entry(waking.into()).or_default() += moved;
-            *leaving.entry(switch.into()).or_default() -= moved;
+        let mut left = awake(breakdown);
+        for point in ENDS_OF_AWAKE {
+            let end_there = -leaving.get(point.name()).copied().unwrap_or(0.0);
+            let moved = left.min(end_there);
+            if moved > 0.0 {
+                left -= moved;
+                *leaving.entry(point.name().into()).or_default() += moved;
+                let switch = Point::SchedSwitch.name().to_owned();
+                *leaving.entry(switch).or_default() -= moved;
+            }
         }
         Self(leaving)
     }

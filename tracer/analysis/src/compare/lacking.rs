@@ -45,21 +45,23 @@ impl Shares {
             let reaching = &mut counts.entry(&stage.to).or_default().1;
             *reaching = reaching.saturating_add(count(stage));
         }
-        let share = |(leaving, reaching): (u64, u64)| {
-            (leaving.max(reaching) as f64 / all.max(1) as f64).min(1.0)
-        };
-        let named = counts.into_iter();
-        let mut of: BTreeMap<String, f64> = named
-            .map(|(point, count)| (point.to_owned(), share(count)))
+        let share = |count: u64| (count as f64 / all.max(1) as f64).min(1.0);
+        let passed = counts.iter();
+        let mut of: BTreeMap<String, f64> = passed
+            .map(|(point, (leaving, reaching))| {
+                ((*point).to_owned(), share(*leaving.max(reaching)))
+            })
             .collect();
-        // A reader that was still on its CPU when it was woken has no switch to wait for.
-        let switched = of.get(Point::SchedSwitch.name()).copied().unwrap_or(0.0);
+        // A reader that did not sleep has no switch to wait for, nor, unless it was about to, a waking.
+        let (waking, switch) = (Point::SchedWaking.name(), Point::SchedSwitch.name());
+        let (leaving, reaching) = counts.get(waking).copied().unwrap_or_default();
         let awake = awake(breakdown);
-        if awake > 0.0 {
-            of.insert(
-                Point::SchedSwitch.name().into(),
-                (switched + awake).min(1.0),
-            );
+        let never_woken = awake - share(reaching.saturating_sub(leaving)).min(awake);
+        for (point, more) in [(waking, never_woken), (switch, awake)] {
+            if more > 0.0 {
+                let own = of.entry(point.to_owned()).or_default();
+                *own = (*own + more).min(1.0);
+            }
         }
         Self { all, of }
     }

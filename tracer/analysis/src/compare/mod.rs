@@ -199,7 +199,7 @@ pub(crate) fn pair(a: &Runs<'_>, b: &Runs<'_>) -> Option<(Pair, Option<Elsewhere
         verdict: verdict::verdict(&sides, &total, way.as_ref(), &stretches),
         points: sides.points.in_order().to_vec(),
         lacking: sides.lacking.clone(),
-        components: parts::components(&stages),
+        components: parts::components(&stages, &sides, way.as_ref().map(|way| (way, &total))),
         way,
         total,
         stages,

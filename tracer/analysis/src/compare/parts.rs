@@ -173,8 +173,12 @@ fn share(part: &Compared, whole: &Compared) -> Option<f64> {
     share.is_finite().then_some(share)
 }
 
-/// The stages by component, the largest difference first.
-pub(super) fn components(stages: &[StageCompared]) -> Vec<ComponentCompared> {
+/// The stages by component, the largest difference first; `whole` is what they are parts of.
+pub(super) fn components(
+    stages: &[StageCompared],
+    sides: &Sides<'_>,
+    whole: Option<(&Way, &Whole)>,
+) -> Vec<ComponentCompared> {
     let mut groups: BTreeMap<&str, Vec<&StageCompared>> = BTreeMap::new();
     for stage in stages {
         groups
@@ -186,17 +190,17 @@ pub(super) fn components(stages: &[StageCompared]) -> Vec<ComponentCompared> {
         .into_values()
         .filter_map(|members| {
             let has = |side: Side| members.iter().any(|stage| stage.is_in(side));
-            let parts = |is_off: bool| -> Vec<&Part> {
+            let parts = |is_off: bool| -> Vec<Part> {
                 let off = |stage: &&&StageCompared| {
                     (stage.not_compared == Some(NotCompared::OffTheWay)) == is_off
                 };
+                let members = members.iter().filter(off);
                 members
-                    .iter()
-                    .filter(off)
-                    .map(|stage| &stage.part)
+                    .map(|stage| part_of_component(stage, sides, whole))
                     .collect()
             };
             let (on_way, off) = (parts(false), parts(true));
+            let parts = if on_way.is_empty() { &off } else { &on_way };
             Some(ComponentCompared {
                 component: members.first()?.component,
                 only_in: match (has(Side::A), has(Side::B)) {
@@ -205,13 +209,32 @@ pub(super) fn components(stages: &[StageCompared]) -> Vec<ComponentCompared> {
                     _ => None,
                 },
                 // Of one that is only in part on the common way, that part.
-                part: stretch::sum(if on_way.is_empty() { &off } else { &on_way }),
+                part: stretch::sum(&parts.iter().collect::<Vec<_>>()),
             })
         })
         .collect();
     let size = |component: &ComponentCompared| component.part.mean_ns.step().abs();
     components.sort_by(|x, y| size(y).total_cmp(&size(x)));
     components
+}
+
+/// A stage as a part of its component: one that a few requests of one side pass took those of the other no time.
+fn part_of_component(
+    stage: &StageCompared,
+    sides: &Sides<'_>,
+    whole: Option<(&Way, &Whole)>,
+) -> Part {
+    let Part {
+        mean_ns,
+        variance_ns2,
+        ..
+    } = &stage.part;
+    if !sides.is_by_chance(stage) {
+        return stage.part.clone();
+    }
+    let of_both = |figure: &Compared| (figure.a.unwrap_or(0.0), figure.b.unwrap_or(0.0));
+    let ((a, b), (cov_a, cov_b)) = (of_both(mean_ns), of_both(variance_ns2));
+    Part::of(Compared::both(a, b), (Some(cov_a), Some(cov_b)), whole)
 }
 
 /// What a side of the pair is.

@@ -11,7 +11,7 @@ use tracer_common::point::Point;
 
 use super::{
     Runs,
-    document::{Lacking, NotCompared, Side},
+    document::{Lacking, NotCompared, Side, StageCompared},
     ends::{Ends, elsewhere},
     lacking::{LEFT_OVER, Shares, lacking},
     points::Points,
@@ -94,14 +94,15 @@ impl<'b> Sides<'b> {
         sides
     }
 
-    /// Whether a side lacks a point amid the way on which it depends whose time it is that others took there.
+    /// Whether a side has lost a point amid the way on which it depends whose time it is that others took there. One that
+    /// only fewer of its requests pass is not lost: who is awake needs no interrupt and no waking.
     fn moves_taken_time(&self) -> bool {
         let (first, last) = match self.common {
             CommonWay::Between(first, last) => (first, last),
             _ => (0, self.points.count()),
         };
-        let mut lacking = self.lacking_between(first, last);
-        lacking.any(|point| !self.is_taken_alike(point))
+        let mut lacking = self.lacking_between(first, last).filter(|own| is_lost(own));
+        lacking.any(|own| !self.is_taken_alike(&own.lack.point))
     }
 
     /// Whether a side lacks a point, wherever it is, without which other stages have other time taken from them: one whose
@@ -109,10 +110,9 @@ impl<'b> Sides<'b> {
     fn moves_end(&self, several_cpus: bool) -> bool {
         self.lacking.iter().any(|own| {
             let (waking, switch) = (Point::SchedWaking.name(), Point::SchedSwitch.name());
-            let is_refused = own.lack.why.is_some();
-            let is_gone = is_refused || own.lack.share < LEFT_OVER * own.lack.other_share;
             let of_reader = own.lack.point == waking || own.lack.point == switch;
-            (own.lack.point == switch && is_refused) || (several_cpus && of_reader && is_gone)
+            let is_refused = own.lack.point == switch && own.lack.why.is_some();
+            is_refused || (several_cpus && of_reader && is_lost(own))
         })
     }
 
@@ -131,10 +131,9 @@ impl<'b> Sides<'b> {
     }
 
     /// The points between two places that a side lacks.
-    fn lacking_between(&self, first: usize, last: usize) -> impl Iterator<Item = &str> {
-        let points = self.lacking.iter().map(|own| own.lack.point.as_str());
-        points.filter(move |point| {
-            let place = self.points.place(point);
+    fn lacking_between(&self, first: usize, last: usize) -> impl Iterator<Item = &Lacking> {
+        self.lacking.iter().filter(move |own| {
+            let place = self.points.place(&own.lack.point);
             first < place && place < last
         })
     }
@@ -142,6 +141,18 @@ impl<'b> Sides<'b> {
     /// Whether both sides are of one datapath, and so have the same points if their kernels do.
     fn is_of_one_datapath(&self) -> bool {
         self.a.datapath == self.b.datapath
+    }
+
+    /// Whether a stage that only one side has is one that a few of its requests pass, as those of the other could have.
+    pub(super) fn is_by_chance(&self, stage: &StageCompared) -> bool {
+        let is_only_in = |side| stage.not_compared == Some(NotCompared::only_in(side));
+        let share = match stage.only_in {
+            Some(Side::A) if is_only_in(Side::A) => share(stage.count_a, self.a),
+            Some(Side::B) if is_only_in(Side::B) => share(stage.count_b, self.b),
+            _ => return false,
+        };
+        let is_lacked = |point: &str| self.lacking.iter().any(|own| own.lack.point == point);
+        share <= FEW && !is_lacked(&stage.from) && !is_lacked(&stage.to)
     }
 
     /// Why what passes between two points cannot be held against each other, if it cannot. `only_in`: the side that alone
@@ -215,6 +226,16 @@ impl<'b> Sides<'b> {
         let parts = side.stages.iter().filter(|stage| self.is_on_way(stage));
         sum_of_means(&side.iterations, parts)
     }
+}
+
+/// Of a breakdown's requests.
+fn share(count: u64, whole: &Breakdown) -> f64 {
+    count as f64 / whole.total.count.max(1) as f64
+}
+
+/// Whether a side's kernel refused the point, or (nearly) none of its requests has it.
+fn is_lost(own: &Lacking) -> bool {
+    own.lack.why.is_some() || own.lack.share < LEFT_OVER * own.lack.other_share
 }
 
 /// The places of the points that both sides pass and hardly any request leaps over, in ascending order.

@@ -202,7 +202,7 @@ pub(super) const DISK: &[Probe] = &[
         &[bind!(
             "blk_complete",
             "block_rq_complete" / 3,
-            [RequestBio, RequestDataLen, RequestQueue]
+            [RequestBio, RequestDataLen, RequestQueue, TaskPid, TaskState]
         )],
     ),
     tracepoint(
@@ -224,7 +224,7 @@ pub(super) const DISK: &[Probe] = &[
         &[bind!(
             "blk_bio_complete",
             "block_bio_complete" / 2,
-            [BioStatus]
+            [BioStatus, TaskPid, TaskState]
         )],
     ),
     IRQ_ENTRY,

@@ -5,6 +5,7 @@ use tracer_common::{point::Point, record::flag};
 use super::{NATIVE, breakdown, breakdowns, compare, input, native, pair, span, vbd};
 use crate::{
     compare::{Pair, Selection, Side, StageCompared, compare as compare_inputs},
+    datapath::Component,
     document::DomainReport,
     span::{Span, taken::Taken},
 };
@@ -260,15 +261,73 @@ fn a_reader_that_was_awake_is_told_as_one_that_is_woken() {
         &[(Point::SchedWaking, 5_000), (Point::SchedSwitch, 70_000)],
     ]
     .concat();
-    let awake = Span {
-        flags: flag::READER_AWAKE,
-        ..span("disk/native", 1, &woken[..5])
+    let ended_at = |points: usize, flags| Span {
+        flags,
+        ..span("disk/native", 1, &woken[..points])
     };
-    let woken = span("disk/native", 1, &woken);
-    let mixed = [vec![awake; 100], vec![woken.clone(); 100]].concat();
-    let pair = pair(&vec![woken; 200], &mixed);
-    assert!(pair.way.unwrap().is_total && pair.lacking.is_empty());
-    assert_eq!(pair.total.mean_ns.difference, Some(-35_000.0));
+    let all = vec![span("disk/native", 1, &woken); 200];
+    // About to sleep, or not yet.
+    for (points, saved) in [(5, -35_000.0), (4, -37_500.0)] {
+        let own = vec![ended_at(points, flag::READER_AWAKE); 100];
+        let pair = pair(&all, &[own, all[..100].to_vec()].concat());
+        assert!(pair.way.unwrap().is_total && pair.lacking.is_empty());
+        assert_eq!(pair.total.mean_ns.difference, Some(saved));
+    }
+    // Of one that is not said to be awake the waking is not known.
+    let own = vec![ended_at(4, 0); 100];
+    let pair = pair(&all, &[own, all[..100].to_vec()].concat());
+    assert!(!pair.way.unwrap().is_total && pair.total.mean_ns.difference.is_none());
+}
+
+/// Reads of a guest's disk, some time of each stolen; `told`: of 200, how many told the backend of themselves by an
+/// interrupt, which finds a thread that sleeps.
+fn reads(told: usize, waits_ns: u64) -> Vec<Span> {
+    let read = |by_interrupt: bool| {
+        let mut steps = vec![(Point::BlkQueue, 0), (Point::BlkfrontPush, 9_000)];
+        if by_interrupt {
+            steps.extend([(Point::Dom0Upcall, 7_000), (Point::BlkbackInterrupt, 2_000)]);
+        }
+        steps.extend([(Point::BlkbackRun, waits_ns), (Point::BlkComplete, 50_000)]);
+        Span {
+            taken: Taken {
+                stolen: vec![(0, 500)],
+                ..Taken::default()
+            },
+            ..span("disk/vbd", 1, &steps)
+        }
+    };
+    [vec![read(true); told], vec![read(false); 200 - told]].concat()
+}
+
+#[test]
+fn a_backend_that_is_awake_more_often_has_lost_no_point() {
+    let slowed = pair(&reads(198, 10_000), &reads(170, 900_000));
+    assert!(slowed.way.as_ref().unwrap().is_total);
+    let lacked: Vec<&str> = slowed.lacking.iter().map(|own| &*own.lack.point).collect();
+    assert_eq!(lacked, ["dom0.upcall", "blkback.interrupt"]);
+    let blames = |pair: &Pair| pair.findings[0].contains("between blkfront.push and blkback.run");
+    assert!(blames(&slowed), "{:?}", slowed.findings);
+    // Without any, whose time it was that others took is not known.
+    let lost = pair(&reads(198, 10_000), &reads(0, 900_000));
+    assert!(!blames(&lost), "{:?}", lost.findings);
+}
+
+#[test]
+fn a_stage_of_one_request_leaves_its_component_comparable() {
+    let rare = pair(&reads(200, 10_000), &reads(199, 900_000));
+    let stage = |pair: &Pair| {
+        let mut stages = pair.stages.iter();
+        let is_it = |stage: &&StageCompared| stage.name() == "blkfront.push..blkback.run";
+        stages.find(is_it).unwrap().part.mean_ns.difference
+    };
+    let waiting = |pair: &Pair| {
+        let mut components = pair.components.iter();
+        let part = components.find(|part| part.component == Component::Dom0Scheduling);
+        part.unwrap().part.mean_ns.difference
+    };
+    assert_eq!((stage(&rare), waiting(&rare)), (None, Some(890_000.0)));
+    let many = pair(&reads(200, 10_000), &reads(180, 900_000));
+    assert_eq!((stage(&many), waiting(&many)), (None, None));
 }
 
 /// Received packets: `dequeued`, whether they pass a queueing discipline; `notified`, whether that is traced; `unread`, how
