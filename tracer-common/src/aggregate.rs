@@ -121,7 +121,7 @@ pub struct Group {
 const _: () = assert!(core::mem::size_of::<Group>() <= 32 << 10);
 
 // SAFETY: repr(C), only integers, any bit pattern is valid.
-#[cfg(feature = "user")]
+#[cfg(feature = "aya")]
 unsafe impl aya::Pod for Group {}
 
 #[cfg(test)]

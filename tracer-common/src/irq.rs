@@ -66,10 +66,10 @@ impl IrqStats {
 }
 
 // SAFETY: repr(C), only integers, no padding (the assertion below), any bit pattern is valid.
-#[cfg(feature = "user")]
+#[cfg(feature = "aya")]
 unsafe impl aya::Pod for IrqKey {}
 // SAFETY: as for `IrqKey`.
-#[cfg(feature = "user")]
+#[cfg(feature = "aya")]
 unsafe impl aya::Pod for IrqStats {}
 
 const _: () = assert!(core::mem::size_of::<IrqKey>() == 16);

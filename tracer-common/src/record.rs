@@ -166,7 +166,7 @@ pub mod state {
 }
 
 // SAFETY: repr(C), only integers, no padding (the assertion below), any bit pattern is valid.
-#[cfg(feature = "user")]
+#[cfg(feature = "aya")]
 unsafe impl aya::Pod for Slot {}
 
 const _: () = assert!(core::mem::size_of::<Slot>() == 192);
