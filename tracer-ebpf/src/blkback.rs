@@ -18,7 +18,7 @@ use aya_ebpf::{
 use tracer_common::{
     counter::Counter,
     point::{Kind, Point},
-    record::{Record, ring_id, vbd},
+    record::{Record, flag, ring_id, vbd},
 };
 
 use crate::{
@@ -342,7 +342,8 @@ pub fn take_dom0(slot: &mut Slot, dom0: &Record) {
     for (there, here) in DOM0 {
         slot.record.at[here] = dom0.at[there];
     }
-    slot.record.flags |= dom0.flags;
+    // Whether blkback's thread slept says nothing of the guest's reader.
+    slot.record.flags |= dom0.flags & !flag::READER_AWAKE;
 }
 
 /// `make_response(ring, id, op, ..)`: the end of a request in this domain.
