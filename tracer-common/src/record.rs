@@ -145,8 +145,9 @@ pub struct Slot {
     pub first_bytes: u32,
     /// What is known so far.
     pub record: Record,
-    /// The address of the task that made the request, of a disk's; 0: not known.
-    pub task: u64,
+    /// Whose it is, as a number: of a disk's request the address of the task that made it, of a flush its queue, of
+    /// blkback's its ring; 0: not known.
+    pub owner: u64,
 }
 
 const _: () = assert!(core::mem::offset_of!(Slot, record) + HEADER_BYTES + 8 == 64);

@@ -12,8 +12,9 @@ use tracer_common::{
     irq::{IrqKey, IrqStats},
 };
 
-use crate::{
-    cpu::{self, count, softirq},
+use crate::core::{
+    counters::count,
+    cpu::{self, softirq},
     emit,
     kernel::{self, Object, key_of, masked, tally},
     member,

@@ -1,39 +1,21 @@
-//! tracer's kernel side. Each file is one kernel subsystem; each program is one trace point.
+//! tracer's kernel side. Each folder is one kernel subsystem; each program is one trace point.
 //!
-//! A request in flight has one [`slots::Slot`]; programs stamp it, and it is emitted once, as one
+//! A request in flight has one [`core::slots::Slot`]; programs stamp it, and it is emitted once, as one
 //! [`tracer_common::record::Record`], when the request leaves the domain.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
 
-mod aggregate;
-mod blkback;
-mod blkback_discard;
-mod blkfront;
 mod block;
-mod block_merge;
-mod cpu;
-mod emit;
-mod evtchn;
-mod flush;
+mod core;
 mod irq;
-mod kernel;
-mod member;
-mod napi;
-mod net_forward;
-mod net_packet;
-mod net_rx;
-mod net_tx;
-mod netback;
-mod netfront;
-mod preempt;
+mod net;
 mod sched;
-mod slots;
-mod steal;
+mod xen;
 
 #[cfg(not(test))]
 #[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
+fn panic(_info: &::core::panic::PanicInfo) -> ! {
     loop {}
 }
 

@@ -1,7 +1,6 @@
 //! The task that waits for a request: woken, then running.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_pid_tgid, bpf_get_current_task},
     macros::{btf_tracepoint, map},
     maps::Array,
     programs::BtfTracePointContext,
@@ -11,7 +10,7 @@ use tracer_common::{
     record::flag,
 };
 
-use crate::{
+use crate::core::{
     cpu, emit,
     kernel::{self, Object},
     member,
@@ -39,27 +38,21 @@ fn woken(tid: u32) -> Option<&'static mut Handle> {
     }
 }
 
-/// The address of the task that runs here.
-#[inline(always)]
-pub fn this_task() -> u64 {
-    // SAFETY: the helper has no preconditions.
-    unsafe { bpf_get_current_task() }
-}
-
 /// Whether the task that made a request has not gone to sleep: whoever ends the request has nobody to wake then. A task
 /// on its way to sleep is told apart by its waking, unless it is the one that was interrupted here.
 #[inline(always)]
 pub fn is_awake(slot: &Slot) -> bool {
     let tid = slot.record.tid;
-    if slot.task == 0 {
+    // A flush is nobody's.
+    if tid == 0 {
         return false;
     }
-    if bpf_get_current_pid_tgid() as u32 == tid {
+    if cpu::thread() == tid {
         return true;
     }
     // It may have ended meanwhile, and its memory be another's.
-    member::TaskState.read_unknown(slot.task) == Some(0)
-        && member::TaskPid.read_unknown(slot.task) == Some(tid)
+    member::TaskState.read_unknown(slot.owner) == Some(0)
+        && member::TaskPid.read_unknown(slot.owner) == Some(tid)
 }
 
 #[btf_tracepoint(function = "sched_waking")]

@@ -12,7 +12,7 @@ use tracer_common::{
     record::{flag, ring_id},
 };
 
-use crate::{
+use crate::core::{
     cpu::{self, Cpu},
     kernel::now,
     member,

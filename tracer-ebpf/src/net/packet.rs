@@ -8,8 +8,8 @@ use tracer_common::{
     settings::MAX_PORTS,
 };
 
-use crate::{
-    cpu::count,
+use crate::core::{
+    counters::count,
     kernel::{Object, Setting},
     member,
 };

@@ -4,15 +4,16 @@
 //! (xen/include/public/vcpu.h); Linux itself makes its steal time of it. Nothing tells a domain that it did
 //! not run, so the programs that stamp look whether it grew since the last look on their CPU.
 
-use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_probe_read_kernel};
+use aya_ebpf::helpers::bpf_probe_read_kernel;
 use tracer_common::{
     counter::Counter,
     point::{Kind, Point},
     record::Record,
 };
 
-use crate::{
-    cpu::{Cpu, count_by},
+use crate::core::{
+    counters::count_by,
+    cpu::{self, Cpu},
     emit,
     kernel::Setting,
     member,
@@ -42,8 +43,7 @@ fn number(address: u64) -> Option<u64> {
 fn times(cpu: &mut Cpu) -> Option<[u64; 4]> {
     let time = member::RunstateTime.get()?;
     if cpu.runstate == 0 {
-        // SAFETY: the helper has no preconditions.
-        let this = u64::from(unsafe { bpf_get_smp_processor_id() });
+        let this = u64::from(cpu::number());
         let base = number(PER_CPU_OFFSET.get() + 8 * this)?;
         cpu.runstate = base.wrapping_add(RUNSTATE.get());
     }
@@ -84,8 +84,7 @@ pub fn look(cpu: &mut Cpu, now: impl FnOnce() -> u64) {
 fn report(now: u64, grown: u64) {
     let mut record = Record::EMPTY;
     record.kind = Kind::Steal as u8;
-    // SAFETY: the helper has no preconditions.
-    record.cpu = unsafe { bpf_get_smp_processor_id() } as u16;
+    record.cpu = cpu::number();
     record.cpu_end = record.cpu;
     record.at[OFF] = now - grown;
     record.at[ON] = now;

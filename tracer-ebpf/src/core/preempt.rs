@@ -4,17 +4,13 @@
 //! include/linux/sched.h). Nothing tells the thread that it was stopped, so the programs that stamp its
 //! requests look whether that grew since the last look.
 
-use aya_ebpf::{
-    helpers::{bpf_get_current_pid_tgid, bpf_get_current_task},
-    macros::map,
-    maps::LruHashMap,
-};
+use aya_ebpf::{macros::map, maps::LruHashMap};
 use tracer_common::{
     point::{Kind, Point},
     record::Record,
 };
 
-use crate::{emit, kernel::Setting, member};
+use crate::core::{cpu, emit, kernel::Setting, member};
 
 /// Whether requests of blkback are traced: else there is no such thread to look for.
 #[unsafe(no_mangle)]
@@ -33,15 +29,14 @@ const RESUMED: usize = Kind::Preempt.index_of(Point::BlkbackResumed);
 #[inline(always)]
 fn run_delay() -> Option<u64> {
     let run_delay = member::TaskRunDelay.get()?;
-    // SAFETY: the helper has no preconditions.
-    run_delay.read_unknown(unsafe { bpf_get_current_task() })
+    run_delay.read_unknown(cpu::task())
 }
 
 /// The current thread, one of blkback's, takes a request.
 #[inline(always)]
 pub fn begin() {
     if let Some(delay) = run_delay() {
-        let tid = bpf_get_current_pid_tgid() as u32;
+        let tid = cpu::thread();
         // A full map forgets the thread that has been idle longest.
         let _ = DELAYS.insert(&tid, &delay, 0);
     }
@@ -54,7 +49,7 @@ pub fn look(now: u64) {
     if SERVES.get() == 0 {
         return;
     }
-    let tid = bpf_get_current_pid_tgid() as u32;
+    let tid = cpu::thread();
     let Some(last) = DELAYS.get_ptr_mut(&tid) else {
         return;
     };

@@ -15,7 +15,7 @@ use tracer_common::{
     with_members,
 };
 
-use crate::kernel::Object;
+use crate::core::kernel::Object;
 
 /// What a static is made of.
 trait Held {

@@ -3,23 +3,21 @@
 //! It has no `pending_req`: blkback's thread discards, waits, and answers. The thread tells whose it is,
 //! until the response names the guest's id.
 
-use aya_ebpf::{
-    helpers::{bpf_get_current_pid_tgid, bpf_get_current_task},
-    macros::fentry,
-    programs::FEntryContext,
-};
+use aya_ebpf::{macros::fentry, programs::FEntryContext};
 use tracer_common::{
     point::Kind,
     record::{Record, ring_id},
 };
 
 use crate::{
-    blkback::{self, Ring},
-    block::op,
-    cpu,
-    kernel::now,
-    member,
-    slots::{self, Slot},
+    block::operation::op,
+    core::{
+        cpu,
+        kernel::now,
+        member,
+        slots::{self, Slot},
+    },
+    xen::ring::{self, Ring},
 };
 
 /// `BLKIF_OP_DISCARD` (xen/interface/io/blkif.h).
@@ -28,11 +26,10 @@ pub const BLKIF_OP_DISCARD: u16 = 5;
 /// The ring that the current kernel thread serves, if it is one of blkback's.
 #[inline(always)]
 fn ring_of_thread() -> Option<(u64, &'static mut Ring)> {
-    // SAFETY: the helper has no preconditions.
-    let task = unsafe { bpf_get_current_task() };
+    let task = cpu::task();
     let kthread = member::TaskKthread.read_unknown(task)?;
     let address = member::KthreadData.read_unknown(kthread)?;
-    Some((address, blkback::ring(address)?))
+    Some((address, ring::of(address)?))
 }
 
 /// A thread's key among the slots: others are even, or those of requests with large ids.
@@ -59,13 +56,13 @@ pub fn blkback_discard(ctx: FEntryContext) -> i32 {
         return 0;
     };
     let Some(cpu) = cpu::this() else { return 0 };
-    let tid = bpf_get_current_pid_tgid() as u32;
+    let tid = cpu::thread();
     let Some((slot, _)) = slots::claim(key(tid), Kind::Blkback) else {
         return 0;
     };
-    slot.first_bytes = address as u32;
+    slot.owner = address;
     let record = &mut slot.record;
-    let (disk, ring_number) = blkback::disk(address);
+    let (disk, ring_number) = ring::disk(address);
     record.op = op::DISCARD;
     record.dev = disk;
     record.key = ring_id::pack(ring_number, 0);
@@ -75,7 +72,7 @@ pub fn blkback_discard(ctx: FEntryContext) -> i32 {
     record.cpu = cpu::number();
     ring.consume_at = now();
     ring.run_at = cpu.switched_at;
-    blkback::begin(slot, ring);
+    ring::begin(slot, ring);
     0
 }
 
@@ -83,15 +80,15 @@ pub fn blkback_discard(ctx: FEntryContext) -> i32 {
 #[inline(always)]
 pub fn complete(dom0: &Record) {
     if let Some(slot) = of_thread(dom0.tid) {
-        blkback::take_dom0(slot, dom0);
+        ring::take_dom0(slot, dom0);
     }
 }
 
 /// The discard that is answered now, as the request `id` of the ring.
 #[inline(always)]
 pub fn answered(ring: u64, id: u64) -> Option<&'static mut Slot> {
-    let slot = of_thread(bpf_get_current_pid_tgid() as u32)?;
-    if slot.first_bytes != ring as u32 {
+    let slot = of_thread(cpu::thread())?;
+    if slot.owner != ring {
         return None;
     }
     slot.record.key |= ring_id::pack(0, id);

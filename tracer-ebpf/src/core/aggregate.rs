@@ -8,7 +8,7 @@ use tracer_common::{
     record::{MAX_POINTS, Record},
 };
 
-use crate::{cpu::count, kernel::tally};
+use crate::core::{counters::count, followed::device_index, kernel::tally};
 
 #[map]
 static GROUPS: PerCpuArray<Group> =
@@ -48,7 +48,7 @@ pub fn add(record: &Record) -> bool {
     if record.op > 1 {
         return false;
     }
-    let Some(device) = crate::block::device_index(record.dev) else {
+    let Some(device) = device_index(record.dev) else {
         return false;
     };
     let Some(group) = GROUPS.get_ptr_mut(device * 2 + u32::from(record.op)) else {

@@ -4,7 +4,6 @@
 //! queued until it completes, so nothing has to be re-keyed when the request is made.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id},
     macros::{btf_tracepoint, fentry, map},
     maps::HashMap,
     programs::{BtfTracePointContext, FEntryContext},
@@ -13,24 +12,27 @@ use tracer_common::{
     counter::Counter,
     point::{Kind, Point},
     record::{Record, flag},
-    settings::MAX_DEVICES,
 };
 
 use crate::{
-    blkback_discard,
-    cpu::{self, Cpu, Level, count, softirq},
-    emit, flush,
-    kernel::{Object, Setting, key_of, now},
-    member, preempt, sched,
-    slots::{self, Handle, Slot, state},
-    steal,
+    block::{
+        flush,
+        operation::{op, operation},
+    },
+    core::{
+        counters::count,
+        cpu::{self, Cpu, Level, softirq},
+        emit,
+        followed::device_index,
+        kernel::{Object, Setting, key_of, now},
+        member, preempt,
+        slots::{self, Handle, Slot, state},
+        steal,
+    },
+    sched,
+    xen::discard,
 };
 
-/// `dev_t`s to follow, and how many there are; none: all.
-#[unsafe(no_mangle)]
-static DEVICES: [u32; MAX_DEVICES] = [0; MAX_DEVICES];
-#[unsafe(no_mangle)]
-static DEVICE_COUNT: Setting = Setting::new(0);
 /// Whether a followed device takes bios without making requests of them.
 #[unsafe(no_mangle)]
 static BIO_BASED: Setting = Setting::new(0);
@@ -53,44 +55,6 @@ const COMPLETE: usize = Kind::Disk.index_of(Point::BlkComplete);
 /// bios that may stand in front of the one that began a request.
 const FRONT_MERGES: usize = 4;
 
-/// Operations (`enum req_op` in include/linux/blk_types.h).
-pub mod op {
-    pub const MASK: u32 = 0xff;
-    pub const WRITE: u8 = 1;
-    pub const FLUSH: u8 = 2;
-    pub const DISCARD: u8 = 3;
-}
-
-/// What a bio of these flags and bytes does: a write of nothing is one that flushes.
-#[inline(always)]
-pub const fn operation(opf: u32, bytes: u32) -> u8 {
-    match (opf & op::MASK) as u8 {
-        op::WRITE if bytes == 0 => op::FLUSH,
-        op => op,
-    }
-}
-
-/// The place of a device in the table of followed devices; 0 for every one if none is named.
-#[inline(always)]
-pub fn device_index(dev: u32) -> Option<u32> {
-    let devices = DEVICE_COUNT.get();
-    if devices == 0 {
-        return Some(0);
-    }
-    for index in 0..MAX_DEVICES {
-        // SAFETY: within the array; volatile, because the loader replaces it in the object.
-        let candidate =
-            unsafe { core::ptr::read_volatile((&raw const DEVICES).cast::<u32>().add(index)) };
-        if index as u64 >= devices {
-            return None;
-        }
-        if candidate == dev {
-            return Some(index as u32);
-        }
-    }
-    None
-}
-
 #[btf_tracepoint(function = "block_bio_queue")]
 pub fn blk_queue(ctx: BtfTracePointContext) -> i32 {
     let bio: Object = ctx.arg(0);
@@ -105,7 +69,7 @@ pub fn blk_queue(ctx: BtfTracePointContext) -> i32 {
     let bytes = member::BioSize.read(bio);
     let opf = member::BioOpf.read(bio);
     slot.first_bytes = bytes;
-    slot.task = sched::this_task();
+    slot.owner = cpu::task();
     let record = &mut slot.record;
     record.op = operation(opf, bytes);
     record.dev = dev;
@@ -114,9 +78,8 @@ pub fn blk_queue(ctx: BtfTracePointContext) -> i32 {
         _ => member::BioSector.read(bio),
     };
     record.bytes = bytes;
-    record.tid = bpf_get_current_pid_tgid() as u32;
-    // SAFETY: the helper has no preconditions.
-    record.cpu = unsafe { bpf_get_smp_processor_id() } as u16;
+    record.tid = cpu::thread();
+    record.cpu = cpu::number();
     record.at[QUEUE] = now();
     0
 }
@@ -318,7 +281,7 @@ fn complete(slot: &'static mut Slot, handle: Handle, error: u8) {
     }
     stamp_interrupt(slot, cpu);
     if slot.record.op == op::DISCARD {
-        blkback_discard::complete(&slot.record);
+        discard::complete(&slot.record);
     }
     if emit::aggregates() {
         emit::aggregate_disk(slot);

@@ -7,8 +7,9 @@ use tracer_common::{
     record::flag,
 };
 
-use crate::{
-    cpu::{self, count},
+use crate::core::{
+    counters::count,
+    cpu::{self},
     kernel::{Object, key_of, key_of_unknown},
     member, slots,
 };
@@ -37,7 +38,7 @@ pub fn blk_split(ctx: BtfTracePointContext) -> i32 {
         rest.record.tid,
         rest.record.cpu,
     );
-    let (queued_at, task) = (rest.record.at[QUEUE], rest.task);
+    let (queued_at, owner) = (rest.record.at[QUEUE], rest.owner);
     rest.record.flags |= flag::SPLIT;
     rest.record.position = rest_sector;
     rest.record.bytes = rest.record.bytes.saturating_sub(bytes);
@@ -46,7 +47,7 @@ pub fn blk_split(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
     slot.first_bytes = bytes;
-    slot.task = task;
+    slot.owner = owner;
     let record = &mut slot.record;
     record.op = op;
     record.dev = dev;
@@ -74,7 +75,7 @@ pub fn blk_backmerge(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The bio becomes the request's first one, so it keeps its slot; see [`crate::block`].
+/// The bio becomes the request's first one, so it keeps its slot; see [`crate::block::request`].
 #[btf_tracepoint(function = "block_bio_frontmerge")]
 pub fn blk_frontmerge(ctx: BtfTracePointContext) -> i32 {
     let bio: Object = ctx.arg(0);

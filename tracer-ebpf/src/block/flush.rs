@@ -8,12 +8,15 @@
 use tracer_common::point::{Kind, Point};
 
 use crate::{
-    block::{device_index, op},
-    cpu::{self, Cpu},
-    emit,
-    kernel::{Object, key_of},
-    member,
-    slots::{self, Handle, Slot, state},
+    block::operation::op,
+    core::{
+        cpu::{self, Cpu},
+        emit,
+        followed::device_index,
+        kernel::{Object, key_of},
+        member,
+        slots::{self, Handle, Slot, state},
+    },
 };
 
 const QUEUE: usize = Kind::Disk.index_of(Point::BlkQueue);
@@ -21,11 +24,10 @@ const REQUEUE: usize = Kind::Disk.index_of(Point::BlkRequeue);
 const ISSUE: usize = Kind::Disk.index_of(Point::BlkIssue);
 const PUSH: usize = Kind::Disk.index_of(Point::BlkfrontPush);
 
-/// The queue of a request, as a flush's slot keeps it where others keep their first bio's bytes.
+/// The queue of a request, as a number.
 #[inline(always)]
-fn queue_of(request: Object) -> u32 {
-    let queue = member::RequestQueue.read(request);
-    key_of(queue) as u32
+fn queue_of(request: Object) -> u64 {
+    key_of(member::RequestQueue.read(request))
 }
 
 /// Begins the record of a flush request of a followed disk.
@@ -43,7 +45,7 @@ pub fn begin(request: Object) -> Option<(&'static mut Slot, Handle)> {
     let dev = member::BdevDev.read(whole);
     device_index(dev)?;
     let (slot, handle) = slots::claim(key_of(request), Kind::Disk)?;
-    slot.first_bytes = queue_of(request);
+    slot.owner = queue_of(request);
     let record = &mut slot.record;
     record.op = op::FLUSH;
     record.dev = dev;
@@ -79,7 +81,7 @@ pub fn take_over(slot: &mut Slot, request: Object) -> bool {
         return false;
     };
     let issued = flush.record.at[ISSUE];
-    if flush.first_bytes != queue_of(request) || issued < slot.record.at[QUEUE] {
+    if flush.owner != queue_of(request) || issued < slot.record.at[QUEUE] {
         return false;
     }
     slot.record.at[REQUEUE] = flush.record.at[REQUEUE];

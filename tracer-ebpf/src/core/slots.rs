@@ -11,8 +11,8 @@ use tracer_common::{
     record::{MAX_POINTS, Record},
 };
 
-use crate::{
-    cpu::count,
+use crate::core::{
+    counters::count,
     kernel::{Setting, hash, now},
 };
 
@@ -86,7 +86,7 @@ fn begin(slot: &'static mut Slot, key: u64, kind: Kind) -> &'static mut Slot {
     slot.key = key;
     slot.state = state::FLIGHT;
     slot.first_bytes = 0;
-    slot.task = 0;
+    slot.owner = 0;
     let record = &mut slot.record;
     record.kind = kind as u8;
     record.flags = 0;

@@ -3,7 +3,7 @@
 use aya_ebpf::{macros::fentry, programs::FEntryContext};
 use tracer_common::point::{Kind, Point};
 
-use crate::{cpu, kernel::now, slots};
+use crate::core::{cpu, kernel::now, slots};
 
 const XMIT: usize = Kind::NetTx.index_of(Point::NetXmit);
 const NOTIFY: usize = Kind::NetTx.index_of(Point::NetfrontNotify);

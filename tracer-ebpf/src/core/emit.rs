@@ -1,6 +1,6 @@
 //! The end of a request: one record to user space, or one count in the kernel's histograms.
 
-use aya_ebpf::{helpers::bpf_get_smp_processor_id, macros::map, maps::RingBuf};
+use aya_ebpf::{macros::map, maps::RingBuf};
 use tracer_common::{
     counter::Counter,
     point::Kind,
@@ -8,9 +8,10 @@ use tracer_common::{
     settings::mode,
 };
 
-use crate::{
+use crate::core::{
     aggregate,
-    cpu::{Cpu, count},
+    counters::count,
+    cpu::{self, Cpu},
     kernel::Setting,
     slots::{self, Handle, Slot, state},
 };
@@ -37,8 +38,7 @@ pub fn aggregates() -> bool {
 /// Ends a disk request.
 #[inline(always)]
 pub fn disk(slot: &mut Slot) {
-    // SAFETY: the helper has no preconditions.
-    slot.record.cpu_end = unsafe { bpf_get_smp_processor_id() } as u16;
+    slot.record.cpu_end = cpu::number();
     output::<{ Record::len(Kind::Disk) }>(&slot.record);
     slots::free(slot);
 }
@@ -57,8 +57,7 @@ pub fn aggregate_disk(slot: &mut Slot) {
 /// Ends a request of a guest's virtual disk, in its backend.
 #[inline(always)]
 pub fn blkback(slot: &mut Slot) {
-    // SAFETY: the helper has no preconditions.
-    slot.record.cpu_end = unsafe { bpf_get_smp_processor_id() } as u16;
+    slot.record.cpu_end = cpu::number();
     output::<{ Record::len(Kind::Blkback) }>(&slot.record);
     slots::free(slot);
 }
@@ -95,8 +94,7 @@ pub fn net_rx(slot: &mut Slot) {
 
 #[inline(always)]
 fn net<const LEN: usize>(slot: &mut Slot) {
-    // SAFETY: the helper has no preconditions.
-    slot.record.cpu_end = unsafe { bpf_get_smp_processor_id() } as u16;
+    slot.record.cpu_end = cpu::number();
     if slot.record.flags & flag::DROPPED != 0 {
         count(Counter::Dropped);
     }

@@ -1,7 +1,6 @@
 //! Transmit: socket call -> stack -> qdisc -> driver -> completion.
 
 use aya_ebpf::{
-    helpers::bpf_get_current_pid_tgid,
     macros::{btf_tracepoint, fentry, map},
     maps::Array,
     programs::{BtfTracePointContext, FEntryContext},
@@ -9,16 +8,20 @@ use aya_ebpf::{
 use tracer_common::{
     counter::Counter,
     point::{Kind, Point},
-    record::flag,
+    record::{Record, flag},
     settings::MAX_SEND_CALLS,
 };
 
 use crate::{
-    cpu::{self, Cpu, Level, count, softirq},
-    emit,
-    kernel::{Object, Setting, key_of, now},
-    member, net_forward, net_packet,
-    slots::{self, Slot, state},
+    core::{
+        counters::count,
+        cpu::{self, Cpu, Level, softirq},
+        emit,
+        kernel::{Object, Setting, key_of, now},
+        member,
+        slots::{self, Slot, state},
+    },
+    net::packet,
 };
 
 const SEND: usize = Kind::NetTx.index_of(Point::SockSend);
@@ -52,11 +55,6 @@ static SEND_CALLS: [u32; MAX_SEND_CALLS] = [u32::MAX; MAX_SEND_CALLS];
 static SEND_CALL_COUNT: Setting = Setting::new(0);
 
 #[inline(always)]
-fn current_tid() -> u32 {
-    bpf_get_current_pid_tgid() as u32
-}
-
-#[inline(always)]
 fn call_of(tid: u32) -> Option<&'static mut Call> {
     // SAFETY: the map outlives the program; a task writes its own entry, and one that it shares with
     // another is told apart by the thread id.
@@ -82,7 +80,7 @@ fn is_send(number: u32) -> bool {
 
 #[inline(always)]
 fn begin_call() {
-    let tid = current_tid();
+    let tid = cpu::thread();
     if let Some(call) = call_of(tid) {
         call.at = now();
         call.tid = tid;
@@ -96,7 +94,7 @@ pub fn sock_send(ctx: BtfTracePointContext) -> i32 {
     if is_send(number as u32) {
         begin_call();
     } else {
-        let tid = current_tid();
+        let tid = cpu::thread();
         if let Some(call) = call_of(tid)
             && call.tid == tid
         {
@@ -120,40 +118,19 @@ pub fn sock_send_udp(_ctx: FEntryContext) -> i32 {
     0
 }
 
-#[btf_tracepoint(function = "net_dev_queue")]
-pub fn net_queue(ctx: BtfTracePointContext) -> i32 {
-    let skb: Object = ctx.arg(0);
-    let Some(cpu) = cpu::this() else { return 0 };
-    let key = key_of(skb);
-    if let Some((slot, _)) = slots::find(key)
-        && !was_cut(slot)
-    {
-        if net_forward::holds(slot) {
-            if net_forward::queued_again(slot) {
-                return 0;
-            }
-            emit::net_forward(slot);
-        } else if slot.state == state::FLIGHT && slot.record.at[XMIT_DONE] == 0 {
-            // A device on top of another (bridge, VLAN): the packet's way began at the upper one.
-            return 0;
-        } else {
-            emit::net_tx(slot);
-        }
-    }
-    if net_forward::begin(skb, cpu) {
-        return 0;
-    }
-    cpu.sending = 0;
-    let Some(packet) = net_packet::outgoing(skb) else {
-        return 0;
+/// The packet is queued on a device, by a task's call or by something else.
+#[inline(always)]
+pub fn begin(skb: Object, cpu: &mut Cpu) {
+    let Some(packet) = packet::outgoing(skb) else {
+        return;
     };
-    let Some((slot, handle)) = slots::claim(key, Kind::NetTx) else {
-        return 0;
+    let Some((slot, handle)) = slots::claim(key_of(skb), Kind::NetTx) else {
+        return;
     };
     packet.describe(&mut slot.record);
     slot.record.at[QUEUE] = now();
     cpu.sending = handle;
-    let tid = current_tid();
+    let tid = cpu::thread();
     if cpu.level() == Level::Task
         && let Some(call) = call_of(tid)
         && call.tid == tid
@@ -163,106 +140,61 @@ pub fn net_queue(ctx: BtfTracePointContext) -> i32 {
     } else {
         slot.record.flags |= flag::DEFERRED;
     }
-    0
 }
 
-#[btf_tracepoint(function = "qdisc_dequeue")]
-pub fn qdisc_dequeue(ctx: BtfTracePointContext) -> i32 {
-    let skb: Object = ctx.arg(3);
-    let Some(cpu) = cpu::this() else { return 0 };
-    if skb.is_null() {
-        return 0;
+/// Whether a slot holds a packet that the domain sends.
+#[inline(always)]
+pub fn holds(slot: &Slot) -> bool {
+    slot.record.kind == Kind::NetTx as u8
+}
+
+/// A device on top of another (bridge, VLAN) has queued it: its way began there.
+#[inline(always)]
+pub fn queued_again(slot: &Slot) -> bool {
+    slot.state == state::FLIGHT && slot.record.at[XMIT_DONE] == 0
+}
+
+/// The queueing discipline hands it out.
+#[inline(always)]
+pub fn dequeued(record: &mut Record) {
+    record.at[DEQUEUE] = now();
+}
+
+/// The driver's transmit function is called. Of the pieces of one packet, the first counts.
+#[inline(always)]
+pub fn xmit(record: &mut Record, is_cut: bool) {
+    if record.at[XMIT] == 0 || !is_cut {
+        record.at[XMIT] = now();
     }
-    cpu.sending = 0;
-    if let Some((slot, handle)) = slots::find(key_of(skb)) {
-        if net_forward::holds(slot) {
-            net_forward::dequeued(&mut slot.record);
-        } else if slot.record.kind == Kind::NetTx as u8 {
-            slot.record.at[DEQUEUE] = now();
-        } else {
-            return 0;
-        }
-        cpu.sending = handle;
+}
+
+/// The driver's transmit function has returned.
+#[inline(always)]
+pub fn xmit_done(slot: &mut Slot, code: i32, is_cut: bool) {
+    if slot.record.at[XMIT] == 0 {
+        return;
     }
-    0
+    // NETDEV_TX_BUSY and the like: the queueing discipline tries again.
+    if code != 0 {
+        slot.record.flags |= flag::REQUEUED;
+        return;
+    }
+    slot.record.at[XMIT_DONE] = now();
+    if slot.state == state::HANDED || is_cut {
+        emit::net_tx(slot);
+    }
 }
 
 /// Whether this is the slot of a packet that was cut, and whose memory something else has now: none of its pieces was
 /// seen to be sent by the same CPU right after (a queueing discipline cuts before it queues), and it is given up.
 #[inline(always)]
-fn was_cut(slot: &mut Slot) -> bool {
+pub fn was_cut(slot: &mut Slot) -> bool {
     let was_cut = slot.state == state::CUT;
     if was_cut {
         count(Counter::Abandoned);
         slots::free(slot);
     }
     was_cut
-}
-
-/// The packet's slot, or that of the packet it was cut from (GSO in software).
-#[inline(always)]
-fn sent(skb: Object, cpu: &Cpu) -> Option<&'static mut Slot> {
-    if let Some((slot, _)) = slots::find(key_of(skb)) {
-        return Some(slot);
-    }
-    let slot = slots::of(cpu.sending)?;
-    let is_sent = slot.record.kind == Kind::NetTx as u8 || net_forward::holds(slot);
-    let is_cut = slot.key != 0
-        && is_sent
-        && slot.record.flags & flag::SEGMENTED != 0
-        && (slot.state == state::FLIGHT || slot.state == state::CUT);
-    is_cut.then_some(slot)
-}
-
-#[btf_tracepoint(function = "net_dev_start_xmit")]
-pub fn net_xmit(ctx: BtfTracePointContext) -> i32 {
-    let skb: Object = ctx.arg(0);
-    let Some(cpu) = cpu::this() else { return 0 };
-    let Some(slot) = sent(skb, cpu) else {
-        return 0;
-    };
-    let is_cut = slot.key != key_of(skb);
-    if net_forward::holds(slot) {
-        net_forward::xmit(&mut slot.record, is_cut);
-        return 0;
-    }
-    // Of the pieces of one packet, the first counts.
-    if slot.record.at[XMIT] == 0 || !is_cut {
-        slot.record.at[XMIT] = now();
-    }
-    0
-}
-
-#[btf_tracepoint(function = "net_dev_xmit")]
-pub fn net_xmit_done(ctx: BtfTracePointContext) -> i32 {
-    let skb: Object = ctx.arg(0);
-    let code: i32 = ctx.arg(1);
-    let Some(cpu) = cpu::this() else { return 0 };
-    let Some(slot) = sent(skb, cpu) else {
-        return 0;
-    };
-    let is_cut = slot.key != key_of(skb);
-    if code == 0 {
-        // What this CPU sends next is no piece of it.
-        cpu.sending = 0;
-    }
-    if net_forward::holds(slot) {
-        net_forward::xmit_done(slot, code, is_cut);
-        return 0;
-    }
-    if slot.record.kind != Kind::NetTx as u8 || slot.record.at[XMIT] == 0 {
-        return 0;
-    }
-    // NETDEV_TX_BUSY and the like: the queueing discipline tries again.
-    if code != 0 {
-        slot.record.flags |= flag::REQUEUED;
-        return 0;
-    }
-    slot.record.at[XMIT_DONE] = now();
-    if slot.state == state::HANDED || is_cut {
-        emit::net_tx(slot);
-    }
-    0
 }
 
 /// A software device gives the packet to its peer: no completion will come.
@@ -280,23 +212,10 @@ pub fn handed_over(skb: Object) {
     }
 }
 
+/// The packet's memory is given back.
 #[inline(always)]
-fn freed(skb: Object, flags: u16) {
-    let Some((slot, _)) = slots::find(key_of(skb)) else {
-        return;
-    };
-    let Some(cpu) = cpu::this() else { return };
-    if was_cut(slot) {
-        return;
-    }
-    if net_forward::holds(slot) {
-        net_forward::freed(slot, flags, cpu);
-        return;
-    }
+pub fn freed(slot: &mut Slot, flags: u16, cpu: &Cpu) {
     let record = &mut slot.record;
-    if record.kind != Kind::NetTx as u8 {
-        return;
-    }
     if record.at[XMIT] == 0 && flags == 0 {
         if record.flags & flag::SEGMENTED == 0 {
             // Something else goes on in its place, which is not followed.
@@ -344,31 +263,10 @@ fn stamp_interrupt(slot: &mut Slot, cpu: &Cpu) {
     }
 }
 
-#[btf_tracepoint(function = "consume_skb")]
-pub fn net_consumed(ctx: BtfTracePointContext) -> i32 {
-    let skb: Object = ctx.arg(0);
-    if net_packet::has_protocol(skb) {
-        freed(skb, 0);
-    }
-    0
-}
-
-#[btf_tracepoint(function = "kfree_skb")]
-pub fn net_dropped(ctx: BtfTracePointContext) -> i32 {
-    let skb: Object = ctx.arg(0);
-    // netfront makes one packet of many, and frees the shells of the others: a dozen for each.
-    if !net_packet::has_protocol(skb) {
-        return 0;
-    }
-    freed(skb, flag::DROPPED);
-    crate::net_rx::dropped(skb);
-    0
-}
-
 #[inline(always)]
 fn sent_again(socket: Object) {
     let peer_port = member::SockPeerPort.read(socket);
-    if net_packet::follows(member::SockPort.read(socket), u16::from_be(peer_port)) {
+    if packet::follows(member::SockPort.read(socket), u16::from_be(peer_port)) {
         count(Counter::Retransmitted);
     }
 }

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{macros::fentry, programs::FEntryContext};
 
-use crate::{cpu, kernel::now, steal};
+use crate::core::{cpu, kernel::now, steal};
 
 #[inline(always)]
 fn upcall() -> i32 {

@@ -9,11 +9,14 @@ use tracer_common::{
 };
 
 use crate::{
-    cpu::{Cpu, count},
-    emit,
-    kernel::{Object, Setting, key_of, now},
-    net_packet, net_rx, netback,
-    slots::{self, Slot, state},
+    core::{
+        counters::count,
+        cpu::Cpu,
+        emit,
+        kernel::{Object, Setting, key_of, now},
+        slots::{self, Slot, state},
+    },
+    net::{packet, rx},
 };
 
 /// Whether the run follows such packets.
@@ -62,7 +65,7 @@ pub fn begin(skb: Object, cpu: &mut Cpu) -> bool {
     if FORWARDS.get() == 0 {
         return false;
     }
-    let Some((came, _)) = slots::find(net_rx::key(skb)) else {
+    let Some((came, _)) = slots::find(rx::key(skb)) else {
         return false;
     };
     if came.record.kind != Kind::NetRx as u8
@@ -84,7 +87,7 @@ pub fn begin(skb: Object, cpu: &mut Cpu) -> bool {
     record.irq = came.record.irq;
     record.cpu = came.record.cpu;
     // GRO may have joined others to it since it came.
-    net_packet::resize_outgoing(record, skb, came.first_bytes);
+    packet::resize_outgoing(record, skb, came.first_bytes);
     for (there, here) in CAME {
         record.at[here] = came.record.at[there];
     }
@@ -162,7 +165,7 @@ pub fn freed(slot: &mut Slot, flags: u16, cpu: &Cpu) {
         record.flags |= flags;
     }
     if record.at[NETBACK] != 0 {
-        record.at[NOTIFY] = netback::notified_after(cpu, record.at[NETBACK]);
+        record.at[NOTIFY] = cpu.netback_notified_after(record.at[NETBACK]);
     }
     record.at[COMPLETE] = now();
     emit::net_forward(slot);

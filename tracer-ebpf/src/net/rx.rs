@@ -11,13 +11,15 @@ use tracer_common::{
 };
 
 use crate::{
-    cpu::{self, Cpu, Level, count, softirq},
-    emit,
-    kernel::{self, Object, Setting, key_of, now},
-    member,
-    net_packet::{self, UDP},
-    net_tx,
-    slots::{self, Handle, Slot, state},
+    core::{
+        counters::count,
+        cpu::{self, Cpu, Level, softirq},
+        emit,
+        kernel::{self, Object, Setting, key_of, now},
+        member,
+        slots::{self, Handle, Slot, state},
+    },
+    net::packet::{self, UDP},
 };
 
 const RX: usize = Kind::NetRx.index_of(Point::NetifRx);
@@ -49,7 +51,7 @@ fn begin(skb: Object) -> Option<(&'static mut Slot, Handle)> {
     if RECEIVES.get() == 0 {
         return None;
     }
-    let packet = net_packet::incoming(skb)?;
+    let packet = packet::incoming(skb)?;
     let (slot, handle) = slots::claim_after(key(skb), Kind::NetRx, merged)?;
     packet.describe(&mut slot.record);
     slot.first_bytes = packet.header;
@@ -62,7 +64,7 @@ fn begin(skb: Object) -> Option<(&'static mut Slot, Handle)> {
 fn known(skb: Object) -> Option<(&'static mut Slot, Handle)> {
     let (slot, handle) = slots::find(key(skb))?;
     if slot.record.at[RECEIVE] != 0 {
-        let position = net_packet::incoming(skb).map(|packet| packet.position);
+        let position = packet::incoming(skb).map(|packet| packet.position);
         if position != Some(slot.record.position) {
             merged(slot);
             return None;
@@ -86,14 +88,12 @@ fn merged(slot: &mut Slot) {
     emit::net_rx(slot);
 }
 
-#[btf_tracepoint(function = "netif_rx")]
-pub fn netif_rx(ctx: BtfTracePointContext) -> i32 {
-    let skb: Object = ctx.arg(0);
-    net_tx::handed_over(skb);
+/// The packet is put in a CPU's backlog.
+#[inline(always)]
+pub fn put_in_backlog(skb: Object) {
     if let Some((slot, _)) = begin(skb) {
         slot.record.at[RX] = now();
     }
-    0
 }
 
 /// The soft interrupt that handles the packet, and the interrupt behind it.
@@ -155,15 +155,11 @@ pub fn napi_gro_result(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-#[btf_tracepoint(function = "netif_receive_skb")]
-pub fn netif_receive(ctx: BtfTracePointContext) -> i32 {
-    let skb: Object = ctx.arg(0);
-    let Some(cpu) = cpu::this() else { return 0 };
-    emit::end_previous(cpu);
-    cpu.receiving = 0;
-    net_tx::handed_over(skb);
+/// The packet enters the stack.
+#[inline(always)]
+pub fn entered(skb: Object, cpu: &mut Cpu) {
     let Some((slot, handle)) = known(skb).or_else(|| begin(skb)) else {
-        return 0;
+        return;
     };
     cpu.receiving = handle;
     // A packet that goes through several devices (bridge, VLAN) comes here for each: the first
@@ -175,7 +171,6 @@ pub fn netif_receive(ctx: BtfTracePointContext) -> i32 {
         }
         slot.record.at[RECEIVE] = now();
     }
-    0
 }
 
 /// TCP looks at this segment: with packets handled in lists, not the last one that was received.

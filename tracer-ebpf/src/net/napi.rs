@@ -11,7 +11,7 @@ use aya_ebpf::{
     programs::{FEntryContext, ProbeContext},
 };
 
-use crate::{
+use crate::core::{
     cpu::{self, Cpu, Raised},
     kernel::{Object, hash, key_of, key_of_unknown, now},
 };

@@ -6,97 +6,36 @@
 //!
 //! blkback is a module, where only kprobes reach, and the kernel passes over a kprobe inside another one's run:
 //! with several rings on a CPU, one ring's disk interrupts the probes of another's thread. So neither end of a
-//! request hangs on a kprobe alone: its first bio begins a record without [`CONSUME`], and the unmapping of its
-//! pages, a function of the kernel itself around the response, ends one without [`RESPONSE`].
+//! request hangs on a kprobe alone: its first bio begins a record without `blkback.consume`, and the unmapping of its
+//! pages, a function of the kernel itself around the response, ends one without `blkback.response`.
 
 use aya_ebpf::{
-    helpers::bpf_get_current_pid_tgid,
-    macros::{btf_tracepoint, fentry, fexit, kprobe, map},
-    maps::LruHashMap,
+    macros::{btf_tracepoint, fentry, fexit, kprobe},
     programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext},
 };
 use tracer_common::{
     counter::Counter,
     point::{Kind, Point},
-    record::{Record, flag, ring_id, vbd},
+    record::ring_id,
 };
 
 use crate::{
-    blkback_discard,
-    block::{op, operation},
-    cpu::{self, count},
-    emit,
-    kernel::{Object, now},
-    member, preempt,
-    slots::{self, Slot, state},
+    block::operation::{op, operation},
+    core::{
+        counters::count,
+        cpu, emit,
+        kernel::{Object, now},
+        member, preempt,
+        slots::{self, Slot, state},
+    },
+    xen::{discard, ring},
 };
 
-/// What is known of one of blkback's rings since the last request was taken from it.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Ring {
-    /// The first interrupt since then, and the upcall that brought it; 0: none.
-    interrupt_at: u64,
-    upcall_at: u64,
-    /// The request that was taken and has no bio yet: when, and when its thread had got its CPU.
-    pub consume_at: u64,
-    pub run_at: u64,
-    irq: u32,
-    pad: u32,
-}
-
-/// By the address of a `xen_blkif_ring`; that of a guest that is gone makes room.
-#[map]
-static RINGS: LruHashMap<u64, Ring> = LruHashMap::with_max_entries(1024, 0);
-
-const UPCALL: usize = Kind::Blkback.index_of(Point::Dom0Upcall);
-const INTERRUPT: usize = Kind::Blkback.index_of(Point::BlkbackInterrupt);
-const RUN: usize = Kind::Blkback.index_of(Point::BlkbackRun);
-const CONSUME: usize = Kind::Blkback.index_of(Point::BlkbackConsume);
-const SUBMIT: usize = Kind::Blkback.index_of(Point::BlkbackSubmit);
 const COMPLETE: usize = Kind::Blkback.index_of(Point::BlkbackComplete);
 const RESPONSE: usize = Kind::Blkback.index_of(Point::BlkbackResponse);
 
 /// Of `work_struct.data` (include/linux/workqueue.h).
 const WORK_STRUCT_PENDING: u64 = 1;
-
-/// Stamps of Dom0's block layer: `(in its own record, here)`.
-const DOM0: [(usize, usize); 4] = [
-    same(Point::BlkIssue, Point::Dom0Issue),
-    same(Point::IrqEntry, Point::Dom0Irq),
-    same(Point::SoftirqEntry, Point::Dom0Softirq),
-    same(Point::BlkComplete, Point::Dom0Complete),
-];
-
-const fn same(there: Point, here: Point) -> (usize, usize) {
-    (Kind::Disk.index_of(there), Kind::Blkback.index_of(here))
-}
-
-#[inline(always)]
-pub fn ring(address: u64) -> Option<&'static mut Ring> {
-    // SAFETY: the map outlives the program; the ring's thread and its interrupt handler are the only
-    // ones that write, and a lost race costs a stamp.
-    RINGS
-        .get_ptr_mut(&address)
-        .map(|ring| unsafe { &mut *ring })
-}
-
-#[inline(always)]
-fn ring_or_new(address: u64) -> Option<&'static mut Ring> {
-    if let Some(ring) = ring(address) {
-        return Some(ring);
-    }
-    let empty = Ring {
-        interrupt_at: 0,
-        upcall_at: 0,
-        consume_at: 0,
-        run_at: 0,
-        irq: 0,
-        pad: 0,
-    };
-    RINGS.insert(&address, &empty, 0).ok()?;
-    ring(address)
-}
 
 /// A request's key among the slots. Ids are small numbers; a guest may send others, which
 /// [`request`] tells apart.
@@ -111,7 +50,7 @@ fn request(ring: u64, id: u64) -> Option<&'static mut Slot> {
     let (slot, _) = slots::find(key(ring, id))?;
     let same = slot.record.kind == Kind::Blkback as u8
         && slot.record.key << 16 == id << 16
-        && slot.first_bytes == ring as u32;
+        && slot.owner == ring;
     same.then_some(slot)
 }
 
@@ -125,7 +64,7 @@ pub fn blkback_interrupt(ctx: ProbeContext) -> u32 {
     // With the last one its thread has looked already, and found the ring empty: the request that it was for had been
     // taken before.
     let is_spent = member::RingWaiting.read_unknown(address) == Some(0);
-    if let Some(ring) = ring_or_new(address)
+    if let Some(ring) = ring::or_new(address)
         && (ring.interrupt_at == 0 || is_spent)
     {
         ring.interrupt_at = now();
@@ -152,7 +91,7 @@ pub fn blkback_consume(ctx: ProbeContext) -> u32 {
         return 0;
     };
     let Some(cpu) = cpu::this() else { return 0 };
-    if let Some(ring) = ring_or_new(address)
+    if let Some(ring) = ring::or_new(address)
         && ring.consume_at == 0
     {
         ring.consume_at = now();
@@ -170,7 +109,9 @@ pub fn blkback_submit(ctx: BtfTracePointContext) -> i32 {
     let Some(address) = member::PendingRing.read_unknown(pending) else {
         return 0;
     };
-    let Some(ring) = ring(address) else { return 0 };
+    let Some(ring) = ring::of(address) else {
+        return 0;
+    };
     let Some(id) = member::PendingId.read_unknown(pending) else {
         return 0;
     };
@@ -187,11 +128,11 @@ pub fn blkback_submit(ctx: BtfTracePointContext) -> i32 {
     let Some((slot, _)) = slots::claim(key(address, id), Kind::Blkback) else {
         return 0;
     };
-    slot.first_bytes = address as u32;
+    slot.owner = address;
     let opf = member::BioOpf.read(bio);
     let record = &mut slot.record;
     record.op = operation(opf, bytes);
-    let (disk, ring_number) = disk(address);
+    let (disk, ring_number) = ring::disk(address);
     record.dev = disk;
     record.key = ring_id::pack(ring_number, id);
     record.position = match record.op {
@@ -199,9 +140,9 @@ pub fn blkback_submit(ctx: BtfTracePointContext) -> i32 {
         _ => guests_sector(bio),
     };
     record.bytes = bytes;
-    record.tid = bpf_get_current_pid_tgid() as u32;
+    record.tid = cpu::thread();
     record.cpu = cpu::number();
-    begin(slot, ring);
+    ring::begin(slot, ring);
     0
 }
 
@@ -213,55 +154,6 @@ fn guests_sector(bio: Object) -> u64 {
     let sector = member::BioSector.read(bio);
     let start = member::BdevStart.read(bdev);
     sector.wrapping_sub(start)
-}
-
-/// Stamps what came before the first bio. An interrupt belongs to the first request that was taken
-/// after it: those behind it were found while blkback was busy.
-#[inline(always)]
-pub fn begin(slot: &mut Slot, ring: &mut Ring) {
-    let record = &mut slot.record;
-    let submit_at = now();
-    let seen = ring.consume_at != 0;
-    let taken_at = if seen { ring.consume_at } else { submit_at };
-    let interrupt_at = ring.interrupt_at;
-    if interrupt_at != 0 && interrupt_at <= taken_at {
-        record.at[INTERRUPT] = interrupt_at;
-        record.irq = ring.irq;
-        if ring.upcall_at <= interrupt_at {
-            record.at[UPCALL] = ring.upcall_at;
-        }
-        ring.interrupt_at = 0;
-    }
-    record.at[SUBMIT] = submit_at;
-    if !seen {
-        // When the thread got its CPU was looked at then, too.
-        preempt::begin();
-        return;
-    }
-    // Without an interrupt of its own it may still have waited for the thread to run: whether the thread
-    // ran already when the guest put it on the ring, only the guest knows.
-    if ring.run_at >= record.at[INTERRUPT] && ring.run_at <= ring.consume_at {
-        record.at[RUN] = ring.run_at;
-    }
-    record.at[CONSUME] = ring.consume_at;
-    preempt::look(submit_at);
-    ring.consume_at = 0;
-}
-
-/// The guest and virtual disk of a ring, 0 if the kernel would not say; and which of its rings it is.
-#[inline(always)]
-pub fn disk(ring: u64) -> (u32, u16) {
-    let Some(blkif) = member::RingBlkif.read_unknown(ring) else {
-        return (0, 0);
-    };
-    let first = member::BlkifRings.read_unknown(blkif).unwrap_or(ring);
-    let number = ring.wrapping_sub(first) / u64::from(member::RingBytes.bytes());
-    let domid = member::BlkifDomid.read_unknown(blkif);
-    let handle = member::BlkifHandle.read_unknown(blkif);
-    match (domid, handle) {
-        (Some(domid), Some(handle)) => (vbd::pack(domid, handle), number as u16),
-        _ => (0, 0),
-    }
 }
 
 /// `gnttab_unmap_refs_async(data)`: Dom0's block layer has done the last of a request's bios, and blkback gives up
@@ -328,22 +220,8 @@ fn complete(pending: u64) {
         && dom0.state == state::ENDING
         && dom0.record.kind == Kind::Disk as u8
     {
-        take_dom0(slot, &dom0.record);
+        ring::take_dom0(slot, &dom0.record);
     }
-}
-
-/// What Dom0's block layer did with a request that it was given after blkback had taken it.
-#[inline(always)]
-pub fn take_dom0(slot: &mut Slot, dom0: &Record) {
-    let issued = dom0.at[DOM0[0].0];
-    if issued != 0 && issued < slot.record.at[SUBMIT] {
-        return;
-    }
-    for (there, here) in DOM0 {
-        slot.record.at[here] = dom0.at[there];
-    }
-    // Whether blkback's thread slept says nothing of the guest's reader.
-    slot.record.flags |= dom0.flags & !flag::READER_AWAKE;
 }
 
 /// `make_response(ring, id, op, ..)`: the end of a request in this domain.
@@ -353,7 +231,7 @@ pub fn blkback_response(ctx: ProbeContext) -> u32 {
         return 0;
     };
     let slot = match ctx.arg::<u16>(2) {
-        Some(blkback_discard::BLKIF_OP_DISCARD) => blkback_discard::answered(address, id),
+        Some(discard::BLKIF_OP_DISCARD) => discard::answered(address, id),
         _ => request(address, id),
     };
     if let Some(slot) = slot {
@@ -362,7 +240,7 @@ pub fn blkback_response(ctx: ProbeContext) -> u32 {
     } else {
         // In flight when tracing began; or refused, before there was a bio.
         count(Counter::NoStart);
-        if let Some(ring) = ring(address) {
+        if let Some(ring) = ring::of(address) {
             ring.consume_at = 0;
         }
     }

@@ -1,9 +1,12 @@
 //! What each CPU is doing: which interrupt it serves and which request it is ending.
 
-use aya_ebpf::{helpers::bpf_get_smp_processor_id, macros::map, maps::PerCpuArray};
-use tracer_common::counter::Counter;
+use aya_ebpf::{
+    helpers::{bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_smp_processor_id},
+    macros::map,
+    maps::PerCpuArray,
+};
 
-use crate::slots::Handle;
+use crate::core::slots::Handle;
 
 /// Soft interrupts (`enum` in include/linux/interrupt.h).
 pub mod softirq {
@@ -87,7 +90,7 @@ pub struct Cpu {
     pub irq_flags: u32,
     /// Start of the last event channel upcall; 0 without Xen.
     pub upcall_at: u64,
-    /// See [`crate::kernel::key_of_unknown`].
+    /// See [`crate::core::kernel::key_of_unknown`].
     pub key_base: u64,
     /// When this CPU last went to another task.
     pub switched_at: u64,
@@ -96,7 +99,7 @@ pub struct Cpu {
     /// The hardware queue that blkfront was last called for.
     pub queue: u32,
     pub issued_at: u64,
-    /// Where Xen tells what became of this CPU's time; 0: not looked for yet. See [`crate::steal`].
+    /// Where Xen tells what became of this CPU's time; 0: not looked for yet. See [`crate::core::steal`].
     pub runstate: u64,
     /// Time that it had given to others at the last look.
     pub stolen: u64,
@@ -104,8 +107,6 @@ pub struct Cpu {
 
 #[map]
 static CPUS: PerCpuArray<Cpu> = PerCpuArray::with_max_entries(1, 0);
-#[map]
-static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::ALL.len() as u32, 0);
 
 /// In what context code runs: each can interrupt only those before it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -151,6 +152,25 @@ impl Cpu {
     }
 }
 
+impl Cpu {
+    /// Whether the thread that runs is the one of netback's that last took a packet to be copied on this CPU.
+    #[inline(always)]
+    pub fn copies_to_guest(&self) -> bool {
+        self.level() == Level::Task && self.netback_tid != 0 && self.netback_tid == thread()
+    }
+
+    /// When that thread told its guest of the packet that it took at `taken_at`; 0 if it did not need to, or another
+    /// thread came between.
+    #[inline(always)]
+    pub fn netback_notified_after(&self, taken_at: u64) -> u64 {
+        if self.copies_to_guest() && self.netback_notified_at >= taken_at {
+            self.netback_notified_at
+        } else {
+            0
+        }
+    }
+}
+
 /// This CPU's state.
 #[inline(always)]
 pub fn this() -> Option<&'static mut Cpu> {
@@ -159,24 +179,22 @@ pub fn this() -> Option<&'static mut Cpu> {
     unsafe { CPUS.get_ptr_mut(0).map(|cpu| &mut *cpu) }
 }
 
+/// The thread that runs.
+#[inline(always)]
+pub fn thread() -> u32 {
+    bpf_get_current_pid_tgid() as u32
+}
+
+/// The address of the task that runs.
+#[inline(always)]
+pub fn task() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_current_task() }
+}
+
 /// This CPU's number.
 #[inline(always)]
 pub fn number() -> u16 {
     // SAFETY: the helper has no preconditions.
     unsafe { bpf_get_smp_processor_id() as u16 }
-}
-
-/// Adds one to a counter.
-#[inline(always)]
-pub fn count(counter: Counter) {
-    count_by(counter, 1);
-}
-
-/// Adds to a counter.
-#[inline(always)]
-pub fn count_by(counter: Counter, by: u64) {
-    if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
-        // SAFETY: a per-CPU value; an interrupt between load and store can lose one count.
-        unsafe { *value += by };
-    }
 }
