@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    datapath::{self, Component},
+    datapath::{Component, Stage},
     iteration::IterationSums,
     span::{own_times, taken::Taken},
     sums::Sums,
@@ -104,13 +104,17 @@ impl StageFigures {
     /// The stage between two points.
     #[must_use]
     pub fn new(from: Point, to: Point, sums: &Sums, total: &Sums) -> Self {
-        let (component, letters) = datapath::stage(from, to);
+        let Stage {
+            component,
+            letters,
+            meaning,
+        } = Stage::between(from, to);
         Self {
             from: from.name().into(),
             to: to.name().into(),
             letters: letters.map(Into::into),
             component,
-            meaning: datapath::meaning(from, to).map(Into::into),
+            meaning: meaning.map(Into::into),
             figures: Figures::new(sums, total),
             error_ns: None,
             histogram: buckets(sums),

@@ -76,7 +76,7 @@ fn slow_stage(total: &Sums, stages: &[StageFigures], slowest: &[SlowSpan]) -> Op
     Some(format!(
         "The {} slowest requests took {} longer than the mean; {:.0}% of that is {}.",
         slow.len(),
-        crate::report::units::time(longer),
+        crate::units::time(longer),
         (growth(stage) / longer * 100.0).min(100.0),
         words(stage)
     ))

@@ -23,6 +23,7 @@ pub mod span;
 pub mod sums;
 pub mod threshold;
 pub mod toml_file;
+pub mod units;
 
 pub use breakdown::{Breakdown, StageFigures};
 pub use build::{BreakdownBuilder, Names};

@@ -3,8 +3,8 @@
 use crate::{
     breakdown::{Breakdown, Figures},
     document::ThresholdResult,
-    report::units,
     scenario::types::{Statistic, Threshold},
+    units,
 };
 
 /// Holds every limit against every breakdown that it speaks of.

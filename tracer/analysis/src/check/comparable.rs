@@ -6,9 +6,7 @@ use std::collections::BTreeSet;
 use toml::{Table, Value};
 
 use super::run::CheckedRun;
-use crate::{
-    breakdown::Breakdown, document::Report, recording::host::HostFacts, report::units::percent,
-};
+use crate::{breakdown::Breakdown, document::Report, recording::host::HostFacts, units::percent};
 
 /// What of a scenario changes nothing of a single iteration: more of them are only better known.
 const OF_NO_EFFECT: [&str; 4] = ["question", "profile", "threshold", "run.iterations"];

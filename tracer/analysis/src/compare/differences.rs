@@ -10,7 +10,7 @@ use crate::{
     },
     document::Report,
     recording::host::HostFacts,
-    report::units::percent,
+    units::percent,
 };
 
 /// What a run is.

@@ -7,8 +7,8 @@ use tracer_common::point::Point;
 use super::spread::{differ, mean, of_units};
 use crate::{
     breakdown::{Breakdown, StageFigures},
-    report::units::percent,
     span::taken::is_aside,
+    units::percent,
 };
 
 /// Of requests whose reader did not sleep.

@@ -12,7 +12,7 @@ use crate::{
         stretch::largest,
         way::{CommonWay, Sides},
     },
-    report::units::time,
+    units::time,
 };
 
 /// Means that differ by less than this share are called the same.

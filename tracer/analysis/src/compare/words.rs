@@ -9,7 +9,7 @@ use crate::{
         verdict::{Outcome, differ, of_iterations},
         way::Sides,
     },
-    report::units::{bytes, percent, time},
+    units::{bytes, percent, time},
 };
 
 /// Fewer requests than this are no ground for a statement on a tail.

@@ -1,10 +1,12 @@
 //! Datapaths as data: trace points, how each is bound on a kernel, and whose time a stage is.
 
 mod native;
+mod stages;
 pub mod table;
 mod vif;
 mod xen;
 
+pub use stages::Stage;
 pub use table::{DATAPATHS, Datapath, datapath};
 use tracer_common::{
     point::{Kind, Point},
@@ -109,31 +111,6 @@ pub fn vbd_name(dev: u32) -> String {
     name
 }
 
-/// What passes between two neighbouring points, in words, where the names of the points do not say it.
-#[must_use]
-pub const fn meaning(from: Point, to: Point) -> Option<&'static str> {
-    use Point::*;
-    Some(match (from, to) {
-        (BlkInsert, BlkIssue) => "waiting in the I/O scheduler or for the driver",
-        (BlkfrontPush, Dom0Upcall) => "the notification on its way to Dom0",
-        (BlkfrontPush, BlkbackConsume) => "lying on the ring while blkback is busy",
-        (BlkbackInterrupt | BlkfrontPush, BlkbackRun) => {
-            "blkback's thread waiting for a CPU of Dom0"
-        }
-        (BlkbackRun, BlkbackConsume) => "blkback finding the request on the ring",
-        (BlkbackConsume, BlkbackSubmit) => "blkback mapping the guest's pages",
-        (BlkbackSubmit, Dom0Issue) => "Dom0's block layer on the way down",
-        (BlkbackComplete, BlkbackResponse) => "blkback unmapping the guest's pages",
-        (BlkbackResponse, EvtchnUpcall) => "the answer's notification on its way to the guest",
-        (SchedWaking, SchedSwitch) => "the reader waiting for a CPU",
-        (VcpuOff, VcpuOn) => "a virtual CPU waiting for a physical one",
-        (BlkbackPreempted, BlkbackResumed) => {
-            "blkback's thread, amid its work, waiting for a CPU of Dom0 that another task has"
-        }
-        _ => return vif::meaning(from, to),
-    })
-}
-
 /// Whether a point is passed in the domain of a backend.
 #[must_use]
 pub fn is_backends(point: Point) -> bool {
@@ -175,69 +152,6 @@ pub fn is_backends_own(point: &str) -> bool {
 #[must_use]
 pub fn crosses(from: Point, to: Point) -> bool {
     is_backends(from) != is_backends(to)
-}
-
-/// Whose time passes between two neighbouring points. blktrace's letter pair where there is one.
-#[must_use]
-pub fn stage(from: Point, to: Point) -> (Component, Option<&'static str>) {
-    use Point::*;
-    if let Some(component) = vif::stage(from, to) {
-        return (component, None);
-    }
-    match (from, to) {
-        (VcpuOff, _) => (Component::Hypervisor, None),
-        (BlkbackPreempted, _) => (Component::Dom0Scheduling, None),
-        (BlkQueue, BlkGetrq) => (Component::BlockLayer, Some("Q2G")),
-        (BlkQueue, BlkInsert) => (Component::BlockLayer, Some("Q2I")),
-        (BlkQueue, BlkIssue) => (Component::BlockLayer, Some("Q2D")),
-        (BlkQueue, BlkComplete) => (Component::Device, Some("Q2C")),
-        (BlkGetrq, BlkInsert) => (Component::BlockLayer, Some("G2I")),
-        (BlkGetrq, BlkIssue) => (Component::BlockLayer, Some("G2D")),
-        (BlkInsert, BlkIssue) => (Component::BlockLayer, Some("I2D")),
-        (BlkIssue, BlkComplete) => (Component::Device, Some("D2C")),
-        (BlkIssue, BlkfrontPush) => (Component::Ring, None),
-        (BlkIssue, Dom0Upcall | BlkbackInterrupt | BlkbackRun | BlkbackConsume) => {
-            (Component::Ring, None)
-        }
-        (BlkfrontPush, Dom0Upcall | BlkbackInterrupt) => (Component::EventChannel, None),
-        (BlkfrontPush, BlkbackRun) => (Component::Dom0Scheduling, None),
-        // Without an interrupt of its own: it lay there until blkback came to it.
-        (BlkfrontPush, BlkbackConsume) => (Component::Ring, None),
-        (BlkfrontPush, _) => (Component::Backend, None),
-        (Dom0Upcall, _) => (Component::EventChannel, None),
-        (BlkbackInterrupt, BlkbackRun | BlkbackConsume) => (Component::Dom0Scheduling, None),
-        (_, BlkbackConsume | BlkbackSubmit | BlkbackResponse) => (Component::Backend, None),
-        (BlkbackResponse, _) => (Component::EventChannel, None),
-        (BlkbackSubmit, Dom0Issue) | (Dom0Complete, _) => (Component::Dom0BlockLayer, None),
-        (BlkbackSubmit | Dom0Issue, _) => (Component::Device, None),
-        (Dom0Irq | Dom0Softirq, _) => (Component::Dom0Interrupt, None),
-        (BlkbackComplete, _) => (Component::Backend, None),
-        (EvtchnUpcall, _) => (Component::EventChannel, None),
-        (BlkIssue | NetXmit | NetXmitDone, EvtchnUpcall) => (Component::Device, None),
-        (BlkIssue, IrqEntry | SoftirqEntry) => (Component::Device, None),
-        (_, BlkGetrq | BlkInsert | BlkRequeue | BlkIssue) => (Component::BlockLayer, None),
-        (IrqEntry | SoftirqEntry, SoftirqEntry | BlkComplete | NetTxComplete) => {
-            (Component::Interrupt, None)
-        }
-        (_, BlkComplete) => (Component::Device, None),
-        (BlkComplete, SchedWaking) => (Component::BlockLayer, None),
-        (SockReady, SchedWaking) => (Component::NetworkStack, None),
-        (_, SchedSwitch | SchedWaking) => (Component::Scheduler, None),
-        (NetXmit, NetfrontNotify) => (Component::Ring, None),
-        (SockSend, NetQueue) => (Component::NetworkStack, None),
-        (NetQueue, QdiscDequeue | NetXmit) => (Component::Qdisc, None),
-        (QdiscDequeue, NetXmit) => (Component::Qdisc, None),
-        (NetXmit, NetXmitDone) => (Component::Driver, None),
-        (NetXmit | NetXmitDone, IrqEntry | SoftirqEntry | NetTxComplete) => {
-            (Component::Device, None)
-        }
-        (NetifRx, SoftirqEntry) => (Component::Interrupt, None),
-        (IrqEntry | SoftirqEntry, NapiPoll) => (Component::Interrupt, None),
-        (_, NapiGroReceive) => (Component::Driver, None),
-        (_, NetifReceive) => (Component::NetworkStack, None),
-        (_, SockReady) => (Component::NetworkStack, None),
-        _ => (Component::Driver, None),
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use tracer_common::point::{Kind, Point};
 
 use crate::datapath::{
-    Component,
     native::{NET_RX, NET_TX},
     table::{Attach, Backend, Binding, Datapath, Function, Intent, Probe, bind, tracepoint},
     xen::UPCALL,
@@ -103,53 +102,3 @@ pub(super) const NET_VIF_BACKEND: Datapath = Datapath {
     backend: None,
     probes: &[NETBACK, NET_RX, NET_TX, UPCALL],
 };
-
-/// Whose time passes between two points of which at least one is Dom0's part of a packet's way; `None`:
-/// another table says it.
-#[must_use]
-pub(super) const fn stage(from: Point, to: Point) -> Option<Component> {
-    use Point::*;
-    Some(match (from, to) {
-        (NetfrontNotify, Dom0Upcall | Dom0Irq | Dom0Softirq | Dom0Poll)
-        | (NetbackNotify | Dom0TxComplete | Dom0XmitDone, EvtchnUpcall)
-        | (NetbackNotify, IrqEntry | SoftirqEntry) => Component::EventChannel,
-        // Nobody had to be told: the other side was at the ring already.
-        (NetXmit, Dom0Upcall | Dom0Irq | Dom0Softirq | Dom0Poll | NetbackConsume | Dom0Receive)
-        | (NetbackNotify, NapiPoll | NapiGroReceive | NetifReceive) => Component::Ring,
-        (NetfrontNotify | Dom0Poll, NetbackConsume)
-        | (NetfrontNotify | NetbackConsume, Dom0Receive)
-        | (NetbackDequeue | NetbackNotify, _) => Component::Backend,
-        (Dom0Xmit | Dom0XmitDone, NetbackDequeue) => Component::Dom0Scheduling,
-        (NetifRx | Dom0Irq | Dom0Softirq, Dom0Irq | Dom0Softirq | Dom0Poll) => {
-            Component::Dom0Interrupt
-        }
-        (Dom0Irq | Dom0Softirq | Dom0Poll, Dom0Gro | Dom0Receive) | (Dom0Xmit, Dom0XmitDone) => {
-            Component::Driver
-        }
-        (Dom0Gro | Dom0Receive | Dom0Queue | Dom0Dequeue, _) => Component::Dom0NetworkStack,
-        (Dom0Xmit | Dom0XmitDone, Dom0TxComplete) => Component::Device,
-        (Dom0Xmit | Dom0XmitDone | Dom0TxComplete, _) => Component::Interrupt,
-        _ => return None,
-    })
-}
-
-/// What passes in such a stage, in words, where its ends do not say it.
-#[must_use]
-pub(super) const fn meaning(from: Point, to: Point) -> Option<&'static str> {
-    use Point::*;
-    Some(match (from, to) {
-        (NetfrontNotify, Dom0Upcall) => "the notification on its way to Dom0",
-        (NetXmit, Dom0Receive) => {
-            "on the ring, where netback finds it by itself, and netback's copy"
-        }
-        (NetbackConsume, Dom0Receive) => "netback copying and mapping what the guest sends",
-        (Dom0Receive, Dom0Queue) => "Dom0's bridge",
-        (Dom0Queue, Dom0Dequeue) => "waiting in the queueing discipline of a device of Dom0",
-        (Dom0XmitDone, NetbackDequeue) => "netback's thread waiting for a CPU of Dom0, or busy",
-        (NetbackDequeue, NetbackNotify) => "netback copying to the guest's pages",
-        (NetbackNotify, EvtchnUpcall) => "the notification on its way to the guest",
-        (Dom0XmitDone, Dom0TxComplete) => "the card of Dom0 sending",
-        (Dom0TxComplete, EvtchnUpcall) => "the answer's notification on its way to the guest",
-        _ => return None,
-    })
-}

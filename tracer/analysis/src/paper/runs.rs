@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     compare::Input,
     paper::{PaperError, case::Case},
-    report::units::percent,
+    units::percent,
 };
 
 /// A run of one of the paper's cases.

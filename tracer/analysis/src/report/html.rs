@@ -6,10 +6,8 @@ use std::fmt::Write as _;
 use crate::{
     Report,
     breakdown::{Breakdown, Bucket, SlowSpan, StageFigures},
-    report::{
-        svg, text,
-        units::{bytes, percent, time},
-    },
+    report::{svg, text},
+    units::{bytes, percent, time},
 };
 
 pub(super) const STYLE: &str = include_str!("report.css");

@@ -8,7 +8,6 @@ pub mod paper;
 mod perfetto;
 mod svg;
 mod text;
-pub mod units;
 
 use crate::Report;
 

@@ -8,7 +8,7 @@ use crate::{
     breakdown::{Breakdown, Figures, StageFigures},
     document::Report,
     recording::environment::Verdict,
-    report::units::{bar, bytes, percent, time},
+    units::{bar, bytes, percent, time},
 };
 
 /// Columns of the bars.

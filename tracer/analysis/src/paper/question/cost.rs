@@ -7,7 +7,7 @@ use crate::{
         question::{Outcome, Question, both, compared, stretches},
         runs::Runs,
     },
-    report::units::{step, time},
+    units::{step, time},
 };
 
 const PAIRS: [(Workload, Setup); 3] = [

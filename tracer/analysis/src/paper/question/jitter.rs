@@ -8,7 +8,7 @@ use crate::{
         question::{Outcome, Question, Table, value_and_interval},
         runs::Runs,
     },
-    report::units::{percent, time},
+    units::{percent, time},
 };
 
 /// Stages that are shown of each case, and what they are of the variance at least.

@@ -15,7 +15,7 @@ use crate::{
         runs::{Run, Runs},
         statistics::{self, Estimate},
     },
-    report::units::{percent, step, time},
+    units::{percent, step, time},
 };
 
 /// Rows of a table of stretches.

@@ -8,7 +8,7 @@ use crate::{
     check::{
         Blamed, BreakdownChecked, Check, Incomparable, Metric, More, Status, Test, Verdict, Why,
     },
-    report::units::{percent, ratio, step, time},
+    units::{percent, ratio, step, time},
 };
 
 /// A form of check.

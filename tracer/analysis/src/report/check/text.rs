@@ -6,7 +6,7 @@ use super::{COLUMNS, headline, method, rows, sentences};
 use crate::{
     check::{BreakdownChecked, Check},
     compare::RunFacts,
-    report::units::percent,
+    units::percent,
 };
 
 pub(super) fn render(check: &Check) -> String {

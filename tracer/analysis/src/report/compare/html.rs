@@ -10,8 +10,8 @@ use crate::{
             svg, text,
         },
         html::{STYLE, escape},
-        units::percent,
     },
+    units::percent,
 };
 
 const CELLS: Cells = Cells("–");

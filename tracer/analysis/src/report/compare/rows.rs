@@ -2,7 +2,7 @@
 
 use crate::{
     compare::{Compared, InterruptCompared, IterationsCompared, Pair, Part},
-    report::units::{bytes, ratio, step, time},
+    units::{bytes, ratio, step, time},
 };
 
 /// How a table writes figures, and what stands for one that is not there.

@@ -12,11 +12,8 @@ use inferno::flamegraph::Options;
 
 use crate::{
     compare::{Compared, Comparison, Pair, Part},
-    report::{
-        folded::clean,
-        svg::draw,
-        units::{step, time},
-    },
+    report::{folded::clean, svg::draw},
+    units::{step, time},
 };
 
 /// Weights beyond this (115 days) are of a damaged recording, and more than inferno's colours count to.

@@ -4,10 +4,8 @@ use std::fmt::{Result, Write as _};
 
 use crate::{
     compare::{Compared, Comparison, Pair, Part, RunFacts, Side, StageCompared, Stretch},
-    report::{
-        compare::rows::{Cells, iteration_rows, or_nothing, xen},
-        units::percent,
-    },
+    report::compare::rows::{Cells, iteration_rows, or_nothing, xen},
+    units::percent,
 };
 
 const CELLS: Cells = Cells("-");

@@ -12,8 +12,8 @@ use crate::{
     report::{
         html::{STYLE, escape},
         paper::chart,
-        units::ratio,
     },
+    units::ratio,
 };
 
 const OWN_STYLE: &str = include_str!("paper.css");

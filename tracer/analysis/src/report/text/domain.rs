@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     document::DomainReport,
-    report::units::{bytes, percent, time},
+    units::{bytes, percent, time},
 };
 
 /// Appends it.
