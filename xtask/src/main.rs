@@ -11,6 +11,7 @@ mod checks;
 mod dist;
 mod lab;
 mod lock;
+mod report;
 mod run;
 mod setup;
 mod shell;

@@ -6,11 +6,12 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
+use tracer_analysis::Report;
 
 use super::fio::{self, Load};
 use super::overhead::Sample;
 use super::programs;
-use crate::shell;
+use crate::{report, shell};
 
 /// Exit codes of runs that were completed: well, over a threshold, too much lost.
 const COMPLETED: [i32; 3] = [0, 1, 2];
@@ -47,9 +48,7 @@ pub(super) fn measure(
     } else {
         None
     };
-    let mut report = shell::command(tracer);
-    report.arg("report").arg(&run).args(["--format", "json"]);
-    let outcome = Outcome::parse(&shell::output(&mut report)?)?;
+    let outcome = Outcome::of(&report::of_run(tracer, &run)?)?;
     Ok(Sample {
         throughput: fio::read_result(&fio_result)?,
         lost: Some(outcome.lost),
@@ -130,33 +129,25 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn parse(text: &str) -> Result<Self> {
-        let report: Value = serde_json::from_str(text).context("the report is no JSON")?;
-        let domains = report["domains"]
-            .as_array()
-            .context("the report has no domains")?;
+    fn of(report: &Report) -> Result<Self> {
         let mut outcome = Self {
             lost: 0,
             unseen: 0,
             attach_ms: 0.0,
         };
-        for domain in domains {
-            let lost = domain["lost"]
-                .as_u64()
-                .context("the report has no domains[].lost")?;
+        for domain in &report.domains {
             let mut dropped = 0;
             for counter in DROPPED {
-                dropped += domain["counters"][counter]
-                    .as_u64()
+                dropped += domain
+                    .counters
+                    .get(counter)
                     .with_context(|| format!("the report has no domains[].counters.{counter}"))?;
             }
             outcome.lost += dropped;
             // The rest: a program was not called for a request's end, or for a point before it.
-            outcome.unseen += lost.saturating_sub(dropped);
-            let attach_ns = domain["cost"]["attach_ns"]
-                .as_f64()
-                .context("the report has no domains[].cost.attach_ns")?;
-            outcome.attach_ms = outcome.attach_ms.max(attach_ns / 1e6);
+            outcome.unseen += domain.lost.saturating_sub(dropped);
+            let attach_ms = domain.cost.attach_ns as f64 / 1e6;
+            outcome.attach_ms = outcome.attach_ms.max(attach_ms);
         }
         Ok(outcome)
     }
@@ -164,6 +155,8 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
+    use tracer_analysis::document::{Cost, DomainReport};
+
     use super::*;
 
     fn load() -> Load {
@@ -194,16 +187,33 @@ mod tests {
 
     #[test]
     fn losses_and_attach_time_come_from_the_report() {
-        let report = r#"{"domains": [{"lost": 3, "counters": {"ring_full": 2, "slots_full": 0}, "cost": {"attach_ns": 250000000}}]}"#;
+        let report = |counters: &[(&str, u64)]| {
+            let named = counters
+                .iter()
+                .map(|(name, count)| ((*name).into(), *count));
+            let domain = DomainReport {
+                lost: 3,
+                counters: named.collect(),
+                cost: Cost {
+                    attach_ns: 250_000_000,
+                    ..Cost::default()
+                },
+                ..DomainReport::default()
+            };
+            Report {
+                domains: vec![domain],
+                ..Report::default()
+            }
+        };
         assert_eq!(
-            Outcome::parse(report).unwrap(),
+            Outcome::of(&report(&[("ring_full", 2), ("slots_full", 0)])).unwrap(),
             Outcome {
                 lost: 2,
                 unseen: 1,
                 attach_ms: 250.0
             }
         );
-        let error = Outcome::parse(r#"{"domains": [{}]}"#).unwrap_err();
-        assert!(format!("{error}").contains("domains[].lost"), "{error}");
+        let error = Outcome::of(&report(&[("ring_full", 2)])).unwrap_err();
+        assert!(format!("{error}").contains("slots_full"), "{error}");
     }
 }

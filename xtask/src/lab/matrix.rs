@@ -1,15 +1,13 @@
 //! One scenario on several kernels and hypervisors, each on a lab of its own that is gone afterwards.
-use std::path::Path;
-
-use anyhow::{Context as _, Result, bail};
-use serde_json::Value;
+use anyhow::{Result, bail};
+use tracer_analysis::{Breakdown, Report};
 
 use super::instance::{Config, Lab};
 use super::kernel::{Kernel, Kernels};
 use super::place;
 use super::run::{self, Request, Silent};
 use super::versions::Xen;
-use crate::shell;
+use crate::report;
 
 /// One run's place in the table.
 #[derive(Debug)]
@@ -17,7 +15,7 @@ struct Row {
     xen: Xen,
     kernel: Kernel,
     outcome: Result<i32>,
-    report: Option<Value>,
+    report: Option<Report>,
 }
 
 /// The versions to run on.
@@ -87,7 +85,7 @@ fn row(of: &Matrix<'_>, (xen, kernel): (Xen, &Kernel), request: &Request<'_>) ->
     }
     let report = outcome
         .is_ok()
-        .then(|| report(request.tracer, &out))
+        .then(|| report::of_run(request.tracer, &out))
         .transpose()?;
     Ok(Row {
         xen,
@@ -95,13 +93,6 @@ fn row(of: &Matrix<'_>, (xen, kernel): (Xen, &Kernel), request: &Request<'_>) ->
         outcome,
         report,
     })
-}
-
-fn report(tracer: &Path, run: &Path) -> Result<Value> {
-    let mut command = shell::command(tracer);
-    command.arg("report").arg(run).args(["--format", "json"]);
-    let text = shell::output(&mut command)?;
-    serde_json::from_str(&text).context("the tracer's report is no JSON")
 }
 
 fn table(rows: &[Row]) -> String {
@@ -117,13 +108,9 @@ fn table(rows: &[Row]) -> String {
             row.xen.to_string(),
             row.kernel.to_string()
         );
-        let breakdowns = row
-            .report
-            .as_ref()
-            .and_then(|report| report["breakdowns"].as_array());
-        match (&row.outcome, breakdowns) {
-            (Ok(_), Some(breakdowns)) => {
-                for breakdown in breakdowns {
+        match (&row.outcome, &row.report) {
+            (Ok(_), Some(report)) => {
+                for breakdown in &report.breakdowns {
                     text += &format!("{versions}{}\n", line(breakdown));
                 }
             }
@@ -139,23 +126,18 @@ fn table(rows: &[Row]) -> String {
     text
 }
 
-fn line(breakdown: &Value) -> String {
-    let word = |key: &str| breakdown[key].as_str().unwrap_or_default();
+fn line(breakdown: &Breakdown) -> String {
     let name = format!(
         "{} {} {} {}",
-        word("datapath"),
-        word("domain"),
-        word("device"),
-        word("operation")
+        breakdown.datapath, breakdown.domain, breakdown.device, breakdown.operation
     );
-    let total = &breakdown["total"];
-    let us = |key: &str| total[key].as_f64().unwrap_or(f64::NAN) / 1000.0;
+    let total = &breakdown.total;
     format!(
         "{name:<34}{:>9}{:>12.1}{:>12.1}{:>12.1}",
-        total["count"].as_u64().unwrap_or(0),
-        us("mean_ns"),
-        us("p99_ns"),
-        us("max_ns")
+        total.count,
+        total.mean_ns / 1e3,
+        total.p99_ns as f64 / 1e3,
+        total.max_ns as f64 / 1e3
     )
 }
 

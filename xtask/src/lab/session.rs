@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
+use tracer_analysis::Report;
 
 use super::instance::{self, Lab};
 use super::job::Printed;
@@ -12,7 +13,7 @@ use super::meter::Meter;
 use super::run::{self, Request};
 use super::up::Start;
 use super::{Made, ensure_tracer};
-use crate::signal;
+use crate::{report, signal};
 
 /// Exit codes of runs that were completed: well, over a threshold, too much lost.
 const COMPLETED: [i32; 3] = [0, 1, 2];
@@ -70,7 +71,12 @@ impl Session {
     }
 
     /// As [`Self::report`]; a run that lost more than its scenario allows is an error, too.
-    pub(crate) fn comparable(&self, scenario: &Path, args: &[String], out: &Path) -> Result<Value> {
+    pub(crate) fn comparable(
+        &self,
+        scenario: &Path,
+        args: &[String],
+        out: &Path,
+    ) -> Result<Report> {
         let (code, report) = self.coded_report(scenario, args, out)?;
         if code == LOST_TOO_MUCH {
             bail!(
@@ -81,16 +87,16 @@ impl Session {
         Ok(report)
     }
 
-    /// Runs a scenario; returns its report as JSON. The run's directory is then `out`.
+    /// Runs a scenario; returns its report. The run's directory is then `out`.
     ///
     /// # Errors
     /// Also when the run is not whole.
-    pub(crate) fn report(&self, scenario: &Path, args: &[String], out: &Path) -> Result<Value> {
+    pub(crate) fn report(&self, scenario: &Path, args: &[String], out: &Path) -> Result<Report> {
         Ok(self.coded_report(scenario, args, out)?.1)
     }
 
     /// The exit code, too.
-    fn coded_report(&self, scenario: &Path, args: &[String], out: &Path) -> Result<(i32, Value)> {
+    fn coded_report(&self, scenario: &Path, args: &[String], out: &Path) -> Result<(i32, Report)> {
         let mut printed = Printed::default();
         let mut all = vec!["--json".to_owned()];
         all.extend_from_slice(args);
@@ -110,13 +116,9 @@ impl Session {
                 printed.stderr.trim_end()
             );
         }
-        let report: Value = serde_json::from_str(&printed.stdout).with_context(|| {
-            format!(
-                "the run of {} printed no report as JSON",
-                scenario.display()
-            )
-        })?;
-        match report["partial"].as_str() {
+        let report = report::parse(&printed.stdout)
+            .with_context(|| format!("the run of {} printed no report", scenario.display()))?;
+        match &report.partial {
             Some(why) => bail!("the run in {} is not whole: {why}", out.display()),
             None => Ok((code, report)),
         }

@@ -1,7 +1,7 @@
 //! What the benchmark reads of a run's report.
-use anyhow::{Context as _, Result};
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use tracer_analysis as analysis;
 
 /// A run's breakdowns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,61 +33,88 @@ impl Figures {
     ///
     /// # Errors
     /// When it has no breakdown.
-    pub(super) fn of(report: &Value) -> Result<Self> {
-        let breakdowns = report["breakdowns"].as_array();
-        let breakdowns = breakdowns.filter(|breakdowns| !breakdowns.is_empty());
-        let breakdowns = breakdowns.context("the report has no breakdown")?.iter();
-        let breakdowns = breakdowns.map(|breakdown| {
-            Breakdown::of(breakdown).context("a breakdown of the report lacks a figure")
-        });
+    pub(super) fn of(report: &analysis::Report) -> Result<Self> {
+        ensure!(!report.breakdowns.is_empty(), "the report has no breakdown");
         Ok(Self {
-            breakdowns: breakdowns.collect::<Result<_>>()?,
+            breakdowns: report.breakdowns.iter().map(Breakdown::of).collect(),
         })
     }
 }
 
 impl Breakdown {
-    fn of(breakdown: &Value) -> Option<Self> {
-        let title = ["datapath", "domain", "device", "operation"];
-        let title: Option<Vec<&str>> = title
-            .map(|key| breakdown[key].as_str())
-            .into_iter()
-            .collect();
-        let requests = breakdown["total"]["count"].as_f64()?;
-        let stage = |name: String, figures: &Value| {
-            Some(Stage {
-                name,
-                p50_ns: figures["p50_ns"].as_u64()?,
-                mean_ns: figures["sum_ns"].as_f64()? / requests,
-            })
+    fn of(breakdown: &analysis::Breakdown) -> Self {
+        let requests = breakdown.total.count as f64;
+        let stage = |name: String, figures: &analysis::breakdown::Figures| Stage {
+            name,
+            p50_ns: figures.p50_ns,
+            mean_ns: figures.sum_ns as f64 / requests,
         };
-        let stages = breakdown["stages"].as_array()?.iter();
-        let stages = stages.map(|of| {
-            let name = format!("{}..{}", of["from"].as_str()?, of["to"].as_str()?);
-            stage(name, of)
-        });
-        let total = std::iter::once(stage("total".into(), &breakdown["total"]));
-        Some(Self {
-            title: title?.join(" · "),
-            stages: total.chain(stages).collect::<Option<_>>()?,
-        })
+        let stages = breakdown.stages.iter();
+        let stages = stages.map(|of| stage(of.name(), &of.figures));
+        let total = std::iter::once(stage("total".into(), &breakdown.total));
+        Self {
+            title: breakdown.title(),
+            stages: total.chain(stages).collect(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::collections::BTreeMap;
+
+    use analysis::breakdown::Figures as Of;
+    use analysis::datapath::Component;
 
     use super::*;
 
+    /// A report of one breakdown, of four requests, one of which has a stage.
+    fn report() -> analysis::Report {
+        let figures = |count, p50_ns, sum_ns| Of {
+            count,
+            p50_ns,
+            sum_ns,
+            ..Of::default()
+        };
+        let stage = analysis::StageFigures {
+            from: "a".into(),
+            to: "b".into(),
+            letters: None,
+            component: Component::Device,
+            meaning: None,
+            figures: figures(1, 20, 20),
+            error_ns: None,
+            histogram: Vec::new(),
+            iterations: Vec::new(),
+        };
+        let breakdown = analysis::Breakdown {
+            domain: "B".into(),
+            datapath: "disk/vbd".into(),
+            device: "xvda".into(),
+            operation: "read".into(),
+            approximate: false,
+            total: figures(4, 10, 60),
+            histogram: Vec::new(),
+            stages: vec![stage],
+            components: Vec::new(),
+            iterations: Vec::new(),
+            flags: BTreeMap::new(),
+            bytes: 0,
+            by_interrupt: 0,
+            interrupts: 0,
+            by_irq: BTreeMap::new(),
+            slowest: Vec::new(),
+            jitter: Vec::new(),
+        };
+        analysis::Report {
+            breakdowns: vec![breakdown],
+            ..analysis::Report::default()
+        }
+    }
+
     #[test]
     fn means_are_over_all_requests() {
-        let breakdown = json!({
-            "datapath": "disk/vbd", "domain": "B", "device": "xvda", "operation": "read",
-            "total": {"count": 4, "p50_ns": 10, "sum_ns": 60},
-            "stages": [{"from": "a", "to": "b", "count": 1, "p50_ns": 20, "sum_ns": 20}],
-        });
-        let figures = Figures::of(&json!({"breakdowns": [breakdown]})).unwrap();
+        let figures = Figures::of(&report()).unwrap();
         let [breakdown] = figures.breakdowns.as_slice() else {
             panic!("{figures:?}");
         };
@@ -101,8 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn no_breakdown_and_one_without_figures_are_errors() {
-        assert!(Figures::of(&json!({"breakdowns": []})).is_err());
-        assert!(Figures::of(&json!({"breakdowns": [{"datapath": "disk/vbd"}]})).is_err());
+    fn no_breakdown_is_an_error() {
+        assert!(Figures::of(&analysis::Report::default()).is_err());
     }
 }

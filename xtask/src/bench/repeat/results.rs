@@ -7,6 +7,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tracer_analysis::check::{self, Status};
 
 use super::Host;
 use super::figures::Figures;
@@ -98,8 +99,10 @@ impl Results {
             let why = String::from_utf8_lossy(&output.stderr);
             bail!("the runs cannot be checked: {}", why.trim_end());
         }
-        let document = serde_json::from_slice(&output.stdout);
-        self.check = Some(Check::of(&document.context("the check is no JSON")?));
+        let document: check::Check =
+            serde_json::from_slice(&output.stdout).context("the check cannot be read")?;
+        let statuses = document.tests().map(|(_, _, test)| test.status);
+        self.check = Some(Check::of(statuses));
         Ok(())
     }
 
@@ -152,17 +155,15 @@ impl Results {
 }
 
 impl Check {
-    fn of(document: &Value) -> Self {
-        let array = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let breakdowns = array(&document["breakdowns"]).into_iter();
-        let stages = breakdowns.flat_map(|breakdown| array(&breakdown["stages"]));
-        let tests: Vec<Value> = stages.flat_map(|stage| array(&stage["tests"])).collect();
-        let count = |status: &str| tests.iter().filter(|test| test["status"] == status).count();
+    /// Of what each test says.
+    fn of(tests: impl IntoIterator<Item = Status>) -> Self {
+        let tests: Vec<Status> = tests.into_iter().collect();
+        let count = |status| tests.iter().filter(|test| **test == status).count();
         Self {
             tests: tests.len(),
-            regressed: count("regressed"),
-            improved: count("improved"),
-            undecided: count("undecided"),
+            regressed: count(Status::Regressed),
+            improved: count(Status::Improved),
+            undecided: count(Status::Undecided),
         }
     }
 }
@@ -300,9 +301,11 @@ mod tests {
             Host::Busy,
             figures(&[("total", 100, 100.0), ("rare", 7, 0.5)]),
         );
-        results.check = Some(Check::of(&json!({"breakdowns": [{"stages": [{"tests": [
-            {"status": "not_worse"}, {"status": "undecided"}, {"status": "improved"},
-        ]}]}]})));
+        results.check = Some(Check::of([
+            Status::NotWorse,
+            Status::Undecided,
+            Status::Improved,
+        ]));
         results
     }
 
@@ -324,7 +327,7 @@ mod tests {
     fn a_figure_that_differs_misses_the_goal() {
         let mut results = results();
         assert!(!results.goals()[0].is_met());
-        results.check = Some(Check::of(&json!({"breakdowns": []})));
+        results.check = Some(Check::of([]));
         assert!(!results.goals()[0].is_met(), "nothing was checked");
         results.check = Some(Check {
             tests: 3,

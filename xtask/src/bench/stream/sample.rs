@@ -2,6 +2,8 @@
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tracer_analysis::Report;
+use tracer_analysis::document::DomainReport;
 
 use crate::bench::statistics::median;
 
@@ -44,25 +46,25 @@ impl Sample {
     ///
     /// # Errors
     /// When it has no stream in it.
-    pub(super) fn of(report: &Value, bits_per_cpu_second: Option<f64>) -> Result<Self> {
-        let iterations = array(report, "iterations")?;
-        let rates: Vec<f64> = iterations
-            .iter()
-            .filter_map(|iteration| iteration["extra"]["bits_per_second"].as_f64())
-            .collect();
+    pub(super) fn of(report: &Report, bits_per_cpu_second: Option<f64>) -> Result<Self> {
+        let iterations = &report.iterations;
+        let rates = iterations.iter().filter_map(|iteration| {
+            let rate = iteration.extra.get("bits_per_second");
+            rate.and_then(Value::as_f64)
+        });
+        let rates: Vec<f64> = rates.collect();
         let bits_per_second = median(&rates)
             .filter(|rate| *rate > 0.0)
             .context("the report has no iterations[].extra.bits_per_second: no byte arrived")?;
         let time_ns: f64 = iterations
             .iter()
-            .filter_map(|iteration| iteration["duration_ns"].as_f64())
+            .map(|iteration| iteration.duration_ns as f64)
             .sum();
-        let domains = array(report, "domains")?;
-        let traced = domains.iter().filter(|domain| has_programs(domain));
-        let lost = traced.clone().map(|domain| {
-            let [lost, seen] = ["lost", "spans"].map(|name| domain[name].as_u64().unwrap_or(0));
-            (lost, lost + seen)
-        });
+        let domains = report.domains.iter();
+        let traced = domains.filter(|domain| !domain.bindings.is_empty());
+        let lost = traced
+            .clone()
+            .map(|domain| (domain.lost, domain.lost + domain.spans));
         let costs = traced.filter_map(|domain| Cost::of(domain, time_ns));
         Ok(Self {
             bits_per_second,
@@ -75,63 +77,83 @@ impl Sample {
 
 impl Cost {
     /// A domain's, if the kernel timed its programs.
-    fn of(domain: &Value, time_ns: f64) -> Option<Self> {
-        let cost = &domain["cost"];
-        if cost["measured"] != true {
+    fn of(domain: &DomainReport, time_ns: f64) -> Option<Self> {
+        let cost = &domain.cost;
+        if !cost.measured {
             return None;
         }
-        let packets = domain["spans"].as_u64()?;
-        let per_packet = |figure: &Value| Some(figure.as_f64()? / packets.max(1) as f64);
-        let programs = cost["programs"].as_array()?.iter().filter_map(|program| {
-            Some(Program {
-                name: program["name"].as_str()?.to_owned(),
-                runs_per_packet: per_packet(&program["runs"])?,
-                ns_per_packet: per_packet(&program["run_ns"])?,
-            })
+        let packets = domain.spans;
+        let per_packet = |figure: u64| figure as f64 / packets.max(1) as f64;
+        let programs = cost.programs.iter().map(|program| Program {
+            name: program.name.clone(),
+            runs_per_packet: per_packet(program.runs),
+            ns_per_packet: per_packet(program.run_ns),
         });
         let mut programs: Vec<Program> = programs.collect();
         programs.sort_by(|a, b| b.ns_per_packet.total_cmp(&a.ns_per_packet));
         Some(Self {
-            domain: domain["name"].as_str()?.to_owned(),
+            domain: domain.name.clone(),
             packets,
-            bpf_ns_per_packet: per_packet(&cost["bpf_run_ns"])?,
-            bpf_share_of_time: cost["bpf_run_ns"].as_f64()? / time_ns.max(1.0),
+            bpf_ns_per_packet: per_packet(cost.bpf_run_ns),
+            bpf_share_of_time: cost.bpf_run_ns as f64 / time_ns.max(1.0),
             programs,
         })
     }
 }
 
-fn has_programs(domain: &Value) -> bool {
-    let bindings = domain["bindings"].as_array();
-    bindings.is_some_and(|bindings| !bindings.is_empty())
-}
-
-fn array<'a>(report: &'a Value, name: &str) -> Result<&'a Vec<Value>> {
-    report[name]
-        .as_array()
-        .with_context(|| format!("the report has no {name}"))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tracer_analysis::document::{self, Iteration, ProgramFigures};
+    use tracer_analysis::recording::bindings::Planned;
 
     use super::*;
 
-    fn report(rates: &[f64]) -> Value {
-        let iterations: Vec<Value> = rates
-            .iter()
-            .map(|rate| json!({"duration_ns": 1_000_000, "extra": {"bits_per_second": rate}}))
-            .collect();
-        let programs = json!([
-            {"name": "net_queue", "runs": 100, "run_ns": 20_000},
-            {"name": "sched_switch", "runs": 300, "run_ns": 40_000},
-        ]);
-        json!({"iterations": iterations, "domains": [
-            {"name": "B", "bindings": [{}], "spans": 100, "lost": 3,
-             "cost": {"measured": true, "bpf_run_ns": 60_000, "programs": programs}},
-            {"name": "peer", "bindings": [], "spans": 0, "lost": 0, "cost": {"measured": false}},
-        ]})
+    /// Of as many iterations, and two domains, one of which is traced.
+    fn report(rates: &[f64]) -> Report {
+        let iteration = |rate: &f64| Iteration {
+            duration_ns: 1_000_000,
+            extra: [("bits_per_second".into(), json!(rate))].into(),
+            ..Iteration::default()
+        };
+        let program = |name: &str, runs, run_ns| ProgramFigures {
+            name: name.into(),
+            runs,
+            run_ns,
+        };
+        let binding = Planned {
+            role: String::new(),
+            point: None,
+            program: "net_queue".into(),
+            binding: "fentry".into(),
+            symbol: String::new(),
+            module: None,
+        };
+        let traced = DomainReport {
+            name: "B".into(),
+            bindings: vec![binding],
+            spans: 100,
+            lost: 3,
+            cost: document::Cost {
+                measured: true,
+                bpf_run_ns: 60_000,
+                programs: vec![
+                    program("net_queue", 100, 20_000),
+                    program("sched_switch", 300, 40_000),
+                ],
+                ..document::Cost::default()
+            },
+            ..DomainReport::default()
+        };
+        let peer = DomainReport {
+            name: "peer".into(),
+            ..DomainReport::default()
+        };
+        Report {
+            iterations: rates.iter().map(iteration).collect(),
+            domains: vec![traced, peer],
+            ..Report::default()
+        }
     }
 
     #[test]
@@ -162,7 +184,7 @@ mod tests {
     #[test]
     fn without_programs_nothing_is_lost_and_nothing_costs() {
         let mut report = report(&[1e6]);
-        report["domains"][0]["bindings"] = json!([]);
+        report.domains[0].bindings.clear();
         let sample = Sample::of(&report, None).unwrap();
         assert_eq!((sample.lost, sample.costs.len()), (None, 0));
     }
