@@ -5,19 +5,19 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
+use tracer_analysis::recording::directory::{Manifest, State};
 
 /// The exit code for what could not be done, as the tracer has it.
 pub(super) const NOT_DONE: i32 = 3;
 
 /// What the tracer says of a run.
-pub(super) fn manifest(run: &Path) -> Option<Value> {
+pub(super) fn manifest(run: &Path) -> Option<Manifest> {
     serde_json::from_slice(&fs::read(run.join("manifest.json")).ok()?).ok()
 }
 
 /// The same of a run that ended well.
-pub(super) fn complete(run: &Path) -> Option<Value> {
-    manifest(run).filter(|manifest| manifest["state"] == "complete")
+pub(super) fn complete(run: &Path) -> Option<Manifest> {
+    manifest(run).filter(|manifest| manifest.state == State::Complete)
 }
 
 /// Runs the tracer on this machine; returns its exit code.
@@ -50,8 +50,25 @@ pub(super) fn set_aside(run: &Path) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use tracer_analysis::recording::directory::SCHEMA;
+    use tracer_analysis::scenario::RunChanges;
+
     use super::*;
+
+    /// Writes down that a run came so far.
+    pub(in super::super) fn write_manifest(run: &Path, state: State, changes: Option<RunChanges>) {
+        let manifest = Manifest {
+            schema: SCHEMA.into(),
+            version: "0.1.0".into(),
+            started: "2026-12-01T00:00:00Z".into(),
+            state,
+            changes,
+        };
+        fs::create_dir_all(run).unwrap();
+        let text = serde_json::to_string(&manifest).unwrap();
+        fs::write(run.join("manifest.json"), text).unwrap();
+    }
 
     #[test]
     fn the_rest_takes_as_long_as_what_is_done() {
@@ -64,17 +81,15 @@ mod tests {
     fn a_run_that_did_not_end_well_is_set_aside() {
         let folder = std::env::temp_dir().join(format!("xtask-many-{}", std::process::id()));
         let run = folder.join("run");
-        let write = |state: &str| {
-            fs::create_dir_all(&run).unwrap();
-            fs::write(run.join("manifest.json"), state).unwrap();
-        };
-        assert_eq!(complete(&run), None);
-        write("{\"state\": {\"partial\": \"interrupted\"}}");
-        assert_eq!((manifest(&run).is_some(), complete(&run)), (true, None));
+        let write = |state| write_manifest(&run, state, None);
+        let is_there = || (manifest(&run).is_some(), complete(&run).is_some());
+        assert_eq!(is_there(), (false, false));
+        write(State::Partial("interrupted".into()));
+        assert_eq!(is_there(), (true, false));
         for _ in 0..2 {
             set_aside(&run).unwrap();
             assert!(!run.exists() && folder.join("run.partial").exists());
-            write("{\"state\": \"complete\"}");
+            write(State::Complete);
         }
         assert!(complete(&run).is_some());
         fs::remove_dir_all(&folder).unwrap();

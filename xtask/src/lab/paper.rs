@@ -3,7 +3,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use serde_json::{Value, json};
+use serde_json::json;
+use tracer_analysis::scenario::RunChanges;
 
 use super::cases::{self, Case, Part};
 use super::instance::{Config, Lab};
@@ -65,7 +66,7 @@ struct Planned {
     case: Case,
     run: PathBuf,
     /// As the tracer's manifest has it.
-    changes: Value,
+    changes: RunChanges,
     /// Whether its run is there already.
     is_there: bool,
 }
@@ -116,12 +117,14 @@ fn plan(case: &Case, machines: &Machines, options: &Options, out: &Path) -> Resu
     let run = out.join(RUNS).join(case.name());
     let changes = changes(case, options, &machines.of(case).1)?;
     let manifest = many::complete(&run);
-    if let Some(made) = manifest.as_ref().map(|manifest| &manifest["changes"])
-        && *made != changes
+    if let Some(made) = manifest.as_ref().map(|manifest| &manifest.changes)
+        && made.as_ref() != Some(&changes)
     {
         bail!(
-            "{} was made with other settings ({made}, not {changes}): name another --out",
-            run.display()
+            "{} was made with other settings ({}, not {}): name another --out",
+            run.display(),
+            json!(made),
+            json!(changes)
         );
     }
     Ok(Planned {
@@ -132,7 +135,7 @@ fn plan(case: &Case, machines: &Machines, options: &Options, out: &Path) -> Resu
     })
 }
 
-fn changes(case: &Case, options: &Options, config: &Config) -> Result<Value> {
+fn changes(case: &Case, options: &Options, config: &Config) -> Result<RunChanges> {
     let quick = options.quick.then(|| "quick".to_owned());
     let profiles: Vec<String> = case.profiles.iter().cloned().chain(quick).collect();
     let count = options
@@ -144,22 +147,23 @@ fn changes(case: &Case, options: &Options, config: &Config) -> Result<Value> {
         .dom0_vcpus
         .filter(|vcpus| *vcpus > config.dom0_vcpus)
         .map(|_| format!("domain.dom0.vcpus={}", config.dom0_vcpus));
+    let mut changes = RunChanges {
+        profiles,
+        overrides: count.into_iter().chain(vcpus).collect(),
+    };
     // As `lab run` adds them: named here, they are among what the run was made with.
-    let floods = Scenario::read(&case.scenario, &profiles)?.slower_floods();
-    let overrides: Vec<String> = count.into_iter().chain(vcpus).chain(floods).collect();
-    Ok(json!({"profiles": profiles, "overrides": overrides}))
+    let floods = Scenario::read(&case.scenario, &changes)?.slower_floods();
+    changes.overrides.extend(floods);
+    Ok(changes)
 }
 
 /// The same as arguments of `tracer run`.
-fn arguments(changes: &Value) -> Vec<String> {
-    let options = [("profiles", "--profile"), ("overrides", "--set")];
-    let words = options.into_iter().flat_map(|(key, option)| {
-        let words = changes[key].as_array().into_iter().flatten();
-        words
-            .filter_map(Value::as_str)
-            .map(move |word| format!("{option}={word}"))
-    });
-    words.collect()
+fn arguments(changes: &RunChanges) -> Vec<String> {
+    let profiles = changes.profiles.iter();
+    let profiles = profiles.map(|name| format!("--profile={name}"));
+    let overrides = changes.overrides.iter();
+    let overrides = overrides.map(|change| format!("--set={change}"));
+    profiles.chain(overrides).collect()
 }
 
 /// Runs what is not there; a case that fails does not keep the others from it, a Ctrl-C does. For each case
@@ -264,6 +268,8 @@ fn draw(cases: &[Case], options: &Options, out: &Path) -> Result<i32> {
 mod tests {
     use std::fs;
 
+    use tracer_analysis::recording::directory::State;
+
     use super::super::command_line::Added;
     use super::super::kernel::Kernels;
     use super::*;
@@ -341,18 +347,17 @@ mod tests {
         fs::create_dir_all(&run).unwrap();
         let planned = || plan(&case, &machines, &options(), &out);
         assert!(!planned().unwrap().is_there, "a folder without a manifest");
-        let write = |state: Value, changes: Value| {
-            let manifest = json!({"state": state, "changes": changes});
-            fs::write(run.join("manifest.json"), manifest.to_string()).unwrap();
-        };
+        let write = |state, changes| many::tests::write_manifest(&run, state, changes);
         let own = changes(&case, &options(), &machines.xen.1).unwrap();
-        write(json!({"partial": "interrupted"}), own.clone());
+        write(State::Partial("interrupted".into()), Some(own.clone()));
         assert!(!planned().unwrap().is_there, "a partial run");
-        write(json!("complete"), own);
+        write(State::Complete, Some(own));
         assert!(planned().unwrap().is_there);
-        write(json!("complete"), json!({"profiles": [], "overrides": []}));
-        let error = planned().unwrap_err().to_string();
-        assert!(error.contains("name another --out"), "{error}");
+        for other in [Some(RunChanges::default()), None] {
+            write(State::Complete, other);
+            let error = planned().unwrap_err().to_string();
+            assert!(error.contains("name another --out"), "{error}");
+        }
         fs::remove_dir_all(&out).unwrap();
     }
 
@@ -362,7 +367,7 @@ mod tests {
             .map(|profile| Planned {
                 case: case("disk-vbd", &[profile]),
                 run: PathBuf::new(),
-                changes: Value::Null,
+                changes: RunChanges::default(),
                 is_there: false,
             })
             .into();

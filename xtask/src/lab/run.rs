@@ -10,7 +10,7 @@ use super::guests;
 use super::instance::{Config, Lab};
 use super::job::{Outputs, PassOn};
 use super::machine::PEER_SOCKET;
-use super::scenario::Scenario;
+use super::scenario::{self, Scenario};
 use super::transfer::{self, WORK};
 use crate::{shell, signal, workspace};
 
@@ -57,7 +57,7 @@ pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -
         bail!("{} is there already; name another --out", out.display());
     }
     install(lab, domain, tracer)?;
-    let wanted = Scenario::read(scenario, args)?;
+    let wanted = Scenario::read(scenario, &scenario::changes(args))?;
     let mut _peer = None;
     if matches!(*domain, "dom0" | "native") {
         let agents = wanted.agents();
@@ -71,7 +71,7 @@ pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -
     }
     eprintln!("lab: running {} in {domain}", scenario.display());
     transfer::put(lab, domain, &[(*scenario, "scenario.toml")])?;
-    let slower = slower_floods(&wanted, args);
+    let slower = slower_floods(&wanted);
     let args: Vec<String> = args.iter().chain(&slower).map(|arg| quoted(arg)).collect();
     let offer = if *domain == "dom0" {
         "/lab/offer-tracer /usr/local/bin/tracer && "
@@ -99,15 +99,9 @@ pub(super) fn run(lab: &Lab, request: &Request<'_>, outputs: &mut dyn Outputs) -
     ended
 }
 
-/// Arguments that slow down the floods whose rate `args` do not set; says so.
-fn slower_floods(scenario: &Scenario, args: &[String]) -> Vec<String> {
-    let mut slower = scenario.slower_floods();
-    slower.retain(|change| {
-        let key = change.split_inclusive('=').next().unwrap_or_default();
-        !args
-            .iter()
-            .any(|arg| arg.trim_start_matches("--set=").starts_with(key))
-    });
+/// Arguments that slow down the floods that have no rate of their own; says so.
+fn slower_floods(scenario: &Scenario) -> Vec<String> {
+    let slower = scenario.slower_floods();
     for change in &slower {
         eprintln!(
             "lab: {change} packets a second, since a stream beside more does not get on here"
@@ -238,19 +232,19 @@ pub(super) fn require_scenario(scenario: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scenario::tests::flooded;
     use super::*;
 
     #[test]
     fn a_flood_is_slowed_unless_it_is_told_its_rate() {
-        let text = "[[background]]\nkind = \"udp-flood\"";
         let slower = |args: &[&str]| {
-            let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-            slower_floods(&Scenario::of(text, &args), &args)
+            let floods = ["--profile=io", "--profile=more"];
+            slower_floods(&flooded(&[&floods, args].concat()))
         };
-        assert_eq!(slower(&[]), ["--set=background.0.rate=3000"]);
-        assert_eq!(slower(&["--set", "background.1.rate=7"]).len(), 1);
-        assert!(slower(&["--set", "background.0.rate=7"]).is_empty());
-        assert!(slower(&["--set=background.0.rate=7"]).is_empty());
+        let [first, second] = [1, 2].map(|place| format!("--set=background.{place}.rate=3000"));
+        assert_eq!(slower(&[]), [first.clone(), second.clone()]);
+        assert_eq!(slower(&["--set", "background.2.rate=7"]), [first]);
+        assert_eq!(slower(&["--set=background.1.rate=7"]), [second]);
     }
 
     #[test]
