@@ -1,11 +1,11 @@
 //! Guests' disk requests through both kernels, from a tracer in Dom0.
 
-use serde_json::Value;
+use tracer_analysis::Report;
 
 use crate::support::*;
 
 /// Runs a scenario of several domains, small, and returns its report.
-fn report(name: &str, scenario: &str, more: &[&str]) -> Value {
+fn report(name: &str, scenario: &str, more: &[&str]) -> Report {
     let out = scratch(name).join("run");
     let mut args = vec!["run", "--name", this_lab(), scenario, "--out"];
     args.extend([out.to_str().unwrap()]);
@@ -13,14 +13,7 @@ fn report(name: &str, scenario: &str, more: &[&str]) -> Value {
     args.extend(more);
     let output = lab(&args);
     assert!(output.status.success(), "{}", text(&output));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// Requests that had a stage that ends at this point.
-fn passed(breakdown: &Value, point: &str) -> u64 {
-    let stages = breakdown["stages"].as_array().unwrap().iter();
-    let ending = stages.filter(|stage| stage["to"] == point);
-    ending.map(|stage| stage["count"].as_u64().unwrap()).sum()
+    printed_report(&output)
 }
 
 #[test]
@@ -28,24 +21,14 @@ fn virtual_disk_is_followed_through_both_kernels() {
     let _turn = shared();
     let report = report("lab-vbd", "scenarios/disk-vbd.toml", &[]);
     let guest = domain(&report, "B");
-    let joined = guest["join"]["joined"].as_u64().unwrap();
-    assert!(joined >= 495, "99% of 500: {guest:#}");
-    assert_eq!(guest["clock"]["violations"], 0, "{:#}", guest["clock"]);
-    assert!(
-        guest["clock"]["error_ns"].as_f64().unwrap() < 50_000.0,
-        "{:#}",
-        guest["clock"]
-    );
-    assert!(
-        domain(&report, "dom0")["cost"]["bpf_runs"]
-            .as_u64()
-            .unwrap()
-            > 0
-    );
-    let breakdown = &report["breakdowns"][0];
+    let joined = join(guest).joined;
+    assert!(joined >= 495, "99% of 500: {guest:#?}");
+    assert_clock(guest);
+    assert!(domain(&report, "dom0").cost.bpf_runs > 0);
+    let breakdown = &report.breakdowns[0];
     assert_eq!(
-        (&breakdown["datapath"], &breakdown["domain"]),
-        (&"disk/vbd".into(), &"B".into())
+        (&*breakdown.datapath, &*breakdown.domain),
+        ("disk/vbd", "B")
     );
     assert_adds_up(breakdown);
     for point in [
@@ -57,7 +40,7 @@ fn virtual_disk_is_followed_through_both_kernels() {
     ] {
         assert!(
             passed(breakdown, point) * 100 >= joined * 95,
-            "{point}: {breakdown:#}"
+            "{point}: {breakdown:#?}"
         );
     }
     for (domain, name) in [("dom0", "blkif-backend"), ("dom0", "ahci"), ("B", "blkif")] {
@@ -69,10 +52,10 @@ fn virtual_disk_is_followed_through_both_kernels() {
 fn passed_through_disk_is_followed_from_dom0() {
     let _turn = shared();
     let report = report("lab-passthrough", "scenarios/disk-passthrough.toml", &[]);
-    let breakdown = &report["breakdowns"][0];
-    assert_eq!(breakdown["total"]["count"], 500, "{report:#}");
+    let breakdown = &report.breakdowns[0];
+    assert_eq!(breakdown.total.count, 500, "{report:#?}");
     assert_adds_up(breakdown);
-    assert!(passed(breakdown, "evtchn.upcall") >= 450, "{breakdown:#}");
+    assert!(passed(breakdown, "evtchn.upcall") >= 450, "{breakdown:#?}");
     assert_interrupts(&report, "B", "ahci");
 }
 
@@ -111,14 +94,11 @@ fn guest_that_dies_ends_its_own_part_only() {
     printed("dom0", "xl create -q /share/guests/A.cfg 2>/dev/null");
     assert_eq!(output.status.code(), Some(2), "{}", said());
     assert!(said().contains("going on without domain A"), "{}", said());
-    let report: Value =
+    let report: Report =
         serde_json::from_slice(&std::fs::read(folder.join("stdout")).unwrap()).unwrap();
-    assert!(
-        report["partial"].as_str().unwrap().contains("domain A"),
-        "{report:#}"
-    );
-    assert_eq!(report["iterations"].as_array().unwrap().len(), 3);
-    let joined = domain(&report, "B")["join"]["joined"].as_u64().unwrap();
+    assert!(partial(&report).contains("domain A"), "{report:#?}");
+    assert_eq!(report.iterations.len(), 3);
+    let joined = join(domain(&report, "B")).joined;
     assert!(joined >= 2970, "{joined} of 3000");
     wait_until(|| exec("A", "true").status.success());
 }

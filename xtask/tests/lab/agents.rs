@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 
-use serde_json::Value;
+use tracer_analysis::Report;
 
 use crate::support::*;
 
@@ -43,7 +43,11 @@ datapaths = ["disk/vbd"]
 }
 
 /// Runs it, and does something to it once it is in its first iteration; its code, what it said, its report.
-fn run_with(name: &str, scenario: &str, meanwhile: impl FnOnce()) -> (Option<i32>, String, Value) {
+fn run_with(
+    name: &str,
+    scenario: &str,
+    meanwhile: impl FnOnce(),
+) -> (Option<i32>, String, Option<Report>) {
     let folder = scratch(name);
     let file = folder.join("scenario.toml");
     fs::write(&file, scenario).unwrap();
@@ -62,14 +66,13 @@ fn run_with(name: &str, scenario: &str, meanwhile: impl FnOnce()) -> (Option<i32
     meanwhile();
     let code = run.wait().unwrap().code();
     let report = serde_json::from_slice(&fs::read(folder.join("stdout")).unwrap());
-    (code, said(), report.unwrap_or(Value::Null))
+    (code, said(), report.ok())
 }
 
 /// That both iterations of B's reads were followed, whatever became of A.
-fn assert_followed(report: &Value, said: &str) {
-    let mut domains = report["domains"].as_array().unwrap().iter();
-    let b = domains.find(|domain| domain["name"] == "B").unwrap();
-    let joined = b["join"]["joined"].as_u64().unwrap();
+fn assert_followed(report: Option<&Report>, said: &str) {
+    let report = report.unwrap_or_else(|| panic!("no report: {said}"));
+    let joined = join(domain(report, "B")).joined;
     assert!(joined >= 594, "{joined} of 600: {said}");
     assert_eq!(printed("dom0", "bpftool prog list"), "", "{said}");
 }
@@ -118,7 +121,7 @@ fn agents_are_reached_over_ssh_and_a_socket_or_it_is_said_why_not() {
     let ssh = "ssh:root@10.77.0.21";
     let (code, said, report) = run_with("lab-ssh", &scenario(ssh, "unix:/run/b.sock"), || ());
     assert_eq!(code, Some(0), "{said}");
-    assert_followed(&report, &said);
+    assert_followed(report.as_ref(), &said);
     for (a, why) in [
         ("ssh:root@10.77.0.99", "No route to host"),
         ("ssh:nobody@10.77.0.21", "must be among the authorized keys"),
@@ -211,7 +214,7 @@ fn paused_guest_ends_its_own_part_of_the_run_and_a_second_run_is_refused() {
     printed("dom0", "xl unpause A");
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("going on without domain A"), "{said}");
-    assert_followed(&report, &said);
+    assert_followed(report.as_ref(), &said);
     // Its agent hears the end, or nothing for half a minute.
     wait_until(|| printed("A", "bpftool prog list").is_empty());
 }
@@ -230,10 +233,10 @@ fn guest_whose_agent_is_replaced_by_garbage_ends_its_own_part_of_the_run() {
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("going on without domain A"), "{said}");
     assert!(!said.contains('\u{1b}'), "{said}");
-    assert_followed(&report, &said);
+    assert_followed(report.as_ref(), &said);
     // The lab is usable: the next run reaches an agent again.
     let (code, said, report) =
         run_with("lab-after-garbage", &scenario("console", "console"), || ());
     assert_eq!(code, Some(0), "{said}");
-    assert_followed(&report, &said);
+    assert_followed(report.as_ref(), &said);
 }

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use serde_json::Value;
+use tracer_analysis::Report;
 use tracer_common::point::{Kind, Point};
 
 use crate::support::*;
@@ -75,10 +76,8 @@ fn recorded_ns(run: &Path, from: Point, to: Point) -> f64 {
 
 /// What tracer's own programs take of a request in a domain, in nanoseconds: the tools' looks at one event
 /// are as far from each other.
-fn cost_ns(report: &Value, name: &str) -> f64 {
-    let mut domains = report["domains"].as_array().unwrap().iter();
-    let domain = domains.find(|domain| domain["name"] == name).unwrap();
-    domain["cost"]["bpf_ns_per_request"].as_f64().unwrap()
+fn cost_ns(report: &Report, name: &str) -> f64 {
+    domain(report, name).cost.bpf_ns_per_request
 }
 
 fn assert_within(what: &str, ours: f64, theirs: (f64, f64), cost: f64) {
@@ -101,19 +100,16 @@ fn fio_in_the_guest_and_btt_in_dom0_see_the_same_times() {
     args.extend(["--out", out.to_str().unwrap(), "--", "--json"]);
     let output = lab(&args);
     assert!(output.status.success(), "{}", text(&output));
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let report = printed_report(&output);
 
     // fio's completion latency begins where submission has returned, its total latency before that.
-    let printed_by_fio = report["iterations"][0]["extra"]["stdout"].as_str().unwrap();
+    let printed_by_fio = report.iterations[0].extra["stdout"].as_str().unwrap();
     let fio = &printed_by_fio[printed_by_fio.find('{').unwrap()..];
     let fio: Value = serde_json::from_str(fio).unwrap();
     let mean = |kind: &str| fio["jobs"][0]["read"][kind]["mean"].as_f64().unwrap();
-    let breakdown = &report["breakdowns"][0];
-    assert!(
-        breakdown["total"]["count"].as_u64().unwrap() >= 990,
-        "{breakdown:#}"
-    );
-    let total = breakdown["total"]["mean_ns"].as_f64().unwrap();
+    let breakdown = &report.breakdowns[0];
+    assert!(breakdown.total.count >= 990, "{breakdown:#?}");
+    let total = breakdown.total.mean_ns;
     let fio_s = (mean("clat_ns"), mean("lat_ns"));
     assert_within("the guest's read", total, fio_s, cost_ns(&report, "B"));
 

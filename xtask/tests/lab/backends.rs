@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use tracer_analysis::{Breakdown, Report};
 
 use crate::support::*;
 
@@ -101,7 +101,7 @@ fn scenario(folder: &Path, measured: (&str, &str), meanwhile: Option<(&str, &str
     path.to_str().unwrap().to_owned()
 }
 
-fn run(folder: &Path, scenario: &str) -> Value {
+fn run(folder: &Path, scenario: &str) -> Report {
     let out = folder.join("run");
     let out = out.to_str().unwrap();
     let output = lab(&[
@@ -115,44 +115,33 @@ fn run(folder: &Path, scenario: &str) -> Value {
         "--json",
     ]);
     assert!(output.status.success(), "{}", text(&output));
-    serde_json::from_slice(&output.stdout).unwrap()
+    printed_report(&output)
 }
 
 /// 99 of 100 requests of these guests together are whole spans.
-fn assert_joined(report: &Value, guests: &[&str]) {
-    let domains = report["domains"].as_array().unwrap();
+fn assert_joined(report: &Report, guests: &[&str]) {
     let (mut joined, mut unjoined) = (0, 0);
     for guest in guests {
-        let domain = domains.iter().find(|domain| domain["name"] == *guest);
-        let domain = domain.unwrap();
-        let own = domain["join"]["joined"].as_u64().unwrap();
-        assert!(own >= 50, "{domain:#}");
-        joined += own;
-        let not = domain["join"]["unjoined"].as_object().unwrap().values();
-        unjoined += not.map(|count| count.as_u64().unwrap()).sum::<u64>();
-        assert_eq!(domain["clock"]["violations"], 0, "{domain:#}");
+        let domain = domain(report, guest);
+        let join = join(domain);
+        assert!(join.joined >= 50, "{domain:#?}");
+        joined += join.joined;
+        unjoined += join.unjoined.values().sum::<u64>();
+        assert_eq!(domain.clock.violations, 0, "{domain:#?}");
     }
     assert!(
         unjoined * 99 <= joined,
-        "{unjoined} of {joined}: {report:#}"
+        "{unjoined} of {joined}: {report:#?}"
     );
 }
 
 /// What a guest's disk did of an operation.
-fn breakdown<'a>(report: &'a Value, guest: &str, disk: &str, operation: &str) -> &'a Value {
-    let all = report["breakdowns"].as_array().unwrap();
-    let is_it = |breakdown: &&Value| {
-        breakdown["domain"] == guest
-            && breakdown["device"] == disk
-            && breakdown["operation"] == operation
-    };
-    all.iter()
-        .find(is_it)
-        .unwrap_or_else(|| panic!("{guest} {disk} {operation}: {report:#}"))
-}
-
-fn count(breakdown: &Value) -> u64 {
-    breakdown["total"]["count"].as_u64().unwrap()
+fn breakdown<'a>(report: &'a Report, guest: &str, disk: &str, operation: &str) -> &'a Breakdown {
+    let mut all = report.breakdowns.iter();
+    let found = all.find(|breakdown| {
+        breakdown.domain == guest && breakdown.device == disk && breakdown.operation == operation
+    });
+    found.unwrap_or_else(|| panic!("{guest} {disk} {operation}: {report:#?}"))
 }
 
 /// The longest request of blkfront.
@@ -160,22 +149,19 @@ const LONGEST: u64 = 128 << 10;
 
 /// As many bytes as were asked for. Of so few requests two may be missing: the kernel passes over a kprobe
 /// inside another one's run, which an emulated CPU makes likely; [`assert_joined`] bounds them all.
-fn assert_bytes(breakdown: &Value, asked: u64) {
-    let seen = breakdown["bytes"].as_u64().unwrap();
+fn assert_bytes(breakdown: &Breakdown, asked: u64) {
+    let seen = breakdown.bytes;
     assert!(
         (asked - 2 * LONGEST..=asked).contains(&seen),
-        "{seen} of {asked} bytes: {breakdown:#}"
+        "{seen} of {asked} bytes: {breakdown:#?}"
     );
 }
 
 /// Nearly all requests passed this point.
-fn assert_passes(breakdown: &Value, point: &str) {
-    let stages = breakdown["stages"].as_array().unwrap().iter();
-    let ending = stages.filter(|stage| stage["to"] == point);
-    let passed: u64 = ending.map(|stage| stage["count"].as_u64().unwrap()).sum();
+fn assert_passes(breakdown: &Breakdown, point: &str) {
     assert!(
-        passed * 100 >= count(breakdown) * 90,
-        "{point}: {breakdown:#}"
+        passed(breakdown, point) * 100 >= breakdown.total.count * 90,
+        "{point}: {breakdown:#?}"
     );
 }
 
@@ -191,13 +177,10 @@ fn every_request_to_every_sort_of_backend_is_joined() {
         let [read, write, flush] =
             ["read", "write", "flush"].map(|operation| breakdown(&report, "B", disk, operation));
         // Whoever looks for file systems on a disk that was written reads some of it, too.
-        assert!(
-            read["bytes"].as_u64().unwrap() >= (4 << 20) - 2 * LONGEST,
-            "{read:#}"
-        );
+        assert!(read.bytes >= (4 << 20) - 2 * LONGEST, "{read:#?}");
         assert_bytes(write, (40 * 16 + 16 * 64 + 10 * 4) << 10);
         // One for fsync, one behind each synchronous write.
-        assert!(count(flush) >= 11, "{flush:#}");
+        assert!(flush.total.count >= 11, "{flush:#?}");
         for breakdown in [read, write, flush] {
             for point in [
                 "blkfront.push",
@@ -213,13 +196,14 @@ fn every_request_to_every_sort_of_backend_is_joined() {
         }
     }
     let discard = breakdown(&report, "B", "xvdb", "discard");
-    assert!((3..=5).contains(&count(discard)), "{discard:#}");
-    assert_eq!(discard["bytes"], count(discard) << 20, "{discard:#}");
+    let discards = discard.total.count;
+    assert!((3..=5).contains(&discards), "{discard:#?}");
+    assert_eq!(discard.bytes, discards << 20, "{discard:#?}");
     for point in ["blkback.consume", "dom0.issue", "dom0.complete"] {
         assert_passes(discard, point);
     }
     for (disk, operation) in [("xvda", "read"), ("xvdb", "write"), ("xvdb", "flush")] {
-        assert!(count(breakdown(&report, "A", disk, operation)) > 0);
+        assert!(breakdown(&report, "A", disk, operation).total.count > 0);
     }
 }
 
@@ -281,6 +265,7 @@ wait";
     assert_joined(&report, &["A"]);
     let read = breakdown(&report, "A", "xvda", "read");
     // Each read of 128 KiB is two requests.
-    assert!((237..=240).contains(&count(read)), "{read:#}");
-    assert_eq!(count(read) * LONGEST / 2, read["bytes"].as_u64().unwrap());
+    let reads = read.total.count;
+    assert!((237..=240).contains(&reads), "{read:#?}");
+    assert_eq!(reads * LONGEST / 2, read.bytes);
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use tracer_analysis::Report;
 use tracer_common::{
     point::{Kind, Point},
     record::Record,
@@ -13,12 +13,11 @@ use crate::support::*;
 
 /// Dom0's packets have the interrupt of what they came by: the card's on the way to the guest, netback's on the way from
 /// it. Since Linux 6.4 the soft interrupt that one raised polls the other, too, if that comes while it runs.
-fn assert_of_their_own_interrupts(report: &Value, run: &Path) {
-    let interrupts = report["interrupts"].as_array().unwrap();
+fn assert_of_their_own_interrupts(report: &Report, run: &Path) {
     let name = |irq: u32| {
-        let mut own = interrupts.iter();
-        let found = own.find(|found| found["domain"] == "dom0" && found["irq"] == irq);
-        found.map_or("", |found| found["name"].as_str().unwrap())
+        let mut own = report.interrupts.iter();
+        let found = own.find(|found| found.domain == "dom0" && found.irq == irq);
+        found.map_or("", |found| found.name.as_str())
     };
     let at = |record: &Record, point| record.at[Kind::NetForward.index_of(point)];
     let (mut of_card, mut of_netback, mut late) = (0, 0, 0);
@@ -57,7 +56,7 @@ fn assert_every_binding(dom0: &str, guests: &str) {
         options.extend(kernels.iter().map(String::as_str));
         options
     };
-    let run = |scenario: &str, args: &[&str]| -> Value {
+    let run = |scenario: &str, args: &[&str]| -> Report {
         let out = folder.join(scenario);
         let file = format!("scenarios/{scenario}.toml");
         let mut all = options();
@@ -66,10 +65,10 @@ fn assert_every_binding(dom0: &str, guests: &str) {
         all.extend(args);
         let output = lab(&all);
         assert!(output.status.success(), "{}", text(&output));
-        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(report["warnings"], Value::Array(Vec::new()), "{report:#}");
+        let report = printed_report(&output);
+        assert!(report.warnings.is_empty(), "{report:#?}");
         for (name, kernel) in [("dom0", dom0), ("B", guests)] {
-            let release = domain(&report, name)["host"]["kernel"].as_str().unwrap();
+            let release = &domain(&report, name).host.kernel;
             assert!(release.starts_with(&format!("{kernel}.")), "{release}");
         }
         report

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use serde_json::Value;
+use tracer_analysis::check::{BreakdownChecked, Check, Metric, Status, Test, Verdict};
 
 use crate::support::*;
 
@@ -85,40 +85,46 @@ const ONE_RUN: &str = "one_run = \"stages\"\n";
 const FINER: &str = "one_run = \"stages\"\n[effect.location]\npercent = 3\nat_least = \"250ns\"\n";
 
 /// The verdict on one run against another, and the stages of the guest's reads.
-fn checked(base: &Path, new: &Path) -> (Value, Value) {
+fn checked(base: &Path, new: &Path) -> (Verdict, BreakdownChecked) {
     checked_by("", base, &[new.to_owned()])
 }
 
-fn checked_in_virtual_time(base: &Path, new: &Path) -> (Value, Value) {
+fn checked_in_virtual_time(base: &Path, new: &Path) -> (Verdict, BreakdownChecked) {
     checked_by(ONE_RUN, base, &[new.to_owned()])
 }
 
 /// The same by this policy, of one new run or several; `base` is a run or a baseline of several.
-fn checked_by(policy: &str, base: &Path, new: &[PathBuf]) -> (Value, Value) {
+fn checked_by(policy: &str, base: &Path, new: &[PathBuf]) -> (Verdict, BreakdownChecked) {
     let file = base.with_file_name("policy.toml");
     std::fs::write(&file, policy).unwrap();
     let mut check = tracer();
     check.arg("check").args(new).arg("--baseline").arg(base);
     check.arg("--policy").arg(file);
     let output = check.args(["--format", "json"]).output().unwrap();
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let code = match document["verdict"].as_str().unwrap() {
-        "regressed" => 1,
-        "cannot_tell" => 2,
+    let document: Check = serde_json::from_slice(&output.stdout).unwrap();
+    let code = match document.verdict {
+        Verdict::Regressed => 1,
+        Verdict::CannotTell => 2,
         _ => 0,
     };
     assert_eq!(output.status.code(), Some(code));
-    let mut breakdowns = document["breakdowns"].as_array().unwrap().iter();
-    let breakdown = breakdowns.find(|breakdown| breakdown["datapath"] == "disk/vbd");
-    (document["verdict"].clone(), breakdown.unwrap().clone())
+    let mut breakdowns = document.breakdowns.into_iter();
+    let breakdown = breakdowns.find(|breakdown| breakdown.datapath == "disk/vbd");
+    (document.verdict, breakdown.unwrap())
 }
 
 /// The test of a stage's median: a request in some hundred waits for a vCPU besides, and is in the mean.
-fn median<'a>(breakdown: &'a Value, stage: &str) -> &'a Value {
-    let mut stages = breakdown["stages"].as_array().unwrap().iter();
-    let stage = stages.find(|found| found["name"] == stage).unwrap();
-    let mut tests = stage["tests"].as_array().unwrap().iter();
-    tests.find(|test| test["metric"] == "p50").unwrap()
+fn median<'a>(breakdown: &'a BreakdownChecked, stage: &str) -> &'a Test {
+    let mut stages = breakdown.stages.iter();
+    let stage = stages.find(|found| found.name == stage).unwrap();
+    let mut tests = stage.tests.iter();
+    tests.find(|test| test.metric == Metric::P50).unwrap()
+}
+
+/// The stage that is blamed, if one is.
+fn blamed(breakdown: &BreakdownChecked) -> Option<&str> {
+    let blamed = breakdown.blamed.as_ref();
+    blamed.map(|blamed| blamed.stage.as_str())
 }
 
 #[test]
@@ -133,23 +139,23 @@ fn slower_device_is_named_in_virtual_time_and_an_equal_one_is_not() {
             .map(|number| run(&folder, &format!("equal-{round}-{number}"), ITERATIONS))
             .collect();
         let (verdict, breakdown) = interleaved(&folder, &equals);
-        assert_eq!(verdict, "passed", "{breakdown:#}");
+        assert_eq!(verdict, Verdict::Passed, "{breakdown:#?}");
         let [.., before, equal] = &equals[..] else {
             unreachable!("there are eight")
         };
         let (verdict, breakdown) = checked_in_virtual_time(before, equal);
-        assert_eq!(verdict, "passed", "{breakdown:#}");
-        let stage_ns = median(&breakdown, STAGE)["base_ns"].as_f64().unwrap();
+        assert_eq!(verdict, Verdict::Passed, "{breakdown:#?}");
+        let stage_ns = median(&breakdown, STAGE).base_ns;
         let planted_ns = stage_ns * PLANTED_SHARE;
         attach(&format!("slow{round}"), TIMER_NS + planted_ns);
         let slow = run(&folder, &format!("slow-{round}"), ITERATIONS);
         let (verdict, breakdown) = checked_in_virtual_time(equal, &slow);
         let of_stage = median(&breakdown, STAGE);
-        let found_ns = of_stage["new_ns"].as_f64().unwrap() - of_stage["base_ns"].as_f64().unwrap();
-        eprintln!("round {round}: {planted_ns:.0} ns planted, {found_ns:.0} ns found, {verdict}");
-        assert_eq!(verdict, "regressed", "{breakdown:#}");
-        assert_eq!(of_stage["status"], "regressed", "{breakdown:#}");
-        assert_eq!(breakdown["blamed"]["stage"], STAGE, "{breakdown:#}");
+        let found_ns = of_stage.new_ns - of_stage.base_ns;
+        eprintln!("round {round}: {planted_ns:.0} ns planted, {found_ns:.0} ns found, {verdict:?}");
+        assert_eq!(verdict, Verdict::Regressed, "{breakdown:#?}");
+        assert_eq!(of_stage.status, Status::Regressed, "{breakdown:#?}");
+        assert_eq!(blamed(&breakdown), Some(STAGE), "{breakdown:#?}");
         assert!(
             (found_ns / planted_ns - 1.0).abs() < TOLERANCE,
             "{found_ns} of {planted_ns} ns"
@@ -175,16 +181,16 @@ impl Drop for Busy {
 }
 
 /// The verdict on one run against another.
-type Checked = fn(&Path, &Path) -> (Value, Value);
+type Checked = fn(&Path, &Path) -> (Verdict, BreakdownChecked);
 
 /// Checks each of these runs of one kernel against the one before it; how many alarmed.
 fn alarms(what: &str, runs: &[PathBuf], checked: Checked) -> u32 {
     let mut alarms = 0;
     for (check, pair) in runs.windows(2).enumerate() {
         let (verdict, breakdown) = checked(&pair[0], &pair[1]);
-        alarms += u32::from(verdict == "regressed");
-        let blamed = &breakdown["blamed"]["stage"];
-        eprintln!("{what}: check {check}: {verdict}, {blamed}; {alarms} alarms");
+        alarms += u32::from(verdict == Verdict::Regressed);
+        let blamed = blamed(&breakdown);
+        eprintln!("{what}: check {check}: {verdict:?}, {blamed:?}; {alarms} alarms");
     }
     alarms
 }
@@ -208,7 +214,7 @@ const OF_BASE: [usize; 4] = [0, 3, 5, 6];
 const OF_NEW: [usize; 4] = [1, 2, 4, 7];
 
 /// The verdict on eight runs, one after the other, as if every other one was of a new kernel.
-fn interleaved(folder: &Path, runs: &[PathBuf]) -> (Value, Value) {
+fn interleaved(folder: &Path, runs: &[PathBuf]) -> (Verdict, BreakdownChecked) {
     let of = |places: [usize; 4]| places.map(|place| runs[place].clone());
     checked_several(folder, "", &of(OF_BASE), &of(OF_NEW))
 }
@@ -219,7 +225,7 @@ fn checked_several(
     policy: &str,
     base: &[PathBuf],
     new: &[PathBuf],
-) -> (Value, Value) {
+) -> (Verdict, BreakdownChecked) {
     let mut save = tracer();
     save.args(["baseline", "save", "--replace", "--name", "base", "--store"]);
     let output = save.arg(folder).args(base).output().unwrap();
@@ -250,7 +256,7 @@ fn one_kernel_on_a_busy_machine_alarms_once_in_40_checks_at_most() {
     }
     let mut of_four = 0;
     for eight in runs.windows(8) {
-        of_four += u32::from(interleaved(&folder, eight).0 == "regressed");
+        of_four += u32::from(interleaved(&folder, eight).0 == Verdict::Regressed);
     }
     eprintln!("four runs a side, interleaved: {of_four} of {checks}");
     let of_one = alarms("a busy machine", &runs[..=checks as usize], checked);
@@ -301,7 +307,7 @@ fn table_of_what_is_found_in_virtual_time() {
     attach("disk0", TIMER_NS);
     let first = run(&folder, "first", ITERATIONS);
     let (_, breakdown) = checked_in_virtual_time(&first, &first);
-    let stage_ns = median(&breakdown, STAGE)["base_ns"].as_f64().unwrap();
+    let stage_ns = median(&breakdown, STAGE).base_ns;
     let (mut short, mut long) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         let (name, half) = (format!("short-{round}"), ITERATIONS / 2);
@@ -331,9 +337,9 @@ fn table_of_what_is_found_in_virtual_time() {
                     1 => checked_by(policy, &base[0], new),
                     _ => checked_several(&folder, policy, base, new),
                 };
-                if verdict == "regressed" {
+                if verdict == Verdict::Regressed {
                     found += 1;
-                    right += u32::from(breakdown["blamed"]["stage"] == STAGE);
+                    right += u32::from(blamed(&breakdown) == Some(STAGE));
                 }
             }
             let line = format!(

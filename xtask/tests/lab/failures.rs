@@ -6,8 +6,6 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use crate::support::*;
 
 /// The paper's disk without Xen, with the interrupts of its tables 2 and 3.
@@ -19,9 +17,9 @@ fn assert_paper_s_native_case() {
     args.push("--set=workload.count=300");
     let output = lab(&args);
     assert!(output.status.success(), "{}", text(&output));
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(report["breakdowns"][0]["total"]["count"], 900, "{report:#}");
-    assert_adds_up(&report["breakdowns"][0]);
+    let report = printed_report(&output);
+    assert_eq!(report.breakdowns[0].total.count, 900, "{report:#?}");
+    assert_adds_up(&report.breakdowns[0]);
     assert_interrupts(&report, "native", "ahci");
 }
 

@@ -2,13 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use tracer_analysis::{Breakdown, Report};
 
 use crate::backends::Remade;
 use crate::support::*;
 
 /// A small run; returns its report.
-pub(crate) fn report(folder: &Path, name: &str, scenario: &str, args: &[&str]) -> (PathBuf, Value) {
+pub(crate) fn report(
+    folder: &Path,
+    name: &str,
+    scenario: &str,
+    args: &[&str],
+) -> (PathBuf, Report) {
     let out = folder.join(name);
     let _ = std::fs::remove_dir_all(&out);
     let mut all = vec!["run", "--name", this_lab(), scenario, "--out"];
@@ -16,7 +21,7 @@ pub(crate) fn report(folder: &Path, name: &str, scenario: &str, args: &[&str]) -
     all.extend(args);
     let output = lab(&all);
     assert!(output.status.success(), "{}", text(&output));
-    (out, serde_json::from_slice(&output.stdout).unwrap())
+    (out, printed_report(&output))
 }
 
 const QUICK: [&str; 3] = [
@@ -25,40 +30,30 @@ const QUICK: [&str; 3] = [
     "--set=workload.duration=1s",
 ];
 
-fn breakdown<'a>(report: &'a Value, domain: &str, datapath: &str) -> &'a Value {
-    let mut breakdowns = report["breakdowns"].as_array().unwrap().iter();
-    let found = breakdowns.find(|b| b["domain"] == domain && b["datapath"] == datapath);
-    found.unwrap_or_else(|| panic!("{domain} has no {datapath}: {report:#}"))
-}
-
-/// Packets that had a stage that ends at this point.
-fn passed(breakdown: &Value, point: &str) -> u64 {
-    let stages = breakdown["stages"].as_array().unwrap().iter();
-    let ending = stages.filter(|stage| stage["to"] == point);
-    ending.map(|stage| stage["count"].as_u64().unwrap()).sum()
+fn breakdown<'a>(report: &'a Report, domain: &str, datapath: &str) -> &'a Breakdown {
+    let mut breakdowns = report.breakdowns.iter();
+    let found = breakdowns.find(|b| b.domain == domain && b.datapath == datapath);
+    found.unwrap_or_else(|| panic!("{domain} has no {datapath}: {report:#?}"))
 }
 
 /// At least 99 of 100 packets were followed through both kernels, and no clock was broken.
-pub(crate) fn assert_joined(report: &Value, name: &str) {
+pub(crate) fn assert_joined(report: &Report, name: &str) {
     let guest = domain(report, name);
-    let joined = guest["join"]["joined"].as_u64().unwrap();
-    let unjoined = guest["join"]["unjoined"].as_object().unwrap().values();
-    let unjoined: u64 = unjoined.map(|count| count.as_u64().unwrap()).sum();
-    assert!(joined >= 100, "{guest:#}");
-    assert!(joined >= 99 * unjoined, "{guest:#}");
-    assert_eq!(guest["clock"]["violations"], 0, "{:#}", guest["clock"]);
-    let error_ns = guest["clock"]["error_ns"].as_f64().unwrap();
-    assert!(error_ns < 50_000.0, "{:#}", guest["clock"]);
+    let join = join(guest);
+    let unjoined: u64 = join.unjoined.values().sum();
+    assert!(join.joined >= 100, "{guest:#?}");
+    assert!(join.joined >= 99 * unjoined, "{guest:#?}");
+    assert_clock(guest);
 }
 
 /// Nearly all packets passed these points.
-fn assert_passed(breakdown: &Value, points: &[&str]) {
-    let count = breakdown["total"]["count"].as_u64().unwrap();
+fn assert_passed(breakdown: &Breakdown, points: &[&str]) {
+    let count = breakdown.total.count;
     for point in points {
         let passed = passed(breakdown, point);
         assert!(
             passed * 100 >= count * 95,
-            "{point}: {passed} of {count}: {breakdown:#}"
+            "{point}: {passed} of {count}: {breakdown:#?}"
         );
     }
 }
@@ -145,10 +140,7 @@ fn packets_of_a_passed_through_card_are_followed_from_dom0() {
     let (_, report) = report(&folder, "run", PASSTHROUGH, &args);
     for datapath in ["net-tx/passthrough", "net-rx/passthrough"] {
         let breakdown = breakdown(&report, "B", datapath);
-        assert!(
-            breakdown["total"]["count"].as_u64().unwrap() >= 50,
-            "{breakdown:#}"
-        );
+        assert!(breakdown.total.count >= 50, "{breakdown:#?}");
         assert_adds_up(breakdown);
     }
     let sent = breakdown(&report, "B", "net-tx/passthrough");
@@ -157,7 +149,7 @@ fn packets_of_a_passed_through_card_are_followed_from_dom0() {
     // A received packet's way begins with the upcall.
     let received = breakdown(&report, "B", "net-rx/passthrough");
     assert_passed(received, &["irq.entry", "napi.poll", "sock.ready"]);
-    assert_eq!(received["stages"][0]["from"], "evtchn.upcall");
+    assert_eq!(received.stages[0].from, "evtchn.upcall");
 }
 
 /// A request and a response at a time, over IPv6; each iteration is another connection, on either queue.

@@ -1,7 +1,5 @@
 //! The paper's disk cases: one of them; all files with all of their loads, if `TRACER_PAPER_CASES=all`.
 
-use serde_json::Value;
-
 use crate::support::*;
 
 /// Scenario, the handler of its device in the measured domain, its loads: the last file's first in every test run.
@@ -45,20 +43,19 @@ fn disk_cases_of_the_paper_give_breakdowns_and_interrupts() {
             args.extend(["--set=domain.0.vcpus=1", "--set=workload.count=300"]);
             let output = lab(&args);
             assert!(output.status.success(), "{name} {load}: {}", text(&output));
-            let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-            assert_adds_up(&report["breakdowns"][0]);
-            let spans = &report["breakdowns"][0]["total"]["count"];
-            let spans = spans.as_u64().unwrap();
+            let report = printed_report(&output);
+            assert_adds_up(&report.breakdowns[0]);
+            let spans = report.breakdowns[0].total.count;
             assert!(
                 (891..=900).contains(&spans),
                 "{name} {load}: {spans} of 900"
             );
             assert_interrupts(&report, domain, handler);
-            let summary = &report["summary"];
+            let summary = report.summary.unwrap();
             eprintln!(
                 "{name} {load}: {:.0} ms an iteration, standard deviation {:.0} ms",
-                summary["mean_ns"].as_f64().unwrap() / 1e6,
-                summary["variance_ns2"].as_f64().unwrap().sqrt() / 1e6
+                summary.mean_ns / 1e6,
+                summary.variance_ns2.sqrt() / 1e6
             );
         }
     }

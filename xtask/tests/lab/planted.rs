@@ -4,6 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use tracer_analysis::{
+    Report,
+    compare::{Blamed, Pair},
+    datapath::Component,
+};
 
 use crate::support::*;
 
@@ -125,7 +130,7 @@ fn throttle() -> String {
 
 struct Run {
     folder: PathBuf,
-    report: Value,
+    report: Report,
 }
 
 impl Run {
@@ -137,15 +142,15 @@ impl Run {
         args.extend(["--out", folder.to_str().unwrap(), "--", "--json"]);
         let output = lab(&args);
         assert!(output.status.success(), "{}", text(&output));
-        let report = serde_json::from_slice(&output.stdout).unwrap();
+        let report = printed_report(&output);
         Self { folder, report }
     }
 
     /// The mean time of a read as fio has it, over all iterations, in nanoseconds.
     fn fio_mean_ns(&self) -> f64 {
-        let iterations = self.report["iterations"].as_array().unwrap();
+        let iterations = &self.report.iterations;
         let means = iterations.iter().map(|iteration| {
-            let text = iteration["extra"]["stdout"].as_str().unwrap();
+            let text = iteration.extra["stdout"].as_str().unwrap();
             let fio: Value = serde_json::from_str(&text[text.find('{').unwrap()..]).unwrap();
             fio["jobs"][0]["read"]["lat_ns"]["mean"].as_f64().unwrap()
         });
@@ -161,38 +166,43 @@ fn assert_blamed(
     what: &str,
     (quick, slow): (&Run, &Run),
     stages: &[(&str, &str)],
-    component: &str,
+    component: Component,
     planted_ns: Option<f64>,
 ) {
     let pair = compared(&quick.folder, &slow.folder, "disk/vbd");
-    let blamed = &pair["verdict"]["blamed"];
-    let ends = ["from", "to"].map(|end| blamed[end].as_str().unwrap_or("nothing"));
-    let ends = (ends[0], ends[1]);
-    assert!(stages.contains(&ends), "{what}: {ends:?} {pair:#}");
-    let added = blamed["added_ns"].as_f64().unwrap();
-    let mut components = pair["components"].as_array().unwrap().iter();
-    let part = components
-        .find(|part| part["component"] == component)
+    let blamed = blamed(&pair);
+    let ends = (&*blamed.from, &*blamed.to);
+    assert!(stages.contains(&ends), "{what}: {ends:?} {pair:#?}");
+    let mut components = pair.components.iter();
+    let of_component = components
+        .find(|found| found.component == component)
         .unwrap();
-    let found = part["mean_ns"]["difference"].as_f64().unwrap();
-    let total = pair["total"]["mean_ns"]["difference"].as_f64().unwrap();
+    let found = of_component.part.mean_ns.difference.unwrap();
+    let total = pair.total.mean_ns.difference.unwrap();
     let of_fio = slow.fio_mean_ns() - quick.fio_mean_ns();
     eprintln!(
-        "{what}: fio has {:.2} ms more a read, all stages have {:.2} ms, {component} has {:.2} ms, {}..{} of it {:.2} ms",
+        "{what}: fio has {:.2} ms more a read, all stages have {:.2} ms, {} has {:.2} ms, {}..{} of it {:.2} ms",
         of_fio / 1e6,
         total / 1e6,
+        component.name(),
         found / 1e6,
         ends.0,
         ends.1,
-        added / 1e6
+        blamed.added_ns / 1e6
     );
     let planted = planted_ns.unwrap_or(of_fio);
     for (found, expected) in [(total, of_fio), (found, planted)] {
         assert!(
             (found / expected - 1.0).abs() < TOLERANCE,
-            "{what}: {pair:#}"
+            "{what}: {pair:#?}"
         );
     }
+}
+
+/// What the verdict blames, which must be something.
+pub(crate) fn blamed(pair: &Pair) -> &Blamed {
+    let blamed = pair.verdict.blamed.as_ref();
+    blamed.unwrap_or_else(|| panic!("nothing is blamed: {pair:#?}"))
 }
 
 pub(crate) fn rounds() -> u32 {
@@ -212,7 +222,7 @@ fn a_slow_disk_below_blkback_is_named_and_without_it_nothing() {
         disk.set_quick();
         let quick = Run::new(&folder, &format!("quick-{round}"), READS, "");
         let nothing = compared(&last.folder, &quick.folder, "disk/vbd");
-        assert_eq!(nothing["verdict"]["blamed"], Value::Null, "{nothing:#}");
+        assert_eq!(nothing.verdict.blamed, None, "{nothing:#?}");
         disk.set_slow(DISK_DELAY_MS);
         let slow = Run::new(&folder, "slow", READS / 4, "");
         let below = [("blkback.submit", "dom0.issue")];
@@ -221,7 +231,7 @@ fn a_slow_disk_below_blkback_is_named_and_without_it_nothing() {
             "a slow disk",
             (&quick, &slow),
             &below,
-            "dom0_block_layer",
+            Component::Dom0BlockLayer,
             planted,
         );
         last = quick;
@@ -247,7 +257,7 @@ fn a_hog_on_dom0_s_cpu_is_named() {
             "a hog",
             (&quick, &hogged),
             &waiting,
-            "dom0_scheduling",
+            Component::Dom0Scheduling,
             None,
         );
     }
@@ -269,7 +279,7 @@ fn a_throttled_guest_is_named() {
             "a throttled guest",
             (&quick, &throttled),
             &stolen,
-            "hypervisor",
+            Component::Hypervisor,
             None,
         );
     }

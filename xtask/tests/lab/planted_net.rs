@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use tracer_analysis::{Report, compare::Pair};
 
 use crate::network::{PASSTHROUGH, VIF, assert_joined, report};
-use crate::planted::{hog, rounds};
+use crate::planted::{blamed, hog, rounds};
 use crate::support::*;
 
 /// What netem adds to each packet, in milliseconds.
@@ -42,15 +42,14 @@ fn netem(domain: &'static str, interface: &str) -> Setting {
 
 fn assert_nothing_blamed(first: &Path, second: &Path, datapath: &str) {
     let nothing = compared(first, second, datapath);
-    assert_eq!(nothing["verdict"]["blamed"], Value::Null, "{nothing:#}");
+    assert_eq!(nothing.verdict.blamed, None, "{nothing:#?}");
 }
 
 /// The stage that is blamed must be this one; says how much was added, in milliseconds.
-fn blamed_ms(pair: &Value, stage: (&str, &str)) -> f64 {
-    let blamed = &pair["verdict"]["blamed"];
-    let ends = (blamed["from"].as_str(), blamed["to"].as_str());
-    assert_eq!(ends, (Some(stage.0), Some(stage.1)), "{pair:#}");
-    blamed["added_ns"].as_f64().unwrap() / 1e6
+fn blamed_ms(pair: &Pair, stage: (&str, &str)) -> f64 {
+    let blamed = blamed(pair);
+    assert_eq!((&*blamed.from, &*blamed.to), stage, "{pair:#?}");
+    blamed.added_ns / 1e6
 }
 
 fn assert_near(what: &str, found_ms: f64, planted_ms: f64) {
@@ -84,22 +83,21 @@ impl SlowQueue<'_> {
 }
 
 /// What the load says of its transactions, over all iterations, in milliseconds.
-fn transaction_ms(report: &Value) -> f64 {
+fn transaction_ms(report: &Report) -> f64 {
     let (mut sum, mut count) = (0.0, 0.0);
-    for iteration in report["iterations"].as_array().unwrap() {
-        let latency = &iteration["latency"];
-        let of_it = latency["count"].as_f64().unwrap();
-        sum += latency["mean_ns"].as_f64().unwrap() * of_it;
+    for iteration in &report.iterations {
+        let latency = iteration.latency.unwrap();
+        let of_it = latency.count as f64;
+        sum += latency.mean_ns * of_it;
         count += of_it;
     }
     sum / count / 1e6
 }
 
 /// How much longer packets take to where `last` begins, all stages before it together, in milliseconds.
-fn added_until_ms(pair: &Value, last: &str) -> f64 {
-    let stages = pair["stages"].as_array().unwrap().iter();
-    let before = stages.take_while(|stage| stage["from"] != last);
-    let added = before.filter_map(|stage| stage["mean_ns"]["difference"].as_f64());
+fn added_until_ms(pair: &Pair, last: &str) -> f64 {
+    let before = pair.stages.iter().take_while(|stage| stage.from != last);
+    let added = before.filter_map(|stage| stage.part.mean_ns.difference);
     added.sum::<f64>() / 1e6
 }
 
@@ -112,7 +110,7 @@ fn softirqs_before_hog() -> Setting {
 
 /// Takes Dom0's CPU from netback's thread. How much that adds, only the load knows: as much as the ways of its request,
 /// to Dom0's card, and of the answer take longer.
-fn assert_hog_is_named(folder: &Path, first: &Path, first_report: &Value) {
+fn assert_hog_is_named(folder: &Path, first: &Path, first_report: &Report) {
     let scenario = folder.join("hog.toml");
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(VIF);
     let text = std::fs::read_to_string(file).unwrap();
@@ -126,7 +124,7 @@ fn assert_hog_is_named(folder: &Path, first: &Path, first_report: &Value) {
     let of_stage = blamed_ms(&answer, ("dom0.xmit_done", "netback.dequeue"));
     let request = compared(first, &hogged, "net-tx/vif");
     let there = added_until_ms(&request, "dom0.xmit_done");
-    let back = answer["total"]["mean_ns"]["difference"].as_f64().unwrap() / 1e6;
+    let back = answer.total.mean_ns.difference.unwrap() / 1e6;
     eprintln!(
         "hog: {there:.2} ms more there, {back:.2} ms back, {of_stage:.2} ms of it in the stage named"
     );

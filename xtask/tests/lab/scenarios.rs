@@ -2,9 +2,16 @@
 
 use std::process::Stdio;
 
-use serde_json::Value;
+use tracer_analysis::Breakdown;
 
 use crate::support::*;
+
+/// Requests that had this stage.
+fn had_stage(breakdown: &Breakdown, from: &str, to: &str) -> u64 {
+    let mut stages = breakdown.stages.iter();
+    let found = stages.find(|stage| stage.from == from && stage.to == to);
+    found.map_or(0, |stage| stage.figures.count)
+}
 
 #[test]
 fn native_disk_scenario_gives_a_breakdown_in_dom0_and_in_a_guest() {
@@ -32,16 +39,12 @@ fn guest_s_disks_show_the_event_channel_and_the_ring() {
         args.extend(SMALL);
         let output = lab(&args);
         assert_breakdown(&output, "6.1.");
-        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let stages = report["breakdowns"][0]["stages"].as_array().unwrap();
-        let count_of = |from: &str, to: &str| {
-            let mut stages = stages.iter();
-            let found = stages.find(|stage| stage["from"] == from && stage["to"] == to);
-            found.map_or(0, |stage| stage["count"].as_u64().unwrap())
-        };
+        let breakdown = &printed_report(&output).breakdowns[0];
         // Nearly every request: an answer on the way to the ring's return leaves one out.
-        assert!(count_of(point, "evtchn.upcall") >= 450, "{stages:#?}");
-        assert!(count_of("evtchn.upcall", "irq.entry") >= 450, "{stages:#?}");
+        for (from, to) in [(point, "evtchn.upcall"), ("evtchn.upcall", "irq.entry")] {
+            let seen = had_stage(breakdown, from, to);
+            assert!(seen >= 450, "{from} to {to}: {:#?}", breakdown.stages);
+        }
         assert_bindings(this_lab(), domain);
     }
 }
@@ -62,13 +65,12 @@ fn dom0_shows_what_the_backend_does_for_a_guest() {
     interrupt(&load);
     load.wait().unwrap();
     assert!(output.status.success(), "{}", text(&output));
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let mut breakdowns = report["breakdowns"].as_array().unwrap().iter();
-    let of_a = breakdowns.find(|of| of["device"].as_str().unwrap().ends_with(" xvda"));
-    let of_a = of_a.unwrap_or_else(|| panic!("{report:#}"));
-    let count = of_a["total"]["count"].as_u64().unwrap();
-    assert!(count > 50, "{report:#}");
-    let stages = of_a["stages"].as_array().unwrap();
+    let report = printed_report(&output);
+    let mut breakdowns = report.breakdowns.iter();
+    let of_a = breakdowns.find(|of| of.device.ends_with(" xvda"));
+    let of_a = of_a.unwrap_or_else(|| panic!("{report:#?}"));
+    let count = of_a.total.count;
+    assert!(count > 50, "{report:#?}");
     for (from, to) in [
         ("dom0.upcall", "blkback.interrupt"),
         ("blkback.interrupt", "blkback.run"),
@@ -76,11 +78,11 @@ fn dom0_shows_what_the_backend_does_for_a_guest() {
         ("blkback.submit", "dom0.issue"),
         ("blkback.complete", "blkback.response"),
     ] {
-        let stage = stages.iter().find(|s| s["from"] == from && s["to"] == to);
-        let seen = stage.map_or(0, |stage| stage["count"].as_u64().unwrap());
+        let seen = had_stage(of_a, from, to);
         assert!(
             seen * 10 > count * 3,
-            "{from} to {to}: {seen} of {count}; {stages:#?}"
+            "{from} to {to}: {seen} of {count}; {:#?}",
+            of_a.stages
         );
     }
     assert_bindings(this_lab(), "dom0");

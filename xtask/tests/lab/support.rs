@@ -6,6 +6,9 @@ use std::process::{Command, Output, Stdio};
 
 pub(crate) use crate::lanes::*;
 use serde_json::Value;
+use tracer_analysis::compare::{Comparison, Pair};
+use tracer_analysis::document::{DomainReport, JoinReport};
+use tracer_analysis::{Breakdown, Report};
 use tracer_common::record::Record;
 
 /// What lets tests tell their times is not for the compilers that their commands start.
@@ -130,51 +133,54 @@ pub(crate) const SMALL: [&str; 5] = [
     "--set=run.warm_up=0",
 ];
 
+/// The report that a command printed.
+pub(crate) fn printed_report(output: &Output) -> Report {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 /// Checks a report that `tracer run --json` printed in a domain.
 pub(crate) fn assert_breakdown(output: &Output, release: &str) {
     assert!(output.status.success(), "{}", text(output));
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let breakdown = &report["breakdowns"][0];
-    assert_eq!(breakdown["total"]["count"], 500, "{report:#}");
-    let stages = breakdown["stages"].as_array().unwrap();
+    let report = printed_report(output);
+    let breakdown = &report.breakdowns[0];
+    assert_eq!(breakdown.total.count, 500, "{report:#?}");
     // What every request passes. Its reader may never sleep: on one CPU the loop device's worker can be
     // done before the reader goes on.
     for point in ["blk.getrq", "blk.issue", "blk.complete"] {
-        let before = stages.iter().filter(|stage| stage["to"] == point);
-        let passed: u64 = before.map(|stage| stage["count"].as_u64().unwrap()).sum();
-        assert_eq!(passed, 500, "{point} in {breakdown:#}");
+        let passed = passed(breakdown, point);
+        assert_eq!(passed, 500, "{point} in {breakdown:#?}");
     }
-    let shares: f64 = stages
-        .iter()
-        .map(|stage| stage["share_of_mean"].as_f64().unwrap())
-        .sum();
+    let stages = breakdown.stages.iter();
+    let shares: f64 = stages.map(|stage| stage.figures.share_of_mean).sum();
     assert!((shares - 1.0).abs() < 1e-9, "shares add up to {shares}");
-    assert!(report.to_string().contains(release), "{report:#}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains(release), "{report:#?}");
 }
 
 /// The stages of a breakdown, and its components, add up to its totals.
-pub(crate) fn assert_adds_up(breakdown: &Value) {
-    let total = breakdown["total"]["sum_ns"].as_u64().unwrap();
-    for parts in ["stages", "components"] {
-        let parts = breakdown[parts].as_array().unwrap().iter();
-        let sum: u64 = parts.map(|part| part["sum_ns"].as_u64().unwrap()).sum();
-        assert_eq!(sum, total, "to the nanosecond");
+pub(crate) fn assert_adds_up(breakdown: &Breakdown) {
+    let stages = breakdown.stages.iter().map(|stage| stage.figures.sum_ns);
+    let components = breakdown.components.iter().map(|part| part.sum_ns);
+    for sum in [stages.sum::<u64>(), components.sum()] {
+        assert_eq!(sum, breakdown.total.sum_ns, "to the nanosecond");
     }
 }
 
+/// Requests that had a stage that ends at this point.
+pub(crate) fn passed(breakdown: &Breakdown, point: &str) -> u64 {
+    let ending = breakdown.stages.iter().filter(|stage| stage.to == point);
+    ending.map(|stage| stage.figures.count).sum()
+}
+
 /// The tables 2 and 3 of the paper: the handler of a device, how often and how long.
-pub(crate) fn assert_interrupts(report: &Value, domain: &str, name: &str) {
-    let mut all = report["interrupts"].as_array().unwrap().iter();
-    let of_name =
-        |irq: &&Value| irq["domain"] == domain && irq["name"].as_str().unwrap().starts_with(name);
+pub(crate) fn assert_interrupts(report: &Report, domain: &str, name: &str) {
+    let all = report.interrupts.iter();
+    let of_name = all.filter(|irq| irq.domain == domain && irq.name.starts_with(name));
     // A domain may have more than one of a name: that of the disk is the busiest.
-    let busiest = all
-        .by_ref()
-        .filter(of_name)
-        .max_by_key(|irq| irq["count"].as_u64());
+    let busiest = of_name.max_by_key(|irq| irq.count);
     let irq = busiest.unwrap_or_else(|| panic!("{domain}: {name}"));
-    assert!(irq["per_iteration"].as_f64().unwrap() > 100.0, "{irq:#}");
-    assert!(irq["handler_mean_ns"].as_f64().unwrap() > 0.0, "{irq:#}");
+    assert!(irq.per_iteration > 100.0, "{irq:#?}");
+    assert!(irq.handler_mean_ns > 0.0, "{irq:#?}");
 }
 
 /// Checks that in a domain where the tracer has run, every trace point of the datapaths that the domain
@@ -220,7 +226,7 @@ pub(crate) fn tracer() -> Command {
 }
 
 /// What `tracer compare` says of a datapath in two runs.
-pub(crate) fn compared(a: &Path, b: &Path, datapath: &str) -> Value {
+pub(crate) fn compared(a: &Path, b: &Path, datapath: &str) -> Pair {
     let mut command = tracer();
     let output = command
         .arg("compare")
@@ -228,10 +234,10 @@ pub(crate) fn compared(a: &Path, b: &Path, datapath: &str) -> Value {
         .args(["--format", "json"]);
     let output = output.output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
-    let comparison: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let mut pairs = comparison["pairs"].as_array().unwrap().iter();
-    let pair = pairs.find(|pair| pair["a"]["datapath"] == datapath);
-    pair.unwrap_or_else(|| panic!("no {datapath}: {comparison:#}"))
+    let comparison: Comparison = serde_json::from_slice(&output.stdout).unwrap();
+    let mut pairs = comparison.pairs.iter();
+    let pair = pairs.find(|pair| pair.a.datapath == datapath);
+    pair.unwrap_or_else(|| panic!("no {datapath}: {comparison:#?}"))
         .clone()
 }
 
@@ -280,7 +286,25 @@ pub(crate) fn records(run: &Path, domain: &str) -> Vec<Record> {
 }
 
 /// A domain of a report.
-pub(crate) fn domain<'a>(report: &'a Value, name: &str) -> &'a Value {
-    let mut domains = report["domains"].as_array().unwrap().iter();
-    domains.find(|domain| domain["name"] == name).unwrap()
+pub(crate) fn domain<'a>(report: &'a Report, name: &str) -> &'a DomainReport {
+    let mut domains = report.domains.iter();
+    domains.find(|domain| domain.name == name).unwrap()
+}
+
+/// Why a run is partial, which it must be.
+pub(crate) fn partial(report: &Report) -> &str {
+    report.partial.as_deref().unwrap()
+}
+
+/// How a guest's requests were joined, which they must have been.
+pub(crate) fn join(guest: &DomainReport) -> &JoinReport {
+    let join = guest.join.as_ref();
+    join.unwrap_or_else(|| panic!("nothing is joined: {guest:#?}"))
+}
+
+/// The domain's clock is mapped well, and nothing contradicts it.
+pub(crate) fn assert_clock(domain: &DomainReport) {
+    let clock = &domain.clock;
+    assert_eq!(clock.violations, 0, "{clock:#?}");
+    assert!(clock.error_ns.unwrap() < 50_000.0, "{clock:#?}");
 }
