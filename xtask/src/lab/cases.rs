@@ -3,7 +3,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use toml::{Table, Value};
+use toml::Table;
+use tracer_analysis::scenario::{Changes, Scenario};
 
 /// The profile that makes a run short: it is no case.
 const QUICK: &str = "quick";
@@ -78,7 +79,7 @@ pub(super) fn of_folder(folder: &Path) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-/// The cases of one file; none if it is no scenario.
+/// The cases of one file; none if it is no scenario. One that the tracer would refuse is an error before hours of work.
 fn of_file(path: &Path) -> Result<Vec<Case>> {
     let text = fs::read_to_string(path)
         .with_context(|| format!("{} could not be read", path.display()))?;
@@ -88,8 +89,9 @@ fn of_file(path: &Path) -> Result<Vec<Case>> {
     if !table.contains_key("workload") {
         return Ok(Vec::new());
     }
+    let (scenario, _) = Scenario::parse(&text, &path.display().to_string(), Changes::default())?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let (measured, loads) = profiles(&table);
+    let (measured, loads) = profiles(&scenario);
     let mut cases = Vec::new();
     for measured in std::iter::once(None).chain(measured.into_iter().map(Some)) {
         for load in std::iter::once(None).chain(loads.iter().cloned().map(Some)) {
@@ -97,7 +99,7 @@ fn of_file(path: &Path) -> Result<Vec<Case>> {
                 scenario: path.to_owned(),
                 stem: stem.clone().into_owned(),
                 profiles: measured.clone().into_iter().chain(load).collect(),
-                dom0_vcpus: dom0_vcpus(&table),
+                dom0_vcpus: dom0_vcpus(&scenario),
             });
         }
     }
@@ -105,26 +107,21 @@ fn of_file(path: &Path) -> Result<Vec<Case>> {
 }
 
 /// Names of the profiles that change what is measured, and of those that are a load beside it.
-fn profiles(table: &Table) -> (Vec<String>, Vec<String>) {
-    let profiles = table.get("profile").and_then(Value::as_table);
-    let names = profiles
-        .into_iter()
-        .flatten()
-        .filter(|(name, _)| *name != QUICK);
+fn profiles(scenario: &Scenario) -> (Vec<String>, Vec<String>) {
+    let profiles = scenario.profile.iter();
+    let cases = profiles.filter(|(name, _)| *name != QUICK);
     let (loads, measured): (Vec<_>, Vec<_>) =
-        names.partition(|(_, profile)| profile.get("background").is_some());
-    let name = |(name, _): (&String, &Value)| name.clone();
+        cases.partition(|(_, profile)| profile.contains_key("background"));
+    let name = |(name, _): (&String, &Table)| name.clone();
     (
         measured.into_iter().map(name).collect(),
         loads.into_iter().map(name).collect(),
     )
 }
 
-fn dom0_vcpus(table: &Table) -> Option<u32> {
-    let mut domains = table.get("domain").and_then(Value::as_array)?.iter();
-    let dom0 = domains.find(|domain| domain.get("name").and_then(Value::as_str) == Some("dom0"))?;
-    let vcpus = dom0.get("vcpus").and_then(Value::as_integer)?;
-    u32::try_from(vcpus).ok()
+fn dom0_vcpus(scenario: &Scenario) -> Option<u32> {
+    let mut domains = scenario.domain.iter();
+    domains.find(|domain| domain.name == "dom0")?.vcpus
 }
 
 #[cfg(test)]
@@ -175,7 +172,20 @@ mod tests {
         assert!(error.contains("has no scenarios"), "{error}");
         fs::write(
             folder.join("own.toml"),
-            "[workload]\n[profile.quick.run]\n[profile.rr.workload]\n[[profile.io.background]]\n",
+            r#"
+                schema = 1
+                name = "own"
+                [[domain]]
+                name = "native"
+                [workload]
+                kind = "cpu"
+                duration = "1s"
+                [probes]
+                datapaths = ["disk/native"]
+                [profile.quick.run]
+                [profile.rr.workload]
+                [[profile.io.background]]
+            "#,
         )
         .unwrap();
         let names: Vec<String> = of_folder(&folder).unwrap().iter().map(Case::name).collect();
