@@ -11,9 +11,13 @@
 
 mod support;
 
-use support::{assert_golden, passed};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use support::{assert_golden, golden, passed};
 use tracer_analysis::{
     BreakdownBuilder, Names, Report,
+    check::Check,
+    compare::Comparison,
     document::{DomainReport, Iteration, IterationSummary},
     report::{Format, render},
     span::{Span, taken::Taken},
@@ -105,6 +109,19 @@ fn json() {
     check("report.json", Format::Json);
     let bytes = render(&report(), Format::Json).unwrap();
     assert_eq!(serde_json::from_slice::<Report>(&bytes).unwrap(), report());
+}
+
+/// The lab's tests, and programs of others in Rust, read these documents by their types.
+#[test]
+fn comparisons_and_checks_are_read_back_as_they_were_written() {
+    fn assert_read_back<T: Serialize + DeserializeOwned>(name: &str) {
+        let text = std::fs::read_to_string(golden(name)).unwrap();
+        let written: Value = serde_json::from_str(&text).unwrap();
+        let read: T = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), written, "{name}");
+    }
+    assert_read_back::<Comparison>("compare.json");
+    assert_read_back::<Check>("check.json");
 }
 
 #[test]
