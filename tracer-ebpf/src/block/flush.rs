@@ -7,16 +7,14 @@
 
 use tracer_common::point::{Kind, Point};
 
-use crate::{
-    block::operation::op,
-    core::{
-        cpu::{self, Cpu},
-        emit,
-        followed::device_index,
-        kernel::{Object, key_of},
-        member,
-        slots::{self, Handle, Slot, state},
-    },
+use crate::core::{
+    cpu::{self, Cpu},
+    emit,
+    followed::device_index,
+    kernel::{Object, key_of},
+    member,
+    operation::op,
+    slots::{self, Handle, Slot, state},
 };
 
 const QUEUE: usize = Kind::Disk.index_of(Point::BlkQueue);

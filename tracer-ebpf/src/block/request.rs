@@ -15,17 +15,16 @@ use tracer_common::{
 };
 
 use crate::{
-    block::{
-        flush,
-        operation::{op, operation},
-    },
+    block::flush,
     core::{
         counters::count,
         cpu::{self, Cpu, Level, softirq},
         emit,
         followed::device_index,
         kernel::{Object, Setting, key_of, now},
-        member, preempt,
+        member,
+        operation::{op, operation},
+        preempt,
         slots::{self, Handle, Slot, state},
         steal,
     },

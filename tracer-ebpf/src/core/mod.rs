@@ -10,6 +10,7 @@ pub mod slots;
 pub mod cpu;
 
 pub mod followed;
+pub mod operation;
 
 pub mod aggregate;
 pub mod emit;

@@ -20,12 +20,13 @@ use tracer_common::{
 };
 
 use crate::{
-    block::operation::{op, operation},
     core::{
         counters::count,
         cpu, emit,
         kernel::{Object, now},
-        member, preempt,
+        member,
+        operation::{op, operation},
+        preempt,
         slots::{self, Slot, state},
     },
     xen::{discard, ring},

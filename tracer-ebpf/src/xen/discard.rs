@@ -10,11 +10,11 @@ use tracer_common::{
 };
 
 use crate::{
-    block::operation::op,
     core::{
         cpu,
         kernel::now,
         member,
+        operation::op,
         slots::{self, Slot},
     },
     xen::ring::{self, Ring},
