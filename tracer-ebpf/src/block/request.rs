@@ -21,20 +21,17 @@ use crate::{
         cpu::{self, Cpu, Level, softirq},
         emit,
         followed::device_index,
-        kernel::{Object, Setting, key_of, now},
+        kernel::{Object, key_of, now},
         member,
         operation::{op, operation},
         preempt,
+        settings::setting,
         slots::{self, Handle, Slot, state},
         steal,
     },
     sched,
     xen::discard,
 };
-
-/// Whether a followed device takes bios without making requests of them.
-#[unsafe(no_mangle)]
-static BIO_BASED: Setting = Setting::new(0);
 
 /// Requests that completed in part, by [`key_of`] the request: their first bio has changed.
 #[map]
@@ -323,7 +320,7 @@ pub fn blk_bio_complete(ctx: BtfTracePointContext) -> i32 {
     if slot.record.at[GETRQ] != 0 || slot.record.at[ISSUE] != 0 || slot.state != state::FLIGHT {
         return 0;
     }
-    if BIO_BASED.get() != 0 {
+    if setting!(bio_based) != 0 {
         let status = member::BioStatus.read(bio);
         take_from_below(slot);
         complete(slot, handle, status);

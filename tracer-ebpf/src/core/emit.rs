@@ -5,14 +5,13 @@ use tracer_common::{
     counter::Counter,
     point::Kind,
     record::{Record, flag},
-    settings::mode,
 };
 
 use crate::core::{
     aggregate,
     counters::count,
     cpu::{self, Cpu},
-    kernel::Setting,
+    settings::setting,
     slots::{self, Handle, Slot, state},
 };
 
@@ -22,17 +21,10 @@ const NO_WAKEUP: u64 = 1;
 #[map]
 static RECORDS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
-/// One of [`mode`].
-#[unsafe(no_mangle)]
-static MODE: Setting = Setting::new(mode::SPANS as u64);
-/// In aggregate mode: requests that took at least this long are emitted as records, too.
-#[unsafe(no_mangle)]
-static OUTLIER_NS: Setting = Setting::new(u64::MAX);
-
 /// Whether the kernel keeps histograms instead of emitting every record.
 #[inline(always)]
 pub fn aggregates() -> bool {
-    MODE.get() == u64::from(mode::AGGREGATE)
+    setting!(aggregates) != 0
 }
 
 /// Ends a disk request.
@@ -47,7 +39,7 @@ pub fn disk(slot: &mut Slot) {
 /// that has no histogram.
 #[inline(always)]
 pub fn aggregate_disk(slot: &mut Slot) {
-    if aggregate::add(&slot.record) && aggregate::total_ns(&slot.record) < OUTLIER_NS.get() {
+    if aggregate::add(&slot.record) && aggregate::total_ns(&slot.record) < setting!(outlier_ns) {
         slots::free(slot);
     } else {
         disk(slot);

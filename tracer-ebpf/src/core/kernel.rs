@@ -10,21 +10,6 @@ static BASE: u64 = 0;
 /// A kernel object whose type the verifier knows: an argument of a BTF tracepoint or of fentry.
 pub type Object = *const u8;
 
-/// A number by which the loader configures the programs.
-pub struct Setting(u64);
-
-impl Setting {
-    pub const fn new(value: u64) -> Self {
-        Self(value)
-    }
-
-    #[inline(always)]
-    pub fn get(&self) -> u64 {
-        // SAFETY: a valid reference; volatile, because the loader replaces the value in the object.
-        unsafe { core::ptr::read_volatile(&raw const self.0) }
-    }
-}
-
 /// A number that tells live kernel objects apart.
 ///
 /// The verifier forbids arithmetic on the pointers it tracks, all but the difference of two: so the

@@ -3,6 +3,7 @@
 
 pub mod kernel;
 pub mod member;
+pub mod settings;
 
 pub mod counters;
 pub mod slots;

@@ -10,11 +10,7 @@ use tracer_common::{
     record::Record,
 };
 
-use crate::core::{cpu, emit, kernel::Setting, member};
-
-/// Whether requests of blkback are traced: else there is no such thread to look for.
-#[unsafe(no_mangle)]
-static SERVES: Setting = Setting::new(0);
+use crate::core::{cpu, emit, member, settings::setting};
 
 /// By the number of a thread of blkback's: its `run_delay` at the last look.
 #[map]
@@ -46,7 +42,7 @@ pub fn begin() {
 /// to `now`.
 #[inline(always)]
 pub fn look(now: u64) {
-    if SERVES.get() == 0 {
+    if setting!(serves) == 0 {
         return;
     }
     let tid = cpu::thread();

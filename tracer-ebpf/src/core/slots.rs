@@ -13,7 +13,8 @@ use tracer_common::{
 
 use crate::core::{
     counters::count,
-    kernel::{Setting, hash, now},
+    kernel::{hash, now},
+    settings::setting,
 };
 
 /// Ways of a set.
@@ -28,10 +29,6 @@ const MMAPABLE: u32 = 1 << 10;
 #[map]
 static SLOTS: Array<Slot> = Array::with_max_entries(8192, MMAPABLE);
 
-/// Entries of [`SLOTS`] less one; a power of two less one.
-#[unsafe(no_mangle)]
-static SLOT_MASK: Setting = Setting::new(8191);
-
 /// A slot's index plus one: what other maps store, so that zero means none.
 pub type Handle = u32;
 
@@ -45,7 +42,7 @@ fn at(index: u32) -> Option<&'static mut Slot> {
 
 #[inline(always)]
 fn way(key: u64, way: u32) -> u32 {
-    (hash(key) ^ way) & SLOT_MASK.get() as u32
+    (hash(key) ^ way) & setting!(slot_mask) as u32
 }
 
 /// Takes a slot for a request that begins now. The caller sets the rest of the record's head.

@@ -14,17 +14,9 @@ use tracer_common::{
 use crate::core::{
     counters::count_by,
     cpu::{self, Cpu},
-    emit,
-    kernel::Setting,
-    member,
+    emit, member,
+    settings::setting,
 };
-
-/// Address of the per-CPU variable `xen_runstate`; 0: not a domain of Xen, or the kernel does not tell.
-#[unsafe(no_mangle)]
-static RUNSTATE: Setting = Setting::new(0);
-/// Address of the kernel's array of what is added to such an address for each CPU.
-#[unsafe(no_mangle)]
-static PER_CPU_OFFSET: Setting = Setting::new(0);
 
 /// Shorter times are only counted: each wake-up of an idle virtual CPU takes Xen some microseconds.
 const LEAST_NS: u64 = 50_000;
@@ -44,8 +36,8 @@ fn times(cpu: &mut Cpu) -> Option<[u64; 4]> {
     let time = member::RunstateTime.get()?;
     if cpu.runstate == 0 {
         let this = u64::from(cpu::number());
-        let base = number(PER_CPU_OFFSET.get() + 8 * this)?;
-        cpu.runstate = base.wrapping_add(RUNSTATE.get());
+        let base = number(setting!(per_cpu_offset) + 8 * this)?;
+        cpu.runstate = base.wrapping_add(setting!(runstate));
     }
     time.read_unknown(cpu.runstate)
 }
@@ -53,7 +45,7 @@ fn times(cpu: &mut Cpu) -> Option<[u64; 4]> {
 /// Looks whether this CPU has just come back; it has run since, up to `now`, which is asked for only then.
 #[inline(always)]
 pub fn look(cpu: &mut Cpu, now: impl FnOnce() -> u64) {
-    if RUNSTATE.get() == 0 {
+    if setting!(runstate) == 0 {
         return;
     }
     let Some([_, runnable, _, offline]) = times(cpu) else {

@@ -13,15 +13,12 @@ use crate::{
         counters::count,
         cpu::Cpu,
         emit,
-        kernel::{Object, Setting, key_of, now},
+        kernel::{Object, key_of, now},
+        settings::setting,
         slots::{self, Slot, state},
     },
     net::{packet, rx},
 };
-
-/// Whether the run follows such packets.
-#[unsafe(no_mangle)]
-static FORWARDS: Setting = Setting::new(0);
 
 const POLL: usize = Kind::NetForward.index_of(Point::Dom0Poll);
 const CONSUME: usize = Kind::NetForward.index_of(Point::NetbackConsume);
@@ -62,7 +59,7 @@ pub fn holds(slot: &Slot) -> bool {
 #[inline(always)]
 pub fn begin(skb: Object, cpu: &mut Cpu) -> bool {
     const READY: usize = Kind::NetRx.index_of(Point::SockReady);
-    if FORWARDS.get() == 0 {
+    if setting!(forwards) == 0 {
         return false;
     }
     let Some((came, _)) = slots::find(rx::key(skb)) else {

@@ -8,20 +8,7 @@ use tracer_common::{
     settings::MAX_PORTS,
 };
 
-use crate::core::{
-    counters::count,
-    kernel::{Object, Setting},
-    member,
-};
-
-/// Ports to follow, and how many; none: all.
-#[unsafe(no_mangle)]
-static PORTS: [u16; MAX_PORTS] = [0; MAX_PORTS];
-#[unsafe(no_mangle)]
-static PORT_COUNT: Setting = Setting::new(0);
-/// Follow one in so many packets.
-#[unsafe(no_mangle)]
-static SAMPLE: Setting = Setting::new(1);
+use crate::core::{counters::count, kernel::Object, member, settings::setting};
 
 /// EtherTypes as they stand in memory.
 const IPV4: u16 = 0x0800u16.to_be();
@@ -201,13 +188,12 @@ fn is_segmented(skb: Object) -> bool {
 /// Whether a run follows packets between these ports.
 #[inline(always)]
 pub fn follows(source: u16, destination: u16) -> bool {
-    let ports = PORT_COUNT.get();
+    let ports = setting!(port_count);
     if ports == 0 {
         return true;
     }
     for index in 0..MAX_PORTS {
-        // SAFETY: within the array; volatile, because the loader replaces it in the object.
-        let port = unsafe { core::ptr::read_volatile((&raw const PORTS).cast::<u16>().add(index)) };
+        let port = setting!(ports[index]);
         if (index as u64) < ports && (port == source || port == destination) {
             return true;
         }
@@ -215,10 +201,10 @@ pub fn follows(source: u16, destination: u16) -> bool {
     false
 }
 
-/// One packet in [`SAMPLE`], by a hash of what identifies it, so that every domain picks the same.
+/// One packet in `sample`, by a hash of what identifies it, so that every domain picks the same.
 #[inline(always)]
 fn sampled(position: u64) -> bool {
-    let is_followed = is_followed(position, SAMPLE.get());
+    let is_followed = is_followed(position, setting!(sample));
     if !is_followed {
         count(Counter::NotSampled);
     }

@@ -15,8 +15,9 @@ use crate::{
         counters::count,
         cpu::{self, Cpu, Level, softirq},
         emit,
-        kernel::{self, Object, Setting, key_of, now},
+        kernel::{self, Object, key_of, now},
         member,
+        settings::setting,
         slots::{self, Handle, Slot, state},
     },
     net::packet::{self, UDP},
@@ -42,13 +43,9 @@ pub fn key(skb: Object) -> u64 {
     key_of(skb) + 1
 }
 
-/// Whether the run follows packets on their way in; `netif_rx` also tells the end of the way out.
-#[unsafe(no_mangle)]
-static RECEIVES: Setting = Setting::new(0);
-
 #[inline(always)]
 fn begin(skb: Object) -> Option<(&'static mut Slot, Handle)> {
-    if RECEIVES.get() == 0 {
+    if setting!(receives) == 0 {
         return None;
     }
     let packet = packet::incoming(skb)?;

@@ -17,8 +17,9 @@ use crate::{
         counters::count,
         cpu::{self, Cpu, Level, softirq},
         emit,
-        kernel::{Object, Setting, key_of, now},
+        kernel::{Object, key_of, now},
         member,
+        settings::setting,
         slots::{self, Slot, state},
     },
     net::packet,
@@ -48,12 +49,6 @@ const CALLERS: u32 = 16_384;
 #[map]
 static CALLS: Array<Call> = Array::with_max_entries(CALLERS, 0);
 
-/// Numbers of the system calls that send, and how many.
-#[unsafe(no_mangle)]
-static SEND_CALLS: [u32; MAX_SEND_CALLS] = [u32::MAX; MAX_SEND_CALLS];
-#[unsafe(no_mangle)]
-static SEND_CALL_COUNT: Setting = Setting::new(0);
-
 #[inline(always)]
 fn call_of(tid: u32) -> Option<&'static mut Call> {
     // SAFETY: the map outlives the program; a task writes its own entry, and one that it shares with
@@ -68,10 +63,7 @@ fn call_of(tid: u32) -> Option<&'static mut Call> {
 #[inline(always)]
 fn is_send(number: u32) -> bool {
     for index in 0..MAX_SEND_CALLS {
-        // SAFETY: within the array; volatile, because the loader replaces it in the object.
-        let call =
-            unsafe { core::ptr::read_volatile((&raw const SEND_CALLS).cast::<u32>().add(index)) };
-        if (index as u64) < SEND_CALL_COUNT.get() && call == number {
+        if setting!(send_calls[index]) == number {
             return true;
         }
     }
