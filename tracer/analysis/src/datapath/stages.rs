@@ -3,7 +3,7 @@
 
 use tracer_common::point::Point;
 
-use crate::datapath::Component;
+use crate::datapath::component::Component;
 
 /// A stage, or several of one meaning.
 #[derive(Debug)]

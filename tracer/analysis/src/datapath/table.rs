@@ -1,12 +1,10 @@
-//! The tables: which program binds which trace point to what in the kernel. A new kernel's renamed
+//! What tables say: which program binds which trace point to what in the kernel. A new kernel's renamed
 //! symbol is one more row.
 
 use tracer_common::{
     member::Member,
     point::{Kind, Point},
 };
-
-use crate::datapath::{native, vif, xen};
 
 /// What a program attaches to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,92 +107,44 @@ impl Datapath {
     }
 }
 
-/// A row with one binding to a tracepoint.
-pub(super) const fn tracepoint(
-    role: &'static str,
-    point: Option<Point>,
-    intent: Intent,
-    aggregate: bool,
-    binding: &'static [Binding],
-) -> Probe {
-    Probe {
-        role,
-        point,
-        intent,
-        aggregate,
-        bindings: binding,
-    }
-}
-
-macro_rules! bind {
-    ($program:literal, $name:literal / $arguments:literal, [$($member:ident),*]) => {
-        Binding {
-            program: $program,
-            attach: Attach::Tracepoint($name, $arguments),
-            needs: &[$(Member::$member),*],
+/// A row: `INTENT [aggregated], ROLE [, POINT];`, then its bindings, a line each:
+/// `PROGRAM: KIND NAME / ARGUMENTS [MEMBERS];`.
+macro_rules! probe {
+    ($intent:ident $($aggregated:ident)?, $role:literal $(, $point:ident)?;
+     $($program:literal: $kind:ident $name:literal / $arguments:literal [$($member:ident)*];)+) => {
+        $crate::datapath::table::Probe {
+            role: $role,
+            point: probe!(@point $($point)?),
+            intent: $crate::datapath::table::Intent::$intent,
+            aggregate: probe!(@aggregate $($aggregated)?),
+            bindings: &[$($crate::datapath::table::Binding {
+                program: $program,
+                attach: probe!(@attach $kind $name $arguments),
+                needs: &[$(tracer_common::member::Member::$member),*],
+            }),+],
         }
     };
-    ($program:literal, fentry $name:literal / $arguments:literal, [$($member:ident),*]) => {
-        Binding {
-            program: $program,
-            attach: Attach::Fentry(Function {
-                name: $name,
-                arguments: $arguments,
-            }),
-            needs: &[$(Member::$member),*],
-        }
+    (@point) => { None };
+    (@point $point:ident) => { Some(tracer_common::point::Point::$point) };
+    (@aggregate) => { false };
+    (@aggregate aggregated) => { true };
+    (@attach tracepoint $name:literal $arguments:literal) => {
+        $crate::datapath::table::Attach::Tracepoint($name, $arguments)
     };
-    ($program:literal, fexit $name:literal / $arguments:literal, [$($member:ident),*]) => {
-        Binding {
-            program: $program,
-            attach: Attach::Fexit(Function {
-                name: $name,
-                arguments: $arguments,
-            }),
-            needs: &[$(Member::$member),*],
-        }
+    (@attach fentry $name:literal $arguments:literal) => {
+        $crate::datapath::table::Attach::Fentry(probe!(@function $name $arguments))
     };
-    ($program:literal, kprobe $name:literal / $arguments:literal, [$($member:ident),*]) => {
-        Binding {
-            program: $program,
-            attach: Attach::Kprobe(Function {
-                name: $name,
-                arguments: $arguments,
-            }),
-            needs: &[$(Member::$member),*],
-        }
+    (@attach fexit $name:literal $arguments:literal) => {
+        $crate::datapath::table::Attach::Fexit(probe!(@function $name $arguments))
     };
-    ($program:literal, kretprobe $name:literal) => {
-        Binding {
-            program: $program,
-            attach: Attach::Kretprobe(Function {
-                name: $name,
-                arguments: 0,
-            }),
-            needs: &[],
-        }
+    (@attach kprobe $name:literal $arguments:literal) => {
+        $crate::datapath::table::Attach::Kprobe(probe!(@function $name $arguments))
+    };
+    (@attach kretprobe $name:literal $arguments:literal) => {
+        $crate::datapath::table::Attach::Kretprobe(probe!(@function $name $arguments))
+    };
+    (@function $name:literal $arguments:literal) => {
+        $crate::datapath::table::Function { name: $name, arguments: $arguments }
     };
 }
-pub(super) use bind;
-
-/// Every datapath.
-pub const DATAPATHS: &[Datapath] = &[
-    native::DISK_NATIVE,
-    native::NET_TX_NATIVE,
-    native::NET_RX_NATIVE,
-    native::IRQ,
-    xen::DISK_VBD,
-    xen::DISK_VBD_BACKEND,
-    xen::DISK_PASSTHROUGH,
-    vif::NET_TX_VIF,
-    vif::NET_RX_VIF,
-    vif::NET_VIF_BACKEND,
-    xen::NET_TX_PASSTHROUGH,
-    xen::NET_RX_PASSTHROUGH,
-];
-
-/// The datapath of this name.
-#[must_use]
-pub fn datapath(name: &str) -> Option<&'static Datapath> {
-    DATAPATHS.iter().find(|path| path.name == name)
-}
+pub(super) use probe;

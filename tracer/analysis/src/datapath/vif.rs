@@ -4,40 +4,24 @@ use tracer_common::point::{Kind, Point};
 
 use crate::datapath::{
     native::{NET_RX, NET_TX},
-    table::{Attach, Backend, Binding, Datapath, Function, Intent, Probe, bind, tracepoint},
+    table::{Backend, Datapath, Probe, probe},
     xen::UPCALL,
 };
 
-const NETFRONT: &[Probe] = &[tracepoint(
-    "packet on the ring",
-    Some(Point::NetfrontNotify),
-    Intent::Optional,
-    false,
-    &[bind!("netfront_notify", fentry "notify_remote_via_irq" / 0, [])],
-)];
+const NETFRONT: &[Probe] = &[probe! { Optional, "packet on the ring", NetfrontNotify;
+    "netfront_notify": fentry "notify_remote_via_irq" / 0 [];
+}];
 
 const NETBACK: &[Probe] = &[
-    tracepoint(
-        "packets taken from the ring",
-        Some(Point::NetbackConsume),
-        Intent::Optional,
-        false,
-        &[bind!("netback_consume", kprobe "xenvif_tx_action" / 0, [])],
-    ),
-    tracepoint(
-        "packet to be copied to a guest",
-        Some(Point::NetbackDequeue),
-        Intent::Optional,
-        false,
-        &[bind!("netback_dequeued", kretprobe "xenvif_rx_dequeue")],
-    ),
-    tracepoint(
-        "guest told of packets",
-        Some(Point::NetbackNotify),
-        Intent::Optional,
-        false,
-        &[bind!("netback_notify", fentry "notify_remote_via_irq" / 0, [])],
-    ),
+    probe! { Optional, "packets taken from the ring", NetbackConsume;
+        "netback_consume": kprobe "xenvif_tx_action" / 0 [];
+    },
+    probe! { Optional, "packet to be copied to a guest", NetbackDequeue;
+        "netback_dequeued": kretprobe "xenvif_rx_dequeue" / 0 [];
+    },
+    probe! { Optional, "guest told of packets", NetbackNotify;
+        "netback_notify": fentry "notify_remote_via_irq" / 0 [];
+    },
 ];
 
 const TX: &[Point] = Kind::NetTx.points();

@@ -1,70 +1,35 @@
 //! Datapaths of a domain on Xen. Inside the domain they are the native ones, and the event channel
 //! that brings each interrupt; a virtual device's backend is one stage, seen from its guest.
 
-use tracer_common::{
-    member::Member,
-    point::{Kind, Point},
-};
+use tracer_common::point::{Kind, Point};
 
 use crate::datapath::{
     native::{DISK, NET_RX, NET_TX},
-    table::{Attach, Backend, Binding, Datapath, Function, Intent, Probe, bind, tracepoint},
+    table::{Backend, Datapath, Probe, probe},
 };
 
 pub(super) const UPCALL: &[Probe] = &[
-    tracepoint(
-        "upcall, FIFO channels",
-        Some(Point::EvtchnUpcall),
-        Intent::Required,
-        false,
-        &[bind!(
-            "evtchn_upcall_fifo",
-            fentry "evtchn_fifo_handle_events" / 0,
-            []
-        )],
-    ),
-    tracepoint(
-        "upcall, 2-level channels",
-        Some(Point::EvtchnUpcall),
-        Intent::Optional,
-        false,
-        &[bind!(
-            "evtchn_upcall_2l",
-            fentry "evtchn_2l_handle_events" / 0,
-            []
-        )],
-    ),
+    probe! { Required, "upcall, FIFO channels", EvtchnUpcall;
+        "evtchn_upcall_fifo": fentry "evtchn_fifo_handle_events" / 0 [];
+    },
+    probe! { Optional, "upcall, 2-level channels", EvtchnUpcall;
+        "evtchn_upcall_2l": fentry "evtchn_2l_handle_events" / 0 [];
+    },
 ];
 
 const BLKFRONT: &[Probe] = &[
-    tracepoint(
-        "request for a ring",
-        None,
-        Intent::Optional,
-        false,
-        &[bind!("blkfront_queue", kprobe "blkif_queue_rq" / 1, [HctxQueueNum])],
-    ),
-    tracepoint(
-        "id on the ring",
-        None,
-        Intent::Optional,
-        false,
-        &[bind!("blkfront_id", kretprobe "get_id_from_freelist")],
-    ),
-    tracepoint(
-        "backend told",
-        Some(Point::BlkfrontPush),
-        Intent::Optional,
-        false,
-        &[bind!("blkfront_notify", fentry "notify_remote_via_irq" / 0, [])],
-    ),
-    tracepoint(
-        "request on the ring",
-        Some(Point::BlkfrontPush),
-        Intent::Required,
-        false,
-        &[bind!("blkfront_pushed", kretprobe "blkif_queue_rq")],
-    ),
+    probe! { Optional, "request for a ring";
+        "blkfront_queue": kprobe "blkif_queue_rq" / 1 [HctxQueueNum];
+    },
+    probe! { Optional, "id on the ring";
+        "blkfront_id": kretprobe "get_id_from_freelist" / 0 [];
+    },
+    probe! { Optional, "backend told", BlkfrontPush;
+        "blkfront_notify": fentry "notify_remote_via_irq" / 0 [];
+    },
+    probe! { Required, "request on the ring", BlkfrontPush;
+        "blkfront_pushed": kretprobe "blkif_queue_rq" / 0 [];
+    },
 ];
 
 /// A request's way through both domains: the guest's points up to the ring, the backend's, the guest's
@@ -88,110 +53,37 @@ const ACROSS: [Point; Kind::Disk.points().len() + Kind::Blkback.points().len()] 
 };
 
 const BLKBACK: &[Probe] = &[
-    tracepoint(
-        "blkback told of requests",
-        Some(Point::BlkbackInterrupt),
-        Intent::Optional,
-        false,
-        &[bind!("blkback_interrupt", kprobe "xen_blkif_be_int" / 2, [RingWaiting])],
-    ),
-    tracepoint(
-        "blkback's thread runs",
-        Some(Point::BlkbackRun),
-        Intent::Optional,
-        false,
-        &[bind!("blkback_run", "sched_switch" / 4, [])],
-    ),
-    tracepoint(
-        "request taken from the ring",
-        Some(Point::BlkbackConsume),
-        Intent::Required,
-        false,
-        &[
-            bind!("blkback_consume", kprobe "dispatch_rw_block_io" / 1, []),
-            bind!("blkback_consume", kprobe "xen_blkbk_map" / 1, []),
-        ],
-    ),
-    tracepoint(
-        "bio of a guest's request",
-        Some(Point::BlkbackSubmit),
-        Intent::Required,
-        false,
-        &[bind!(
-            "blkback_submit",
-            "block_bio_queue" / 1,
-            [
-                BioPrivate,
-                BioSize,
-                BioOpf,
-                BioSector,
-                BioBdev,
-                BdevStart,
-                PendingRing,
-                PendingId,
-                RingBlkif,
-                BlkifDomid,
-                BlkifHandle,
-                BlkifRings,
-                RingBytes
-            ]
-        )],
-    ),
-    tracepoint(
-        "guest's discard handed on",
-        Some(Point::BlkbackSubmit),
-        Intent::Optional,
-        false,
-        &[bind!(
-            "blkback_discard",
-            fentry "blkdev_issue_discard" / 3,
-            [
-                TaskKthread,
-                KthreadData,
-                RingBlkif,
-                BlkifDomid,
-                BlkifHandle,
-                BlkifRings,
-                RingBytes
-            ]
-        )],
-    ),
-    tracepoint(
-        "last bio of a guest's request ends",
-        Some(Point::BlkbackComplete),
-        Intent::Optional,
-        false,
-        &[
-            bind!(
-                "blkback_unmap",
-                fentry "gnttab_unmap_refs_async" / 1,
-                [UnmapData, PendingRing, PendingId]
-            ),
-            bind!(
-                "blkback_complete",
-                kprobe "end_block_io_op" / 1,
-                [BioPrivate, PendingRing, PendingId]
-            ),
-        ],
-    ),
-    tracepoint(
-        "response on the ring",
-        Some(Point::BlkbackResponse),
-        Intent::Required,
-        false,
-        &[bind!("blkback_response", kprobe "make_response" / 3, [])],
-    ),
-    tracepoint(
-        "end of a request whose response was passed over",
-        None,
-        Intent::Optional,
-        false,
-        &[bind!(
-            "blkback_unmapped",
-            fexit "gnttab_unmap_refs_async" / 1,
-            [UnmapData, UnmapWork, PendingRing, PendingId]
-        )],
-    ),
+    probe! { Optional, "blkback told of requests", BlkbackInterrupt;
+        "blkback_interrupt": kprobe "xen_blkif_be_int" / 2 [RingWaiting];
+    },
+    probe! { Optional, "blkback's thread runs", BlkbackRun;
+        "blkback_run": tracepoint "sched_switch" / 4 [];
+    },
+    probe! { Required, "request taken from the ring", BlkbackConsume;
+        "blkback_consume": kprobe "dispatch_rw_block_io" / 1 [];
+        "blkback_consume": kprobe "xen_blkbk_map" / 1 [];
+    },
+    probe! { Required, "bio of a guest's request", BlkbackSubmit;
+        "blkback_submit": tracepoint "block_bio_queue" / 1 [
+            BioPrivate BioSize BioOpf BioSector BioBdev BdevStart PendingRing PendingId RingBlkif BlkifDomid
+            BlkifHandle BlkifRings RingBytes
+        ];
+    },
+    probe! { Optional, "guest's discard handed on", BlkbackSubmit;
+        "blkback_discard": fentry "blkdev_issue_discard" / 3 [
+            TaskKthread KthreadData RingBlkif BlkifDomid BlkifHandle BlkifRings RingBytes
+        ];
+    },
+    probe! { Optional, "last bio of a guest's request ends", BlkbackComplete;
+        "blkback_unmap": fentry "gnttab_unmap_refs_async" / 1 [UnmapData PendingRing PendingId];
+        "blkback_complete": kprobe "end_block_io_op" / 1 [BioPrivate PendingRing PendingId];
+    },
+    probe! { Required, "response on the ring", BlkbackResponse;
+        "blkback_response": kprobe "make_response" / 3 [];
+    },
+    probe! { Optional, "end of a request whose response was passed over";
+        "blkback_unmapped": fexit "gnttab_unmap_refs_async" / 1 [UnmapData UnmapWork PendingRing PendingId];
+    },
 ];
 
 /// A guest's requests to a virtual disk.
