@@ -11,15 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{LoadError, Result};
 use tracer_analysis::scenario::{
-    limits::{LONGEST_THINK_NS, MOST_BYTES, MOST_RATE},
+    limits::{LONGEST_THINK_NS, MOST_BYTES, MOST_RATE, MOST_THREADS, MOST_UDP_BYTES},
     types::Operation,
 };
-
-/// Most payload that a UDP packet over IPv4 may have.
-const MOST_UDP_BYTES: u32 = 65_507;
-
-/// Most threads that one load may have.
-const MOST_THREADS: u32 = 1024;
 
 /// One load: what it does and where it runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -4,6 +4,10 @@ use std::net::IpAddr;
 
 /// Most bytes that one read, write or message may have.
 pub const MOST_BYTES: u64 = 64 << 20;
+/// Most threads that one load may have.
+pub const MOST_THREADS: u32 = 1024;
+/// Most payload that a UDP packet over IPv4 may have, in bytes.
+pub const MOST_UDP_BYTES: u32 = 65_507;
 /// Most packets that a UDP flood may send in a second.
 pub const MOST_RATE: u64 = 1_000_000_000;
 /// The longest mean of random waits: an hour, in nanoseconds.

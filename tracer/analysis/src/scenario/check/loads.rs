@@ -3,8 +3,11 @@
 use std::{net::IpAddr, ops::RangeInclusive};
 
 use crate::scenario::{
-    check::{Checked, problem, resources::refer},
-    limits::{self, LONGEST_THINK_NS, MOST_BYTES, MOST_RATE},
+    check::{
+        resources::refer,
+        rule::{Checked, problem},
+    },
+    limits::{self, LONGEST_THINK_NS, MOST_BYTES, MOST_RATE, MOST_THREADS, MOST_UDP_BYTES},
     quantity::Time,
     types::{ResourceKind, Scenario, Workload, WorkloadKind},
 };
@@ -189,9 +192,6 @@ type Range = (
     &'static str,
 );
 
-/// Most bytes of a message, a request or a response.
-const MOST_MESSAGE: u64 = 16 << 20;
-
 const RANGES: [Range; 11] = [
     (
         "block_size",
@@ -202,25 +202,25 @@ const RANGES: [Range; 11] = [
     (
         "message_size",
         |load| load.message_size.map(|size| size.0),
-        1..=MOST_MESSAGE,
-        "1B to 16MiB",
+        1..=MOST_BYTES,
+        "1B to 64MiB",
     ),
     (
         "request_size",
         |load| load.request_size.map(u64::from),
-        1..=MOST_MESSAGE,
-        "1 to 16777216 bytes",
+        1..=MOST_BYTES,
+        "1 to 67108864 bytes",
     ),
     (
         "response_size",
         |load| load.response_size.map(u64::from),
-        1..=MOST_MESSAGE,
-        "1 to 16777216 bytes",
+        1..=MOST_BYTES,
+        "1 to 67108864 bytes",
     ),
     (
         "size",
         |load| load.size.map(u64::from),
-        8..=65_507,
+        8..=MOST_UDP_BYTES as u64,
         "8 to 65507 bytes",
     ),
     (
@@ -232,8 +232,8 @@ const RANGES: [Range; 11] = [
     (
         "threads",
         |load| load.threads.map(u64::from),
-        1..=256,
-        "1 to 256",
+        1..=MOST_THREADS as u64,
+        "1 to 1024",
     ),
     ("count", |load| load.count, 1..=u64::MAX, "at least 1"),
     (
