@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::agent::{printable, serve::lock};
+use crate::agent::{output::lock, printable};
 use tracer_analysis::scenario::address::Address;
 
 /// No more bytes are shown: the other side may be a guest that writes for ever.

@@ -5,6 +5,7 @@ pub mod client;
 mod complaints;
 pub mod frame;
 pub mod greeting;
+mod output;
 pub mod patient;
 mod printable;
 pub mod protocol;

@@ -18,8 +18,8 @@ use tracer_common::record::Record;
 use crate::{
     agent::{
         frame::FrameType,
+        output::{Output, lock, say, send},
         protocol::Message,
-        serve::{Output, lock, say, send},
     },
     clock,
     probe::drain::Drain,

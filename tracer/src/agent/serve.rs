@@ -5,7 +5,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::{fs::FileTypeExt as _, net::UnixListener},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
@@ -14,8 +14,9 @@ use anyhow::{Context as _, anyhow};
 
 use crate::{
     agent::{
-        frame::{Decoder, FrameType, header},
+        frame::{Decoder, FrameType},
         greeting,
+        output::{Output, say},
         patient::Patient,
         protocol::{Action, Answer, Command, Message, Survey, VERSION},
         tracing::Tracing,
@@ -35,29 +36,6 @@ const READY: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(30);
 /// Pause before a terminal that failed is opened again.
 const AGAIN: Duration = Duration::from_millis(500);
-
-/// The sending end, shared by the commands' thread and the collecting thread.
-pub(super) type Output<W> = Arc<Mutex<W>>;
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A thread that panicked while it wrote leaves at worst a cut frame, which the reader notices.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(super) fn send<W: Write>(
-    output: &Output<W>,
-    frame_type: FrameType,
-    payload: &[u8],
-) -> anyhow::Result<()> {
-    let mut output = lock(output);
-    output.write_all(&header(frame_type, payload.len())?)?;
-    output.write_all(payload)?;
-    output.flush().context("the loader is gone")
-}
-
-pub(super) fn say<W: Write>(output: &Output<W>, message: &Message) -> anyhow::Result<()> {
-    send(output, FrameType::Message, &serde_json::to_vec(message)?)
-}
 
 /// Serves one loader over standard input and output, or any other pair of streams.
 ///
@@ -265,6 +243,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::agent::frame::header;
 
     /// Commands on the wire, and where each ends.
     fn wire(commands: u64) -> (Vec<u8>, Vec<usize>) {

@@ -20,9 +20,9 @@ use tracer_common::{
 
 use crate::{
     agent::{
+        output::{Output, lock},
         protocol::Answer,
         records::{Collector, Destination, collect_until},
-        serve::{Output, lock},
     },
     platform::Kernel,
     probe::{self, drain::Drain, snapshot},

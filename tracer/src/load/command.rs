@@ -21,8 +21,8 @@ use nix::{
 };
 
 use super::{
-    CommandLoad, Context, LoadError, Outcome, Result, Stop, control::STOP_LATENCY, monotonic_ns,
-    place, process::die_with_parent,
+    CommandLoad, Context, LoadError, Outcome, Result, Stop, child::die_with_parent,
+    control::STOP_LATENCY, monotonic_ns, place,
 };
 
 /// Most that is kept of each of stdout and stderr.

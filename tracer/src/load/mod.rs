@@ -9,6 +9,7 @@
 //! scenario.
 
 mod cache;
+mod child;
 mod command;
 mod control;
 mod cpu;

@@ -19,7 +19,8 @@ use nix::{
 };
 
 use super::{
-    LoadError, LoadKind, LoadResult, LoadSpec, Result, command::Capture, control::stop_signal,
+    LoadError, LoadKind, LoadResult, LoadSpec, Result, child::die_with_parent, command::Capture,
+    control::stop_signal,
 };
 
 /// How long a load may take to report its result after it was asked to stop.
@@ -287,24 +288,6 @@ fn wait_until(child: &mut Child, deadline: Instant) -> Option<std::process::Exit
             _ => return None,
         }
     }
-}
-
-/// Has the kernel send `signal` to the command when the thread that starts it ends.
-pub(crate) fn die_with_parent(command: &mut Command, signal: Signal) {
-    let parent = std::process::id();
-    let prepare = move || {
-        // SAFETY: prctl with these arguments only sets a number of the calling process.
-        if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_int) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // The parent may have died before that.
-        if nix::unistd::getppid().as_raw().cast_unsigned() != parent {
-            return Err(io::Error::from_raw_os_error(libc::ESRCH));
-        }
-        Ok(())
-    };
-    // SAFETY: between fork and exec `prepare` only makes system calls, and allocates nothing.
-    unsafe { command.pre_exec(prepare) };
 }
 
 type Job = (Command, Sender<io::Result<Child>>);

@@ -4,6 +4,7 @@
 pub mod attach;
 mod attacher;
 pub mod drain;
+mod error;
 mod lacks;
 mod load;
 pub mod plan;
@@ -11,7 +12,8 @@ mod refusal;
 pub mod snapshot;
 pub mod survey;
 
-pub use attach::{AttachError, Attached};
+pub use attach::Attached;
+pub use error::AttachError;
 pub use plan::Plan;
 
 /// The compiled eBPF object.

@@ -6,7 +6,8 @@ use crate::{
     breakdown::Breakdown,
     compare::{
         Input,
-        document::{Difference, RunFacts, Side},
+        document::{Difference, RunFacts},
+        side::Side,
     },
     document::Report,
     recording::host::HostFacts,

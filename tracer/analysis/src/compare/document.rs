@@ -7,33 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::{
     compared::Compared,
     load::{InterruptCompared, IterationsCompared},
-    verdict::Verdict,
+    outcome::Verdict,
+    side::Side,
 };
 use crate::{datapath::Component, recording::host::HostFacts};
 
 /// The schema's name and version.
 pub const SCHEMA: &str = "tracer.compare/1";
-
-/// One of the two runs. A is the reference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Side {
-    /// The reference.
-    A,
-    /// What is held against it.
-    B,
-}
-
-impl Side {
-    /// The name in reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::A => "A",
-            Self::B => "B",
-        }
-    }
-}
 
 /// Two runs, side by side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use tracer_common::point::Point;
 
 use super::{
-    Runs,
-    document::{Lack, Lacking, Side},
+    document::{Lack, Lacking},
     ends::awake,
+    runs::Runs,
+    side::Side,
     spread::{FEW, differ, mean, of_units},
 };
 use crate::{

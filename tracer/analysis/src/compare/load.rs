@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    compare::{compared::Compared, document::Side, merge::merge},
+    compare::{compared::Compared, merge::merge, side::Side},
     document::{InterruptFigures, Iteration, IterationSummary, Report},
 };
 

@@ -12,10 +12,13 @@ mod ends;
 mod lacking;
 mod load;
 mod merge;
+mod outcome;
 mod pairing;
 mod parts;
 mod points;
 mod pool;
+mod runs;
+mod side;
 mod spread;
 mod stretch;
 mod untraced;
@@ -26,13 +29,15 @@ mod words;
 pub use compared::Compared;
 pub use document::{
     Comparison, ComponentCompared, Difference, Group, Lack, Lacking, NotCompared, Pair, Part,
-    RunFacts, SCHEMA, Side, StageCompared, Stretch, Unpaired, Way, Whole,
+    RunFacts, SCHEMA, StageCompared, Stretch, Unpaired, Way, Whole,
 };
 pub use load::{InterruptCompared, IterationsCompared};
-pub use verdict::{Blamed, Outcome, Verdict};
+pub use outcome::{Blamed, Outcome, Verdict};
+pub use side::Side;
 
 pub(crate) use differences::{differences, facts};
 pub(crate) use pool::{find, pooled};
+pub(crate) use runs::Runs;
 pub(crate) use untraced::Untraced;
 pub(crate) use way::{Elsewhere, sum_of_means};
 
@@ -175,13 +180,6 @@ pub(crate) fn pair_breakdowns<'r>(
 ) -> Vec<(&'r Breakdown, &'r Breakdown)> {
     let pairing = pairing::pair(a, b, &Selection::default());
     pairing.map_or_else(|_| Vec::new(), |pairing| pairing.pairs)
-}
-
-/// Breakdowns of one kind, one a run, and what these runs could not trace.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Runs<'r> {
-    pub(crate) breakdowns: &'r [&'r Breakdown],
-    pub(crate) untraced: &'r Untraced,
 }
 
 /// Two sides side by side, and where their totals are not of the same way. None: a side has no breakdown.

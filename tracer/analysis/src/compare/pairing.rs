@@ -4,10 +4,7 @@ use std::cmp::Reverse;
 
 use crate::{
     breakdown::Breakdown,
-    compare::{
-        CompareError, Selection,
-        document::{Side, Unpaired},
-    },
+    compare::{CompareError, Selection, document::Unpaired, side::Side},
 };
 
 /// The breakdowns of both runs, sorted out.

@@ -7,9 +7,10 @@ use crate::{
     breakdown::{Breakdown, StageFigures},
     compare::{
         compared::Compared,
-        document::{ComponentCompared, Group, NotCompared, Part, Side, StageCompared, Way, Whole},
+        document::{ComponentCompared, Group, NotCompared, Part, StageCompared, Way, Whole},
         ends::Ends,
         merge::merge,
+        side::Side,
         stretch,
         way::{CommonWay, Sides},
     },

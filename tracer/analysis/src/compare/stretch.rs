@@ -5,8 +5,9 @@
 use crate::{
     compare::{
         compared::Compared,
-        document::{Part, Side, StageCompared, Stretch, Way, Whole},
+        document::{Part, StageCompared, Stretch, Way, Whole},
         points::Points,
+        side::Side,
         way::Sides,
     },
     span::taken::is_aside,

@@ -1,14 +1,12 @@
 //! Whether two runs are told apart, and then which stretch is to blame. Requests are not independent of
 //! each other, iterations nearly are: these are what is held against each other.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use crate::{
     breakdown::Breakdown,
     compare::{
         compared::Compared,
         document::{Pair, Stretch, Way, Whole},
+        outcome::{Blamed, Outcome, Verdict},
         stretch::largest,
         way::{CommonWay, Sides},
     },
@@ -21,55 +19,6 @@ const SAME_MEAN: f64 = 0.01;
 const SAME_VARIANCE: f64 = 0.05;
 /// What chance does more often than once in so many draws is not told from it.
 const FEW_DRAWS: f64 = 20.0;
-
-/// What two runs and their iterations say of a figure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// Over all requests they hardly differ: means by less than 1%, variances by less than 5%.
-    Same,
-    /// One side's are all above the other's, by more than either side's own spread.
-    Apart,
-    /// One side's are all above the other's, but either side drifts by as much itself.
-    Drift,
-    /// They overlap.
-    Overlap,
-    /// They do not overlap, but are so few that chance does that.
-    TooFew,
-    /// They are not of the same way: nothing is compared.
-    OtherWay,
-}
-
-impl Outcome {
-    /// Whether a difference may be put down to a stretch: not if it is noise for all that is known.
-    pub(super) const fn has_cause(self) -> bool {
-        matches!(self, Self::Apart | Self::TooFew)
-    }
-}
-
-/// What may be said of a difference.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Verdict {
-    /// Of the iterations' means.
-    pub mean: Outcome,
-    /// Of the iterations' variances.
-    pub variance: Outcome,
-    /// What contributes most to a difference of means that is `apart`; else nothing is blamed.
-    pub blamed: Option<Blamed>,
-}
-
-/// A stretch that is to blame.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Blamed {
-    /// Where it begins.
-    pub from: String,
-    /// Where it ends.
-    pub to: String,
-    /// B's mean less A's, over all requests, in nanoseconds.
-    pub added_ns: f64,
-    /// Its share of the difference of the way's means; above 1 where other stretches go the other way.
-    pub share: f64,
-}
 
 /// The verdict on two breakdowns; `total`, `way` and `stretches` are theirs.
 pub(super) fn verdict(

@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 use tracer_common::point::Point;
 
 use super::{
-    Runs,
-    document::{Lacking, NotCompared, Side, StageCompared},
+    document::{Lacking, NotCompared, StageCompared},
     ends::{Ends, elsewhere},
     lacking::{LEFT_OVER, Shares, lacking},
     points::Points,
+    runs::Runs,
+    side::Side,
     spread::FEW,
 };
 use crate::{

@@ -4,9 +4,11 @@ use crate::{
     breakdown::Breakdown,
     compare::{
         compared::Compared,
-        document::{Lack, NotCompared, Pair, Part, Side, StageCompared, Stretch, Way},
+        document::{Lack, NotCompared, Pair, Part, StageCompared, Stretch, Way},
+        outcome::Outcome,
+        side::Side,
         stretch::largest,
-        verdict::{Outcome, differ, of_iterations},
+        verdict::{differ, of_iterations},
         way::Sides,
     },
     units::{bytes, percent, time},

@@ -2,22 +2,21 @@
 //! of `scenarios/paper`, and what the breakdowns say of the questions that it left open.
 
 pub mod case;
+mod error;
 pub mod figure;
+pub mod figure_key;
 mod published;
 pub mod question;
 pub mod runs;
 mod samples;
 pub mod statistics;
 
+pub use error::PaperError;
 pub use published::Published;
 
 use crate::{
     compare::Input,
-    paper::{
-        figure::{Figure, FigureKey},
-        question::Question,
-        runs::Runs,
-    },
+    paper::{figure::Figure, figure_key::FigureKey, question::Question, runs::Runs},
 };
 
 /// All that the page has.
@@ -31,29 +30,6 @@ pub struct Paper {
     pub questions: Vec<Question>,
     /// The paper's own values.
     pub published: Published,
-}
-
-/// Why runs make no page.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PaperError {
-    /// A run is none of the paper's.
-    #[error("{run} is none of the paper's runs: {why}")]
-    NotOfPaper {
-        /// The run.
-        run: String,
-        /// Why.
-        why: String,
-    },
-    /// A case came twice.
-    #[error("{first} and {second} are the same case ({case}): name one of them")]
-    Twice {
-        /// The case.
-        case: String,
-        /// One run of it.
-        first: String,
-        /// The other.
-        second: String,
-    },
 }
 
 impl Paper {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::{
     paper::{
         case::{Case, Load, Setup},
-        figure::FigureKey,
+        figure_key::FigureKey,
     },
     toml_file::{self, Problem, TomlError},
 };

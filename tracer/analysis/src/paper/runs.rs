@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     compare::Input,
-    paper::{PaperError, case::Case},
+    paper::{case::Case, error::PaperError},
     units::percent,
 };
 

@@ -5,7 +5,7 @@ use serde::de::value::{Error, StrDeserializer};
 
 use super::{
     case::{Case, Load, Setup, Workload},
-    figure::FigureKey,
+    figure_key::FigureKey,
     published::Published,
     question::digits,
 };

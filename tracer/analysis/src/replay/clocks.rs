@@ -12,11 +12,8 @@ use crate::{
         joined::{Requests, VOTERS, WIDE_NS},
         packets::Packets,
     },
-    span::across::Leeway,
 };
 
-/// With more requests than this outside of the error bound, the TSC is not what both domains share.
-const MOST_VIOLATIONS: f64 = 0.01;
 /// The grain in which the distance of two unrelated clocks is guessed.
 const GRAIN_NS: i128 = 10_000_000;
 
@@ -33,51 +30,6 @@ fn vote(distances: impl IntoIterator<Item = i128>) -> i64 {
     }
     let most = votes.into_values().max_by_key(|(count, _)| *count);
     most.map_or(0, |(_, distance)| i64::try_from(distance).unwrap_or(0))
-}
-
-/// Bounds of what would have to be added to a guest's clock.
-#[derive(Debug)]
-pub(super) struct Survey {
-    pub(super) asked: u64,
-    leeways: Vec<Leeway>,
-    least: i64,
-    most: i64,
-}
-
-impl Default for Survey {
-    fn default() -> Self {
-        Self {
-            asked: 0,
-            leeways: Vec::new(),
-            least: i64::MIN,
-            most: i64::MAX,
-        }
-    }
-}
-
-impl Survey {
-    pub(super) fn add(&mut self, leeway: Leeway) {
-        self.least = self.least.max(leeway.least);
-        self.most = self.most.min(leeway.most);
-        self.leeways.push(leeway);
-    }
-
-    /// Requests that are outside of an error bound.
-    fn outside(&self, error: i64) -> u64 {
-        let outside = self.leeways.iter().filter(|leeway| !leeway.within(error));
-        outside.count() as u64
-    }
-
-    /// Whether what was found bounds the clock on both sides.
-    const fn is_bounded(&self) -> bool {
-        self.least != i64::MIN && self.most != i64::MAX
-    }
-
-    /// Whether what was found speaks for the mapping.
-    fn supports(&self, error: i64) -> bool {
-        let found = self.leeways.len() as f64;
-        found * 2.0 >= self.asked as f64 && self.outside(error) as f64 <= MOST_VIOLATIONS * found
-    }
 }
 
 /// How a guest's times become its backend's: by the TSC that both have read; where that is not the same

@@ -13,10 +13,10 @@ use crate::{
     document::{DomainReport, JoinReport},
     recording::directory::RunDirectory,
     replay::{
-        clocks::Survey,
         domain::{Domain, first},
         fold::{Fold, Folded, Whole, finish},
         packets::Packets,
+        survey::Survey,
     },
     span::{
         Span,

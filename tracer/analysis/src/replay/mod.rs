@@ -8,5 +8,6 @@ mod growth;
 mod interrupts;
 mod joined;
 mod packets;
+mod survey;
 
 pub use analyse::analyse;

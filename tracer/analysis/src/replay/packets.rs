@@ -10,7 +10,7 @@ use tracer_common::{
 use crate::{
     clock::Mapping,
     recording::directory::RunDirectory,
-    replay::{clocks::Survey, domain::Domain},
+    replay::{domain::Domain, survey::Survey},
     span::packets::{Answer, Forwarded, Queues},
 };
 

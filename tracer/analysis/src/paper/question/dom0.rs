@@ -2,7 +2,7 @@
 
 use crate::paper::{
     case::{Case, Setup, Workload},
-    figure::FigureKey,
+    figure_key::FigureKey,
     question::{
         Outcome, Question, both, compared, in_figure, request_time, stretches, time_and_interval,
     },

@@ -4,7 +4,8 @@ use crate::{
     StageFigures,
     paper::{
         case::{Case, Load, Setup, Workload},
-        figure::{self, FigureKey},
+        figure,
+        figure_key::FigureKey,
         question::{Outcome, Question, Table, value_and_interval},
         runs::Runs,
     },

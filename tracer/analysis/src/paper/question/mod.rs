@@ -11,7 +11,8 @@ use crate::{
     compare::{Comparison, Pair, Selection, Stretch, compare},
     paper::{
         case::Case,
-        figure::{self, FigureKey},
+        figure,
+        figure_key::FigureKey,
         runs::{Run, Runs},
         statistics::{self, Estimate},
     },

@@ -2,7 +2,8 @@
 
 use crate::paper::{
     case::{Case, Load, Setup, Workload},
-    figure::{self, FigureKey},
+    figure,
+    figure_key::FigureKey,
     question::{
         Outcome, Question, Table, both, compared, digits, in_figure, stretches, value_and_interval,
     },

@@ -2,7 +2,7 @@
 
 use crate::scenario::{
     address::{ALLOWED, Address},
-    check::{Checked, check_datapaths, check_name, problem},
+    check::rule::{Checked, check_datapaths, check_name, problem},
     types::{Domain, Scenario},
 };
 

@@ -3,28 +3,20 @@
 mod domains;
 mod loads;
 mod resources;
+mod rule;
 
 use crate::{
-    datapath::{DATAPATHS, datapath},
+    datapath::DATAPATHS,
     scenario::{
         check::{
             domains::check_domains,
             loads::check_load,
             resources::{check_resources, refer},
+            rule::{Checked, check_datapaths, check_name, problem},
         },
         types::{Mode, ResourceKind, Scenario},
     },
-    toml_file::Problem,
 };
-
-type Checked = Result<(), Problem>;
-
-fn problem(field: impl Into<String>, message: impl Into<String>) -> Problem {
-    Problem {
-        field: field.into(),
-        message: message.into(),
-    }
-}
 
 pub(in crate::scenario) fn check(scenario: &Scenario) -> Checked {
     if scenario.schema != 1 {
@@ -43,36 +35,6 @@ pub(in crate::scenario) fn check(scenario: &Scenario) -> Checked {
     check_run(scenario)?;
     check_probes(scenario)?;
     check_thresholds(scenario)
-}
-
-/// Names become parts of file, namespace and device names.
-fn check_name(field: &str, name: &str) -> Checked {
-    let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if name.is_empty() || name.len() > 40 || !name.chars().all(good) {
-        return Err(problem(
-            field,
-            format!("is {name:?}; allowed are 1 to 40 letters, digits, '-' and '_'"),
-        ));
-    }
-    Ok(())
-}
-
-fn check_datapaths(field: &str, datapaths: &[String]) -> Checked {
-    let known: Vec<&str> = DATAPATHS.iter().map(|path| path.name).collect();
-    match datapaths
-        .iter()
-        .enumerate()
-        .find(|(_, name)| datapath(name).is_none())
-    {
-        Some((index, name)) => Err(problem(
-            format!("{field}.{index}"),
-            format!(
-                "there is no datapath {name:?}; allowed: {}",
-                known.join(", ")
-            ),
-        )),
-        None => Ok(()),
-    }
 }
 
 fn check_run(scenario: &Scenario) -> Checked {

@@ -1,7 +1,7 @@
 //! Resources, and references to them.
 
 use crate::scenario::{
-    check::{Checked, check_name, problem},
+    check::rule::{Checked, check_name, problem},
     types::{ResourceKind, Scenario},
 };
 
